@@ -1,0 +1,164 @@
+"""What the trainer and its caller agree on: one directory a job, and nothing else.
+
+    JOB_DIR/spec.json            TrainingSpec, written by the caller before the start
+    JOB_DIR/<training_file>      JSONL in OpenAI's chat format, already validated line by line
+    JOB_DIR/events.jsonl         one TrainingEvent a line, appended by the trainer, `sequence` counts from 1 without gaps
+    JOB_DIR/checkpoints/step-N/  an adapter with optimizer state; complete once its `manifest.json` exists
+    JOB_DIR/adapter/             the final adapter, in PEFT's format
+    JOB_DIR/result.json          TrainingResult, written last and atomically
+
+`python -m trainer JOB_DIR` exits 0 when result.json says succeeded, 1 when it says failed, and 143 when it was asked to
+stop with SIGTERM: then it has saved a checkpoint and written no result. Any other end without a result is a crash.
+Started again on the same directory, it resumes from the newest complete checkpoint; `sequence` goes on from the last
+complete line, and a step that is trained again may report its metrics again, so readers keep the last event of a step.
+
+No ML import here: the gateway reads and writes these types.
+"""
+
+from typing import Literal
+
+import msgspec
+
+CONTRACT_VERSION = 1
+
+SPEC = "spec.json"
+EVENTS = "events.jsonl"
+RESULT = "result.json"
+CHECKPOINTS = "checkpoints"
+ADAPTER = "adapter"
+
+STOPPED = 143
+"""Exit status after SIGTERM (128 + 15)."""
+
+Auto = Literal["auto"]
+
+
+class TrainingSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One fine-tuning job as the trainer sees it. Paths are relative to JOB_DIR unless absolute."""
+
+    contract_version: int = CONTRACT_VERSION
+    job_id: str
+    base_model: str
+    """A local directory in Hugging Face format (or an id in the local Hugging Face cache)."""
+    method: Literal["supervised"] = "supervised"
+    training_file: str = "training.jsonl"
+    validation_file: str | None = None
+    n_epochs: int | Auto = "auto"
+    batch_size: int | Auto = "auto"
+    """Examples per optimizer step."""
+    learning_rate_multiplier: float | Auto = "auto"
+    """Scales the automatic learning rate (OpenAI's meaning)."""
+    seed: int = 0
+    continue_from: str | None = None
+    """Directory of an adapter to go on training, or None to start from the base model."""
+
+
+class Hyperparameters(msgspec.Struct, frozen=True, kw_only=True):
+    """The numbers a run was made with, after every "auto" was resolved."""
+
+    n_epochs: int
+    batch_size: int
+    learning_rate_multiplier: float
+    learning_rate: float
+    lora_rank: int
+    lora_alpha: int
+    context_length: int
+    """Tokens; longer examples are cut at the end."""
+    reasons: dict[str, str] = {}
+    """Hyperparameter name -> why it has this value, for a reader without ML background."""
+
+
+class DataSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What the tokenizer made of a file."""
+
+    examples: int
+    tokens: int
+    """Tokens of all examples after truncation, once (not times epochs)."""
+    label_tokens: int
+    """Tokens that carry loss."""
+    truncated: int
+    """Examples longer than the context that were cut at the end."""
+    skipped: int
+    """Examples left without any token to learn from after truncation; not trained on."""
+
+
+class Metrics(msgspec.Struct, frozen=True, kw_only=True):
+    """Token-weighted losses (nats per label token) and accuracies (0..1) at one optimizer step."""
+
+    step: int
+    train_loss: float | None = None
+    train_mean_token_accuracy: float | None = None
+    valid_loss: float | None = None
+    """On one validation batch."""
+    valid_mean_token_accuracy: float | None = None
+    full_valid_loss: float | None = None
+    """On the whole validation file: at the end of each epoch."""
+    full_valid_mean_token_accuracy: float | None = None
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    sequence: int
+    created_at: float
+    """Unix seconds."""
+
+
+class Started(Event, tag="started"):
+    """The data is read, every "auto" has its number, training begins (or goes on after `resumed_step`)."""
+
+    hyperparameters: Hyperparameters
+    training: DataSummary
+    validation: DataSummary | None = None
+    total_steps: int
+    trained_tokens: int
+    """Tokens of all examples times epochs: what OpenAI bills."""
+    device: str
+    resumed_step: int = 0
+
+
+class StepMetrics(Event, tag="metrics"):
+    metrics: Metrics
+    total_steps: int
+    learning_rate: float
+    tokens_per_second: float
+    """Measured over this process, padding not counted."""
+    seconds_left: float | None = None
+
+
+class CheckpointSaved(Event, tag="checkpoint"):
+    path: str
+    """Relative to JOB_DIR."""
+    step: int
+    epoch: int
+    metrics: Metrics
+
+
+class Message(Event, tag="message"):
+    level: Literal["info", "warn", "error"]
+    message: str
+
+
+TrainingEvent = Started | StepMetrics | CheckpointSaved | Message
+
+
+class Succeeded(msgspec.Struct, frozen=True, kw_only=True, tag_field="status", tag="succeeded"):
+    adapter: str
+    """Directory relative to JOB_DIR."""
+    trained_tokens: int
+    steps: int
+    metrics: Metrics
+    seconds: float
+
+
+class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="status", tag="failed"):
+    code: str
+    """OpenAI's code where it has one: invalid_training_file, invalid_validation_file, invalid_n_examples."""
+    message: str
+    param: Literal["training_file", "validation_file"] | None = None
+
+
+TrainingResult = Succeeded | Failed
+
+encode = msgspec.json.Encoder().encode
+decode_spec = msgspec.json.Decoder(TrainingSpec).decode
+decode_event = msgspec.json.Decoder(TrainingEvent).decode
+decode_result = msgspec.json.Decoder(TrainingResult).decode
