@@ -102,7 +102,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     """Unix seconds."""
 
 
-class Started(Event, tag="started"):
+class Started(Event, frozen=True, kw_only=True, tag="started"):
     """The data is read, every "auto" has its number, training begins (or goes on after `resumed_step`)."""
 
     hyperparameters: Hyperparameters
@@ -115,7 +115,7 @@ class Started(Event, tag="started"):
     resumed_step: int = 0
 
 
-class StepMetrics(Event, tag="metrics"):
+class StepMetrics(Event, frozen=True, kw_only=True, tag="metrics"):
     metrics: Metrics
     total_steps: int
     learning_rate: float
@@ -124,7 +124,7 @@ class StepMetrics(Event, tag="metrics"):
     seconds_left: float | None = None
 
 
-class CheckpointSaved(Event, tag="checkpoint"):
+class CheckpointSaved(Event, frozen=True, kw_only=True, tag="checkpoint"):
     path: str
     """Relative to JOB_DIR."""
     step: int
@@ -132,7 +132,7 @@ class CheckpointSaved(Event, tag="checkpoint"):
     metrics: Metrics
 
 
-class Message(Event, tag="message"):
+class Message(Event, frozen=True, kw_only=True, tag="message"):
     level: Literal["info", "warn", "error"]
     message: str
 
