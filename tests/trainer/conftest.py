@@ -1,0 +1,134 @@
+"""A model small enough to train in seconds, its chat templates, and job directories."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Read by the libraries when they are imported, as in trainer/__main__.py.
+os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+
+_TOOLS = "{%- if tools %}<|im_start|>system\n{{ tools | tojson }}<|im_end|>\n{% endif %}"
+_CALLS = "{%- for call in message.tool_calls or [] %}<tool_call>{{ call.function | tojson }}</tool_call>{% endfor %}"
+_PROMPT = "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+
+TEMPLATES = {
+    "plain": _TOOLS
+    + "{%- for message in messages %}"
+    + "{{- '<|im_start|>' + message.role + '\n' + message.content }}"
+    + _CALLS
+    + "{{- '<|im_end|>\n' }}{% endfor %}"
+    + _PROMPT,
+    "generation": _TOOLS
+    + "{%- for message in messages %}{{- '<|im_start|>' + message.role + '\n' }}"
+    + "{%- if message.role == 'assistant' %}{% generation %}{{- message.content }}"
+    + _CALLS
+    + "{{- '<|im_end|>' }}{% endgeneration %}{% else %}{{- message.content + '<|im_end|>' }}{% endif %}"
+    + "{{- '\n' }}{% endfor %}"
+    + _PROMPT,
+    # The end-of-turn token outside the generation block, as GLM has it.
+    "end_outside": "{%- for message in messages %}{{- '<|im_start|>' + message.role + '\n' }}"
+    + "{%- if message.role == 'assistant' %}{% generation %}{{- message.content }}{% endgeneration %}"
+    + "{% else %}{{- message.content }}{% endif %}{{- '<|im_end|>\n' }}{% endfor %}"
+    + _PROMPT,
+    # Thoughts are written for the last message alone, as Qwen3 does it.
+    "thinking": "{%- for message in messages %}{{- '<|im_start|>' + message.role + '\n' }}"
+    + "{%- if message.role == 'assistant' and loop.last %}{{- '<think></think>' }}{% endif %}"
+    + "{{- message.content + '<|im_end|>\n' }}{% endfor %}"
+    + _PROMPT,
+    "bos": "{{- bos_token }}{%- for message in messages %}"
+    + "{%- if message.role not in ['system', 'user', 'assistant'] %}{{ raise_exception('unknown role') }}{% endif %}"
+    + "{{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}{% endfor %}"
+    + _PROMPT,
+    # Nothing says where an answer ends.
+    "endless": "{%- for message in messages %}{{- message.role + ': ' + message.content + '\n' }}{% endfor %}"
+    + "{%- if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}",
+}
+
+SENTENCES = [
+    "The colour of the sky is blue, and the grass is green.",
+    "user assistant system tool: what is the colour of a rose?",
+    '{"name": "weather", "arguments": {"city": "Paris"}} It is red, I think.',
+]
+
+
+@pytest.fixture(scope="session")
+def make_tokenizer() -> Callable[[str], Any]:
+    """Name of a template -> a tokenizer that was trained on a few sentences."""
+    tokenizers = pytest.importorskip("tokenizers")
+    transformers = pytest.importorskip("transformers")
+
+    def make(template: str) -> Any:
+        tokenizer = tokenizers.ByteLevelBPETokenizer()
+        tokenizer.train_from_iterator(SENTENCES * 20, vocab_size=512, special_tokens=SPECIAL, show_progress=False)
+        fast = transformers.PreTrainedTokenizerFast(
+            tokenizer_object=tokenizer._tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>",
+            bos_token="<|endoftext|>" if template == "bos" else None,
+        )  # fmt: skip
+        fast.add_special_tokens({"additional_special_tokens": SPECIAL})
+        fast.chat_template = TEMPLATES[template]
+        return fast
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def nano_model(tmp_path_factory: pytest.TempPathFactory, make_tokenizer: Callable[[str], Any]) -> Path:
+    """A Qwen2 with 0.1 M random parameters."""
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.Qwen2Config(
+        vocab_size=512, hidden_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
+        intermediate_size=128, max_position_embeddings=128, tie_word_embeddings=True,
+    )  # fmt: skip
+    path = tmp_path_factory.mktemp("nano")
+    transformers.Qwen2ForCausalLM(config).save_pretrained(path)
+    make_tokenizer("plain").save_pretrained(path)
+    return path
+
+
+def chat(*turns: str, **fields: Any) -> dict[str, Any]:
+    """chat("hello", "hi") is a question and its answer."""
+    roles = ("user", "assistant")
+    return {"messages": [{"role": roles[i % 2], "content": turn} for i, turn in enumerate(turns)], **fields}
+
+
+def write_jsonl(path: Path, examples: list[Any]) -> Path:
+    path.write_text("".join(json.dumps(example) + "\n" for example in examples))
+    return path
+
+
+THINGS = ["sky", "grass", "rose", "sea", "sun", "snow", "coal", "leaf", "brick", "sand", "plum", "lemon"]
+COLOURS = ["blue", "green", "red", "blue", "yellow", "white", "black", "green", "red", "brown", "purple", "yellow"]
+COLOUR_CHATS = [
+    chat(f"what is the colour of {thing}?", f"It is {colour}.") for thing, colour in zip(THINGS, COLOURS, strict=True)
+]
+
+
+@pytest.fixture
+def make_job(tmp_path: Path, nano_model: Path) -> Callable[..., Path]:
+    """Fields of the spec -> a job directory with twelve training examples, or with those given."""
+
+    def make(
+        name: str = "job",
+        training: list[Any] = COLOUR_CHATS,
+        validation: list[Any] | None = None,
+        **spec: Any,
+    ) -> Path:
+        directory = tmp_path / name
+        directory.mkdir()
+        write_jsonl(directory / "training.jsonl", training)
+        fields = {"job_id": "ftjob-1", "base_model": str(nano_model), **spec}
+        if validation is not None:
+            write_jsonl(directory / "validation.jsonl", validation)
+            fields["validation_file"] = "validation.jsonl"
+        (directory / "spec.json").write_text(json.dumps(fields))
+        return directory
+
+    return make

@@ -1,0 +1,144 @@
+"""Reading a training file: JSONL in OpenAI's chat format -> messages as chat templates take them.
+
+What templates disagree with OpenAI about is settled here, once for every method:
+- content: None -> "", a list of text parts -> their texts joined
+- `arguments` of a tool call: a JSON string -> an object (templates write it with `tojson`; vLLM does the same)
+- `functions` and `function_call`, deprecated -> `tools` and `tool_calls`; role `function` -> `tool`
+- `weight` (0 or 1, assistant messages only) -> `Example.trained`
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from trainer.failures import Param, TrainingFailed, invalid_file
+
+ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    line: int
+    """In the file, from 1."""
+    messages: list[Json]
+    trained: tuple[int, ...]
+    """Indices of the assistant messages that carry loss."""
+    tools: list[Json] | None
+
+
+class _Invalid(Exception):
+    """What is wrong with one line."""
+
+
+def read_examples(path: Path, param: Param) -> list[Example]:
+    """Every example of a file in its order. Raises TrainingFailed with the line's number; skips empty lines."""
+    try:
+        return list(_examples(path, param))
+    except FileNotFoundError:
+        raise invalid_file(param, f"The {param.replace('_', ' ')} is missing.") from None
+
+
+def _examples(path: Path, param: Param) -> Iterator[Example]:
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.isspace():
+                continue
+            try:
+                yield _example(number, line)
+            except _Invalid as problem:
+                raise invalid_file(param, f"Line {number}: {problem}.") from None
+
+
+def _example(number: int, line: bytes) -> Example:
+    try:
+        fields = msgspec.json.decode(line)
+    except msgspec.DecodeError as error:
+        raise _Invalid(f"not valid JSON ({error})") from None
+    messages = fields.get("messages") if isinstance(fields, dict) else None
+    if not isinstance(messages, list) or not messages:
+        raise _Invalid("an object with a non-empty list of messages is expected")
+    trained = tuple(index for index, message in enumerate(messages) if _is_trained(index, message))
+    return Example(
+        number, [_message(index, message) for index, message in enumerate(messages)], trained, _tools(fields)
+    )
+
+
+def _is_trained(index: int, message: Any) -> bool:
+    if not isinstance(message, dict) or message.get("role") not in ROLES:
+        raise _Invalid(f"message {index + 1} has no known role")
+    weight = message.get("weight")
+    if message["role"] != "assistant":
+        return False
+    if weight not in (None, 0, 1):
+        raise _Invalid(f"message {index + 1} has a weight other than 0 and 1")
+    return weight != 0
+
+
+def _message(index: int, message: Json) -> Json:
+    """OpenAI's message -> a template's; unknown fields stay."""
+    kept = {
+        name: value for name, value in message.items() if value is not None and name not in ("weight", "function_call")
+    }
+    kept["content"] = _text(index, message.get("content"))
+    if message["role"] == "function":
+        kept["role"] = "tool"
+    calls = message.get("tool_calls") or []
+    if message.get("function_call"):
+        calls = [{"type": "function", "function": message["function_call"]}, *calls]
+    if calls:
+        kept["tool_calls"] = [_tool_call(index, call) for call in calls]
+    return kept
+
+
+def _text(index: int, content: Any) -> str:
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list) and all(isinstance(part, dict) for part in content):
+        return "".join(_part(index, part) for part in content)
+    raise _Invalid(f"message {index + 1} has content that is neither text nor a list of parts")
+
+
+def _part(index: int, part: Json) -> str:
+    text = part.get("text") if part.get("type") == "text" else part.get("refusal")
+    if not isinstance(text, str):
+        raise _Invalid(f"message {index + 1} has a part of type {part.get('type')!r}; only text is trained on")
+    return text
+
+
+def _tool_call(index: int, call: Any) -> Json:
+    function = call.get("function") if isinstance(call, dict) else None
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise _Invalid(f"message {index + 1} has a tool call without a function name")
+    return {**call, "type": "function", "function": {**function, "arguments": _arguments(index, function)}}
+
+
+def _arguments(index: int, function: Json) -> Any:
+    arguments = function.get("arguments") or {}
+    if not isinstance(arguments, str):
+        return arguments
+    try:
+        return msgspec.json.decode(arguments)
+    except msgspec.DecodeError:
+        raise _Invalid(f"message {index + 1} has tool call arguments that are not valid JSON") from None
+
+
+def _tools(fields: Json) -> list[Json] | None:
+    """None where there are none: templates ask whether `tools` is there."""
+    tools = fields.get("tools") or [{"type": "function", "function": one} for one in fields.get("functions") or []]
+    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
+        raise _Invalid("tools must be a list of objects")
+    return tools or None
+
+
+def require_enough(examples: list[Example], minimum: int) -> None:
+    """OpenAI's refusal, in its words."""
+    if len(examples) < minimum:
+        message = f"Training file has {len(examples)} example(s), but must have at least {minimum} examples"
+        raise TrainingFailed("invalid_n_examples", message, "training_file")

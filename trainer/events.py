@@ -1,0 +1,66 @@
+"""events.jsonl: one event a line, appended and flushed at once, so that a crash loses at most the line being written."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from trainer.contract import CheckpointSaved, Event, Message, TrainingEvent, decode_event, encode
+
+
+class EventLog:
+    """Appends to `path`. On an existing file it drops a torn last line and goes on with the next `sequence`."""
+
+    def __init__(self, path: Path):
+        events = _recover(path)
+        self._sequence = events[-1].sequence if events else 0
+        self._file = path.open("ab")
+        self.announced_checkpoints = {event.step for event in events if isinstance(event, CheckpointSaved)}
+        """Steps whose CheckpointSaved is in the file, this process's included."""
+
+    def append(self, kind: type[Event], **fields: Any) -> None:
+        self._sequence += 1
+        event = kind(sequence=self._sequence, created_at=time.time(), **fields)
+        if isinstance(event, CheckpointSaved):
+            self.announced_checkpoints.add(event.step)
+        self._file.write(encode(event) + b"\n")
+        self._file.flush()
+
+    def say(self, message: str) -> None:
+        self.append(Message, level="info", message=message)
+
+    def warn(self, message: str) -> None:
+        self.append(Message, level="warn", message=message)
+
+    def fail(self, message: str) -> None:
+        self.append(Message, level="error", message=message)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _recover(path: Path) -> list[TrainingEvent]:
+    """The whole events of `path`; whatever follows the last one is cut off."""
+    if not path.exists():
+        return []
+    events: list[TrainingEvent] = []
+    size = 0
+    for line in path.read_bytes().splitlines(keepends=True):
+        event = _event(line)
+        if event is None:
+            break
+        events.append(event)
+        size += len(line)
+    with path.open("r+b") as file:
+        file.truncate(size)
+    return events
+
+
+def _event(line: bytes) -> TrainingEvent | None:
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        return decode_event(line)
+    except msgspec.MsgspecError:
+        return None

@@ -1,0 +1,53 @@
+"""Why a training job ends as failed, in words for the person who made the job.
+
+Exception
+├── TrainingFailed      the job cannot succeed as it is: code, message, param
+└── OutOfMemory         a micro-batch did not fit; tried again with a smaller one before it becomes a TrainingFailed
+"""
+
+import errno
+from typing import Literal
+
+from trainer.contract import Failed
+
+Param = Literal["training_file", "validation_file"]
+
+INVALID_FILE = {"training_file": "invalid_training_file", "validation_file": "invalid_validation_file"}
+"""Param -> OpenAI's error code."""
+
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
+
+class TrainingFailed(Exception):
+    def __init__(self, code: str, message: str, param: Param | None = None):
+        super().__init__(message)
+        self.failed = Failed(code=code, message=message, param=param)
+
+
+class OutOfMemory(Exception):
+    """`micro_batch` examples at once do not fit into memory."""
+
+    def __init__(self, micro_batch: int):
+        super().__init__(f"out of memory with {micro_batch} examples at once")
+        self.micro_batch = micro_batch
+
+
+def invalid_file(param: Param, message: str) -> TrainingFailed:
+    return TrainingFailed(INVALID_FILE[param], message, param)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Torch says it with several exception types; the texts are those that accelerate's batch size finder knows."""
+    return isinstance(error, MemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY)
+
+
+def explain(error: Exception) -> Failed:
+    """Any exception -> what the job's owner may read: no paths, no stack."""
+    if isinstance(error, TrainingFailed):
+        return error.failed
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Failed(code="server_error", message="The disk is full. Free some space and start the job again.")
+    return Failed(
+        code="server_error",
+        message=f"The trainer stopped on an unexpected error ({type(error).__name__}). Its log has the details.",
+    )

@@ -1,0 +1,64 @@
+"""What this machine trains on, and how much of a batch it takes at once."""
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from accelerate.utils import is_bf16_available
+
+Device = Literal["cpu", "cuda", "mps"]
+
+_TOKENS_AT_ONCE: dict[Device, int] = {"cpu": 8_192, "mps": 4_096, "cuda": 16_384}
+"""Padded tokens of one forward and backward pass: where throughput stops growing, and little enough for the memory of
+a common card with a 7B model. Too much is found out at run time and halved (`trainer.run`)."""
+
+_LARGE_MODEL = 1_000_000_000
+"""Parameters from which activations are computed again rather than kept (about 30 % slower, far less memory)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    device: Device
+    dtype: torch.dtype
+    """Of the base model's weights and of the arithmetic; the adapter's own weights are float32 everywhere."""
+    threads: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({str(self.dtype).removeprefix('torch.')})"
+
+    def micro_batch(self, batch_size: int, longest: int) -> int:
+        """Examples at once: the largest divisor of `batch_size` whose padded tokens fit, so that every optimizer step
+        still sees exactly `batch_size` examples."""
+        fitting = max(1, _TOKENS_AT_ONCE[self.device] // longest)
+        return max(size for size in range(1, batch_size + 1) if batch_size % size == 0 and size <= fitting)
+
+    def recomputes_activations(self, parameters: int) -> bool:
+        return parameters >= _LARGE_MODEL
+
+
+def detect() -> Hardware:
+    """The best device of this machine: a CUDA GPU (the first visible one), Apple's GPU, else the CPU.
+
+    CPU: float32, because bfloat16 is emulated on most of them and a resumed run must repeat the same numbers bit for
+    bit. GPUs: bfloat16 where it is supported, else float16 with loss scaling (CUDA) or float32 (Apple).
+    """
+    if torch.cuda.is_available():
+        dtype = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+        return Hardware(device="cuda", dtype=dtype, threads=_threads(), name=torch.cuda.get_device_name(0))
+    if torch.backends.mps.is_available():
+        dtype = torch.bfloat16 if is_bf16_available() else torch.float32
+        return Hardware(device="mps", dtype=dtype, threads=_threads(), name="Apple GPU")
+    threads = _threads()
+    return Hardware(device="cpu", dtype=torch.float32, threads=threads, name=f"CPU, {threads} threads")
+
+
+def _threads() -> int:
+    """OMP_NUM_THREADS where it is set, else the cores this process may run on."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    if wanted.isdigit() and int(wanted) > 0:
+        return int(wanted)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,107 @@
+"""One training job, from spec.json to result.json."""
+
+import gc
+import shutil
+import sys
+import traceback
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import torch
+from transformers.utils import logging as transformers_logging
+
+from trainer import checkpoints, failures, hardware
+from trainer.contract import (
+    ADAPTER,
+    CHECKPOINTS,
+    CONTRACT_VERSION,
+    EVENTS,
+    RESULT,
+    SPEC,
+    STOPPED,
+    Succeeded,
+    TrainingResult,
+    TrainingSpec,
+    decode_result,
+    decode_spec,
+    encode,
+)
+from trainer.durable import write_atomically
+from trainer.events import EventLog
+from trainer.failures import OutOfMemory, TrainingFailed
+from trainer.methods.supervised import Job, Stopped, train
+from trainer.stopping import Stop
+
+
+def run(directory: Path, stop: Stop) -> int:
+    """Trains the job in `directory` and writes its result. Returns the exit status that the contract defines."""
+    if _has_succeeded(directory):
+        return 0
+    transformers_logging.disable_progress_bar()
+    events = EventLog(directory / EVENTS)
+    try:
+        result: TrainingResult = _train(directory, events, stop)
+    except Stopped:
+        return STOPPED
+    except Exception as error:  # noqa: BLE001 - whatever it is, the job's owner gets an answer
+        result = failures.explain(error)
+        events.fail(result.message)
+        if not isinstance(error, TrainingFailed):
+            traceback.print_exc(file=sys.stderr)
+    finally:
+        events.close()
+    write_atomically(directory / RESULT, encode(result))
+    return 0 if isinstance(result, Succeeded) else 1
+
+
+def _has_succeeded(directory: Path) -> bool:
+    """A result of an earlier start; a failure is forgotten, because the caller wants another try."""
+    path = directory / RESULT
+    if not path.exists():
+        return False
+    if isinstance(decode_result(path.read_bytes()), Succeeded):
+        return True
+    path.unlink()
+    return False
+
+
+def _train(directory: Path, events: EventLog, stop: Stop) -> Succeeded:
+    """Clears what a crash left behind, then trains with the largest micro-batch that fits into memory."""
+    spec = _read_spec(directory)
+    (directory / CHECKPOINTS).mkdir(exist_ok=True)
+    checkpoints.discard_incomplete(directory / CHECKPOINTS)
+    for leftover in (directory / ADAPTER, directory / (ADAPTER + ".tmp")):
+        shutil.rmtree(leftover, ignore_errors=True)
+    job = Job(directory=directory, spec=spec, hardware=hardware.detect(), events=events, stop=stop)
+    while True:
+        try:
+            return train(job)
+        except OutOfMemory as error:
+            too_large = error.micro_batch
+        # Only here, with the exception and its frames gone, is the memory free again.
+        gc.collect()
+        torch.cuda.empty_cache()
+        job = _with_smaller_batches(job, too_large)
+
+
+def _with_smaller_batches(job: Job, too_large: int) -> Job:
+    """The same optimizer steps from more, smaller passes. Raises TrainingFailed when one example is too large."""
+    if too_large == 1:
+        raise TrainingFailed(
+            "out_of_memory",
+            "There is not enough memory to train on even one of the longest examples. Shorten the examples, take a "
+            "smaller base model, or train on a machine with more memory.",
+        )
+    job.events.warn(f"Out of memory with {too_large} examples at once: going on with {too_large // 2} at once.")
+    return replace(job, largest_micro_batch=too_large // 2)
+
+
+def _read_spec(directory: Path) -> TrainingSpec:
+    try:
+        spec = decode_spec((directory / SPEC).read_bytes())
+    except (FileNotFoundError, msgspec.MsgspecError) as error:
+        raise TrainingFailed("server_error", f"The trainer cannot read its specification: {error}") from None
+    if spec.contract_version != CONTRACT_VERSION:
+        raise TrainingFailed("server_error", "The trainer has another version than the service that started it.")
+    return spec
