@@ -1,0 +1,45 @@
+"""The life of the server process: load, listen, and stop well."""
+
+import asyncio
+import logging
+import signal
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from trainer.engine.engine import Engine
+from trainer.engine.loading import LoadedModel
+from trainer.engine.server import build_app
+
+logger = logging.getLogger("tuneway.engine")
+
+DRAIN_SECONDS = 5.0
+"""How long answers that are being written may go on after SIGTERM."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    host: str
+    port: int
+
+
+async def serve(loaded: LoadedModel, name: str, path: str, address: Address, *, max_concurrency: int) -> None:
+    """Serves until SIGTERM or SIGINT: then no new connection, running answers get DRAIN_SECONDS."""
+    engine = Engine(loaded, name, path, max_concurrency=max_concurrency)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
+    engine.start()
+    # handler_cancellation: a client that leaves ends its handler, which frees its place.
+    runner = web.AppRunner(
+        build_app(engine), handler_cancellation=True, shutdown_timeout=DRAIN_SECONDS, access_log=None
+    )
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, address.host, address.port, backlog=1024).start()
+        logger.info("Serving %s on http://%s:%s", name, address.host, address.port)
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+        engine.stop()
