@@ -6,7 +6,7 @@ costs what it costs in `generate`, less its growing copies.
 """
 
 import copy
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -64,8 +64,9 @@ class WindowLayer(CacheLayerMixin):
     """Keys and values of one layer, [rows, heads, columns, head size], with room to grow."""
 
     is_sliding = False
-    keys: Tensor  # pyright: ignore[reportIncompatibleVariableOverride]
-    values: Tensor  # pyright: ignore[reportIncompatibleVariableOverride]
+    if TYPE_CHECKING:
+        keys: Any
+        values: Any
 
     def __init__(self, window: Window) -> None:
         super().__init__()

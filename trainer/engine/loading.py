@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
-
 from transformers.utils.logging import disable_progress_bar
 
 from trainer.engine.vocabulary import Vocabulary
