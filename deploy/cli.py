@@ -1,0 +1,114 @@
+"""The `tuneway` command."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from admin.cli import keys
+from deploy import gateway_server, worker
+from deploy.stack import StackOptions, serve
+from gateway.db.migrate import upgrade
+from gateway.keys.service import ensure_admin_key
+from gateway.services import database_of
+from gateway.settings import Settings, SettingsError, load
+
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="TOML file; see deploy/tuneway.example.toml.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tuneway")
+def main() -> None:
+    """Tuneway: an OpenAI-compatible gateway that fine-tunes."""
+
+
+main.add_command(keys)
+
+
+@main.command("serve")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8000, show_default=True)
+@click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), default=None, help="Default: ~/.tuneway.")
+@click.option(
+    "--model", default="starter", show_default=True, help="`starter`, a directory, or a local Hugging Face id."
+)
+@click.option("--engine", type=click.Choice(["embedded", "none"]), default="embedded", show_default=True)
+@click.option("--workers", default=1, show_default=True, help="Gateway processes.")
+@config_option
+def serve_command(
+    host: str, port: int, data_dir: Path | None, model: str, engine: str, workers: int, config: Path | None
+) -> None:
+    """Run the whole stack in the foreground; Ctrl-C stops it."""
+    settings = _settings(config)
+    options = StackOptions(
+        data_dir=(data_dir or settings.data_dir).expanduser().resolve(),
+        host=host,
+        port=port,
+        model=model,
+        engine=engine,  # type: ignore[arg-type]
+        workers=workers,
+        config=config.resolve() if config else None,
+        admin_key=os.environ.get("TUNEWAY_ADMIN_KEY"),
+    )
+    sys.exit(asyncio.run(serve(options)))
+
+
+@main.command("gateway")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8000, show_default=True)
+@click.option("--workers", default=1, show_default=True)
+def gateway_command(host: str, port: int, workers: int) -> None:
+    """Run the gateway alone. Settings come from TUNEWAY_CONFIG and the environment."""
+    _settings(None)
+    gateway_server.serve(host=host, port=port, workers=workers)
+
+
+@main.command("worker")
+def worker_command() -> None:
+    """Run background tasks (fine-tuning jobs) until SIGTERM."""
+    sys.exit(worker.run(_settings(None)))
+
+
+@main.command("migrate")
+def migrate_command() -> None:
+    """Bring the database to the newest schema; with TUNEWAY_ADMIN_KEY set, make sure that key is an admin key."""
+    asyncio.run(_migrate(_settings(None)))
+
+
+@main.command(
+    "engine", context_settings={"ignore_unknown_options": True, "help_option_names": []}, add_help_option=False
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def engine_command(arguments: tuple[str, ...]) -> None:
+    """Run the embedded inference engine (needs tuneway[train]); see `tuneway engine --help`."""
+    os.execv(sys.executable, [sys.executable, "-m", "trainer.engine", *arguments])  # noqa: S606
+
+
+async def _migrate(settings: Settings) -> None:
+    database = database_of(settings)
+    try:
+        await upgrade(database.engine)
+        if admin_key := os.environ.get("TUNEWAY_ADMIN_KEY"):
+            async with database.session() as session:
+                await ensure_admin_key(session, admin_key, secret_key=settings.secret_key.reveal())
+    finally:
+        await database.close()
+
+
+def _settings(config: Path | None) -> Settings:
+    """Settings, or one sentence and exit status 2."""
+    try:
+        return load(config)
+    except SettingsError as error:
+        print(f"tuneway: wrong configuration: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

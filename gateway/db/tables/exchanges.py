@@ -1,0 +1,58 @@
+"""The exchange log: one row a call, written from the spool. The truth about usage and cost."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from gateway.db.base import Base
+
+
+class ExchangeRow(Base):
+    """No foreign keys: the log outlives what it names, and a row is never refused for a missing parent."""
+
+    __tablename__ = "exchanges"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    """The request id that the client saw."""
+    created_at: Mapped[datetime]
+    project_id: Mapped[str]
+    api_key_id: Mapped[str]
+    endpoint: Mapped[str]
+    requested_model: Mapped[str]
+    served_model: Mapped[str | None]
+    """None when nothing was asked upstream."""
+    upstream: Mapped[str | None]
+    streamed: Mapped[bool]
+    outcome: Mapped[str]
+    """completed, client_left, failed (an upstream) or refused (by us)."""
+    status: Mapped[int]
+    """HTTP status that was sent; 200 for a stream that broke later."""
+    error: Mapped[dict[str, Any] | None]
+    request: Mapped[bytes]
+    """The body as it came."""
+    reply: Mapped[bytes | None]
+    """A JSON body, assembled from the chunks of a stream."""
+    reply_id: Mapped[str | None]
+    """The upstream's `chatcmpl-...`, by which a client names the exchange."""
+    input_tokens: Mapped[int | None]
+    cached_input_tokens: Mapped[int | None]
+    output_tokens: Mapped[int | None]
+    usage_estimated: Mapped[bool]
+    """True when the upstream never told its usage and it was derived from the text."""
+    cost_nano: Mapped[int | None]
+    """Nano-dollars; None when the model has no price or nothing was served."""
+    priced: Mapped[bool]
+    """False when usage met no price: visible in the costs API instead of a silent zero."""
+    duration_ms: Mapped[float]
+    first_token_ms: Mapped[float | None]
+    """Until the first piece of a streamed reply."""
+    upstream_ms: Mapped[float | None]
+    request_metadata: Mapped[dict[str, Any] | None]
+
+    __table_args__ = (
+        Index("ix_exchanges_created_at", "created_at"),
+        Index("ix_exchanges_project_id_id", "project_id", "id"),
+        Index("ix_exchanges_project_id_reply_id", "project_id", "reply_id"),
+    )

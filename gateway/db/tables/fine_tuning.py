@@ -1,0 +1,93 @@
+"""Fine-tuning jobs, their events and checkpoints, and the models they made."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from gateway.db.base import Base
+
+
+class FineTuningJobRow(Base):
+    __tablename__ = "fine_tuning_jobs"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    api_key_id: Mapped[str] = mapped_column(ForeignKey("api_keys.id"))
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    model: Mapped[str]
+    """As the client named it: a base model or an `ft:` model."""
+    fine_tuned_model: Mapped[str | None]
+    status: Mapped[str]
+    """OpenAI's words; gateway/fine_tuning/transitions.py has the table of moves."""
+    training_file: Mapped[str]
+    validation_file: Mapped[str | None]
+    method: Mapped[dict[str, Any]]
+    """OpenAI's `method` object, "auto" replaced by numbers once they are known."""
+    seed: Mapped[int]
+    suffix: Mapped[str | None]
+    request_metadata: Mapped[dict[str, Any] | None]
+    trained_tokens: Mapped[int | None]
+    estimated_finish: Mapped[datetime | None]
+    error: Mapped[dict[str, Any] | None]
+    leased_until: Mapped[datetime | None]
+    """The worker that runs the job extends this; past it, another may take the job over."""
+    lease_holder: Mapped[str | None]
+
+    __table_args__ = (
+        Index("ix_fine_tuning_jobs_project_id_created_at_id", "project_id", "created_at", "id"),
+        Index("ix_fine_tuning_jobs_status", "status"),
+    )
+
+
+class FineTuningEventRow(Base):
+    __tablename__ = "fine_tuning_events"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    """Order of arrival."""
+    id: Mapped[str] = mapped_column(unique=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("fine_tuning_jobs.id"))
+    key: Mapped[str]
+    """What the event tells ("queued", "step-12"): told again after a crash, it is not stored twice."""
+    created_at: Mapped[datetime]
+    level: Mapped[str]
+    type: Mapped[str]
+    message: Mapped[str]
+    values: Mapped[dict[str, Any] | None]
+
+    __table_args__ = (
+        UniqueConstraint("job_id", "key"),
+        Index("ix_fine_tuning_events_job_id_number", "job_id", "number"),
+    )
+
+
+class FineTuningCheckpointRow(Base):
+    __tablename__ = "fine_tuning_checkpoints"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("fine_tuning_jobs.id"))
+    created_at: Mapped[datetime]
+    step: Mapped[int]
+    metrics: Mapped[dict[str, Any]]
+
+    __table_args__ = (UniqueConstraint("job_id", "step"),)
+
+
+class ModelRow(Base):
+    """A model trained here: an adapter in an immutable directory."""
+
+    __tablename__ = "models"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    """`ft:<base>:<organization>:<suffix>:<id>`"""
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    job_id: Mapped[str] = mapped_column(ForeignKey("fine_tuning_jobs.id"))
+    base_model: Mapped[str]
+    adapter_path: Mapped[str]
+    """Relative to DATA_DIR; never written again, because vLLM caches by name and path."""
+    created_at: Mapped[datetime]
+    deleted_at: Mapped[datetime | None]
+
+    __table_args__ = (Index("ix_models_project_id_created_at", "project_id", "created_at"),)

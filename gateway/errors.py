@@ -1,0 +1,230 @@
+"""Every refusal a client can get, and the one function that renders it.
+
+    Refusal
+    ├── InvalidRequest                 400  the call cannot be understood; `param` names the field
+    │   ├── MissingParameter           400
+    │   ├── InvalidJson                400
+    │   └── ContentTooLarge            413
+    ├── Unauthenticated                401  no key, or one that is not valid
+    ├── Forbidden                      403  a valid key that may not do this
+    ├── NotFound                       404  also what another project owns
+    │   ├── ModelNotFound              404
+    │   ├── UnknownUrl                 404
+    │   └── MethodNotAllowed           405
+    ├── Conflict                       409  the object's state does not allow it
+    ├── UpstreamRefused            as sent  an upstream's own 4xx, passed on
+    ├── UpstreamFailed                 502  an upstream broke, or cannot be reached
+    │   └── UpstreamTimeout            504
+    ├── Unavailable                    503  a part of this service is away; try again
+    │   └── ModelLoading               503
+    └── Surprise                       500  a bug here; the message says nothing, the log says all
+
+A refusal is raised, never returned. Statuses, types and codes follow contract section 0 (OpenAI's error object:
+`{"error": {"message", "type", "param", "code"}}`, all four keys always present).
+"""
+
+from typing import Any, ClassVar
+
+import msgspec
+from litestar.exceptions import HTTPException
+
+ECHO_LIMIT = 500
+"""Characters of a client's own input that an error message may repeat."""
+
+
+class ErrorObject(msgspec.Struct, kw_only=True):
+    """OpenAI's error object."""
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class ErrorBody(msgspec.Struct):
+    error: ErrorObject
+
+
+class Refusal(Exception):
+    """Base of every refusal.
+
+    Args:
+        message: one sentence: what was wrong and how to mend it.
+        param: the field of the request, where there is one.
+        code: overrides the class's code.
+        headers: added to the HTTP response.
+    """
+
+    status: ClassVar[int] = 400
+    type: ClassVar[str] = "invalid_request_error"
+    code: str | None = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.param = param
+        self.headers = headers or {}
+        if code is not None:
+            self.code = code
+
+    def body(self) -> ErrorBody:
+        return ErrorBody(ErrorObject(message=str(self), type=self.type, param=self.param, code=self.code))
+
+
+class InvalidRequest(Refusal):
+    code = "invalid_value"
+
+
+class MissingParameter(InvalidRequest):
+    code = "missing_required_parameter"
+
+    def __init__(self, param: str) -> None:
+        super().__init__(f"Missing required parameter: '{param}'.", param=param)
+
+
+class InvalidJson(InvalidRequest):
+    code = None
+
+
+class ContentTooLarge(InvalidRequest):
+    status = 413
+    code = "content_too_large"
+
+
+class Unauthenticated(Refusal):
+    status = 401
+    code = "invalid_api_key"
+
+
+class Forbidden(Refusal):
+    status = 403
+    code = "insufficient_permissions"
+
+
+class NotFound(Refusal):
+    status = 404
+    code = "not_found"
+
+
+class ModelNotFound(NotFound):
+    code = "model_not_found"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"The model `{model[:ECHO_LIMIT]}` does not exist or you do not have access to it.", param="model"
+        )
+
+
+class UnknownUrl(NotFound):
+    code = "unknown_url"
+
+    def __init__(self, method: str, path: str) -> None:
+        super().__init__(f"Unknown request URL: {method} {path[:ECHO_LIMIT]}. See GET /v1/models for a first call.")
+
+
+class MethodNotAllowed(NotFound):
+    status = 405
+    code = "method_not_supported"
+
+    def __init__(self, method: str, path: str) -> None:
+        super().__init__(f"Not allowed to {method} on {path[:ECHO_LIMIT]}.")
+
+
+class Conflict(Refusal):
+    status = 409
+    code = "conflict"
+
+
+class UpstreamRefused(Refusal):
+    """An upstream's own 4xx with its error object: the client's request was at fault, and it knows best why."""
+
+    def __init__(self, status: int, error: ErrorObject, headers: dict[str, str] | None = None) -> None:
+        super().__init__(error.message, param=error.param, headers=headers)
+        self.upstream_status = status
+        self.error = error
+        self.code = error.code
+
+    def body(self) -> ErrorBody:
+        return ErrorBody(self.error)
+
+
+class UpstreamFailed(Refusal):
+    status = 502
+    type = "server_error"
+    code = "upstream_failed"
+
+
+class UpstreamTimeout(UpstreamFailed):
+    status = 504
+    code = "upstream_timeout"
+
+
+class Unavailable(Refusal):
+    status = 503
+    type = "server_error"
+    code = "service_unavailable"
+
+    def __init__(self, message: str, *, retry_after: int = 1) -> None:
+        super().__init__(message, headers={"retry-after": str(retry_after)})
+
+
+class ModelLoading(Unavailable):
+    code = "model_loading"
+
+
+class Surprise(Refusal):
+    status = 500
+    type = "server_error"
+    code = None
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The server had an error while processing your request. Please retry; the request id is in the log."
+        )
+
+
+def refusal_of(error: BaseException, *, method: str = "", path: str = "") -> Refusal:
+    """The refusal that `error` amounts to: itself, the framework's own (404, 405, 413, bad form), or a Surprise."""
+    if isinstance(error, Refusal):
+        return error
+    if not isinstance(error, HTTPException):
+        return Surprise()
+    match error.status_code:
+        case 404:
+            return UnknownUrl(method, path)
+        case 405:
+            return MethodNotAllowed(method, path)
+        case 413:
+            return ContentTooLarge("The request body is larger than this endpoint takes.")
+        case status if status < 500:
+            return InvalidRequest(str(error.detail)[:ECHO_LIMIT])
+        case _:
+            return Surprise()
+
+
+def to_openai_error(refusal: Refusal) -> tuple[int, bytes, dict[str, str]]:
+    """Status, JSON body and headers of a refusal: the only renderer, for responses and for mid-stream frames."""
+    status = getattr(refusal, "upstream_status", refusal.status)
+    return status, msgspec.json.encode(refusal.body()), refusal.headers
+
+
+def decode_error_object(body: bytes) -> ErrorObject | None:
+    """The error object inside an upstream's reply, normalised to strings, or None when there is none.
+
+    vLLM sends an integer `code` and some providers send the bare inner object; both are accepted.
+    """
+    try:
+        outer: Any = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return None
+    inner: Any = outer.get("error", outer) if isinstance(outer, dict) else None
+    if not isinstance(inner, dict) or not isinstance(inner.get("message"), str):
+        return None
+    text = {name: inner[name] for name in ("type", "param", "code") if isinstance(inner.get(name), str)}
+    return ErrorObject(message=inner["message"], type=text.pop("type", "invalid_request_error"), **text)

@@ -1,0 +1,42 @@
+"""One exchange as it is written to the spool and then to the database."""
+
+from typing import Literal
+
+import msgspec
+
+Outcome = Literal["completed", "client_left", "failed", "refused"]
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """Columns of `exchanges`, in the order of the spool's format; new fields go to the end and have a default."""
+
+    id: str
+    created_at: float
+    project_id: str
+    api_key_id: str
+    endpoint: str
+    requested_model: str
+    served_model: str | None
+    upstream: str | None
+    streamed: bool
+    outcome: Outcome
+    status: int
+    error: msgspec.Raw | None
+    request: bytes
+    reply: bytes | None
+    """A JSON body; for a stream the raw events as the upstream sent them, assembled when drained."""
+    reply_id: str | None
+    input_tokens: int | None
+    cached_input_tokens: int | None
+    output_tokens: int | None
+    usage_estimated: bool
+    cost_nano: int | None
+    priced: bool
+    duration_ms: float
+    first_token_ms: float | None
+    upstream_ms: float | None
+    request_metadata: dict[str, str] | None
+
+
+encode = msgspec.msgpack.Encoder().encode
+decode = msgspec.msgpack.Decoder(Record).decode

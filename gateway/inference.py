@@ -1,0 +1,251 @@
+"""The path of one model call, on one screen.
+
+1. authenticate (memory), decode the envelope, find the deployment; each can refuse.
+2. send to the upstream; for a stream, wait for its first event.
+3. answer, whole or piece by piece.
+4. `finish()`: usage -> cost -> spool. Exactly once for every call of a known key, however it ends, and before the last
+   byte of the reply leaves. It is a plain function, so nothing can interrupt it.
+"""
+
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass, field
+
+import msgspec
+
+from gateway.errors import Refusal, Surprise, refusal_of, to_openai_error
+from gateway.exchanges import record
+from gateway.exchanges.assemble import reply_text
+from gateway.exchanges.record import Outcome, Record
+from gateway.keys.ring import ApiKey
+from gateway.kit.money import format_usd
+from gateway.metering.cost import cost_nano
+from gateway.metering.usage import Usage, estimate_usage, read_usage
+from gateway.protocol.decode import decode
+from gateway.protocol.envelope import ChatEnvelope, CompletionEnvelope, Envelope, ask_for_usage
+from gateway.routing.catalog import Deployment
+from gateway.services import Services
+from gateway.streaming import DONE, Relay, StreamedReply, error_frame, prime, split
+from gateway.upstreams.client import UpstreamReply
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A model endpoint of OpenAI's API."""
+
+    path: str
+    """Below /v1, the same here and upstream."""
+    decoder: msgspec.json.Decoder[Envelope]
+
+
+CHAT_COMPLETIONS = Endpoint("/chat/completions", msgspec.json.Decoder(ChatEnvelope))
+COMPLETIONS = Endpoint("/completions", msgspec.json.Decoder(CompletionEnvelope))
+
+
+@dataclass(slots=True)
+class Call:
+    """What came in, and what is learnt about it on the way."""
+
+    endpoint: Endpoint
+    authorization: bytes | None
+    body: bytes
+    request_id: str
+    created_at: float = field(default_factory=time.time)
+    started: float = field(default_factory=time.perf_counter)
+    key: ApiKey | None = None
+    envelope: Envelope | None = None
+    deployment: Deployment | None = None
+    sent: float | None = None
+    """When the upstream was called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer."""
+
+    headers: dict[str, str]
+    body: bytes
+
+
+async def run(sv: Services, call: Call) -> Reply | StreamedReply:
+    """Answer one call. Raises a Refusal; then the exchange is already recorded."""
+    call.key = key = sv.keys.authenticate_project(call.authorization)
+    try:
+        upstream = await _send(sv, call, key)
+        if call.envelope and call.envelope.stream:
+            return await _stream(sv, call, upstream)
+        body = await upstream.read()
+    except BaseException as error:
+        finish(sv, call, End(error=error))
+        raise
+    reply_id, usage = read_usage(body)
+    usage = usage or estimate_usage(call.body, body.decode(errors="replace"))
+    cost = finish(sv, call, End(reply=body, reply_id=reply_id, usage=usage))
+    return Reply(_headers(sv, call, "application/json") | _cost_header(cost), body)
+
+
+async def _send(sv: Services, call: Call, key: ApiKey) -> UpstreamReply:
+    """Decide where the call goes, and send it there."""
+    call.envelope = envelope = decode(call.endpoint.decoder, call.body)
+    call.deployment = deployment = sv.catalog.find(envelope.model, key.project_id)
+    upstream, body = deployment.upstream, call.body
+    if envelope.stream:
+        body = ask_for_usage(body, envelope.stream_options, running=upstream.is_engine)
+    call.sent = time.perf_counter()
+    return await sv.upstreams.post(
+        upstream.name,
+        upstream.base_url + call.endpoint.path,
+        body,
+        api_key=upstream.api_key,
+        request_id=call.request_id,
+    )
+
+
+async def _stream(sv: Services, call: Call, upstream: UpstreamReply) -> StreamedReply:
+    """A reply whose first event is here; from now on errors are frames."""
+    assert call.deployment is not None
+    assert call.envelope is not None
+    options = call.envelope.stream_options
+    relay = Relay(
+        show_usage=bool(options and options.include_usage),
+        strip_running=not (options and options.continuous_usage_stats),
+    )
+    events = split(upstream.chunks())
+    try:
+        first = await prime(events)
+    except BaseException:
+        upstream.close()
+        raise
+    drain = 0.0 if call.deployment.upstream.is_engine else sv.settings.timeouts.drain
+    reply = StreamedReply(_headers(sv, call, "text/event-stream; charset=utf-8"), upstream, drain)
+    reply.frames = _frames(sv, call, reply, relay, relay.frames(first, events))
+    sv.streams.add(reply)
+    return reply
+
+
+async def _frames(
+    sv: Services, call: Call, reply: StreamedReply, relay: Relay, frames: AsyncIterator[bytes]
+) -> AsyncGenerator[bytes]:
+    """Every frame for the client; the exchange is recorded before the last one."""
+    error: Refusal | None = None
+    try:
+        async for frame in frames:
+            yield frame
+    except Exception as failure:
+        error = refusal_of(failure)
+        if isinstance(error, Surprise):
+            log.exception("a stream broke", extra={"request_id": call.request_id})
+    finally:
+        error = _end_stream(sv, call, reply, relay, error)
+    yield error_frame(error) if error else DONE
+
+
+def _end_stream(sv: Services, call: Call, reply: StreamedReply, relay: Relay, error: Refusal | None) -> Refusal | None:
+    """Hang up and record; the refusal that the client should still hear of."""
+    reply.hang_up()
+    raw = relay.raw()
+    end = End(
+        reply=raw,
+        reply_id=relay.reply_id,
+        usage=relay.usage or estimate_usage(call.body, reply_text(raw)),
+        error=error,
+        left=reply.left,
+        first_at=relay.first_at,
+    )
+    try:
+        finish(sv, call, end)
+    except Refusal as full:
+        error = full
+    sv.streams.discard(reply)
+    reply.ended.set()
+    return error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """How a call ended."""
+
+    reply: bytes | None = None
+    """What the upstream sent; None when it never answered."""
+    reply_id: str | None = None
+    usage: Usage | None = None
+    error: BaseException | None = None
+    left: bool = False
+    """The client closed its connection before the end."""
+    first_at: float | None = None
+    """When the first piece of a stream came."""
+
+
+def finish(sv: Services, call: Call, end: End) -> int | None:
+    """Meter and record one call; returns its cost in nano-dollars, None without a price or usage.
+
+    Raises:
+        Unavailable: the spool cannot be written.
+    """
+    deployment, usage = call.deployment, end.usage
+    price = sv.prices.find(deployment.model, deployment.base_model) if deployment else None
+    cost = cost_nano(usage, price) if usage and price else None
+    entry = _record(call, end, cost_nano=cost, priced=price is not None or usage is None)
+    sv.spool.append(record.encode(entry))
+    sv.metrics.observe(entry)
+    return cost
+
+
+def _record(call: Call, end: End, *, cost_nano: int | None, priced: bool) -> Record:
+    assert call.key is not None
+    key, deployment, usage, now = call.key, call.deployment, end.usage, time.perf_counter()
+    refusal = refusal_of(end.error) if end.error else None
+    return Record(
+        id=call.request_id,
+        created_at=call.created_at,
+        project_id=key.project_id,
+        api_key_id=key.id,
+        endpoint=call.endpoint.path,
+        requested_model=call.envelope.model if call.envelope else "",
+        served_model=deployment.model if deployment and end.reply is not None else None,
+        upstream=deployment.upstream.name if deployment else None,
+        streamed=bool(call.envelope and call.envelope.stream),
+        outcome=_outcome(call, end),
+        status=to_openai_error(refusal)[0] if refusal and end.reply is None else 200,
+        error=msgspec.Raw(msgspec.json.encode(refusal.body().error)) if refusal and not end.left else None,
+        request=call.body,
+        reply=end.reply,
+        reply_id=end.reply_id,
+        input_tokens=usage.input_tokens if usage else None,
+        cached_input_tokens=usage.cached_input_tokens if usage else None,
+        output_tokens=usage.output_tokens if usage else None,
+        usage_estimated=usage.estimated if usage else False,
+        cost_nano=cost_nano,
+        priced=priced,
+        duration_ms=(now - call.started) * 1000,
+        first_token_ms=(end.first_at - call.started) * 1000 if end.first_at else None,
+        upstream_ms=(now - call.sent) * 1000 if call.sent else None,
+        request_metadata=call.envelope.metadata if call.envelope else None,
+    )
+
+
+def _outcome(call: Call, end: End) -> Outcome:
+    if end.left:
+        return "client_left"
+    if end.error is None:
+        return "completed"
+    return "failed" if call.sent else "refused"
+
+
+def _headers(sv: Services, call: Call, content_type: str) -> dict[str, str]:
+    """What every model reply carries (contract section 0), and which model served it."""
+    assert call.deployment is not None
+    return {
+        "content-type": content_type,
+        "openai-processing-ms": str(round((time.perf_counter() - call.started) * 1000)),
+        "openai-organization": sv.settings.organization,
+        "openai-version": "2020-10-01",
+        "x-tuneway-model": call.deployment.model,
+    }
+
+
+def _cost_header(cost: int | None) -> dict[str, str]:
+    return {"x-tuneway-cost": format_usd(cost) if cost is not None else "unpriced"}

@@ -1,0 +1,41 @@
+"""Prometheus metrics of this process. Labels are few and bounded: never a key or a client's text."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from gateway.exchanges.record import Record
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+
+
+class Metrics:
+    """One registry a process, so that tests and workers do not share counts."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.calls = Counter(
+            "tuneway_calls", "Model calls by how they ended", ["endpoint", "outcome"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "tuneway_call_seconds",
+            "Whole call, upstream included",
+            ["endpoint"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.tokens = Counter("tuneway_tokens", "Tokens metered", ["direction"], registry=self.registry)
+        self.unpriced = Counter("tuneway_unpriced_calls", "Calls whose model has no price", registry=self.registry)
+        self.spool_bytes = Gauge(
+            "tuneway_spool_bytes", "Exchanges on local disk that the database does not have yet", registry=self.registry
+        )
+
+    def observe(self, entry: Record) -> None:
+        """Count one finished exchange."""
+        self.calls.labels(entry.endpoint, entry.outcome).inc()
+        self.seconds.labels(entry.endpoint).observe(entry.duration_ms / 1000)
+        self.tokens.labels("input").inc(entry.input_tokens or 0)
+        self.tokens.labels("output").inc(entry.output_tokens or 0)
+        if not entry.priced:
+            self.unpriced.inc()
+
+    def render(self) -> bytes:
+        return generate_latest(self.registry)

@@ -1,0 +1,60 @@
+"""Query parameters: limits checked, and both spellings of arrays and maps understood (contract section 0)."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from gateway.errors import InvalidRequest
+
+
+class MultiValue(Protocol):
+    """Litestar's query parameters: one name, several values."""
+
+    def getall(self, key: str, default: Any = ..., /) -> list[str]: ...
+    def get(self, key: str, default: Any = ..., /) -> Any: ...
+
+
+def text(query: MultiValue, name: str) -> str | None:
+    return query.get(name, None) or None
+
+
+def integer(query: MultiValue, name: str, *, default: int, lowest: int = 1, highest: int = 100) -> int:
+    """A whole number within bounds. Raises InvalidRequest as OpenAI words it."""
+    raw = query.get(name, None)
+    if raw is None:
+        return default
+    try:
+        value = int(raw)
+    except ValueError:
+        raise InvalidRequest(f"Invalid '{name}': expected an integer, got '{raw[:50]}'.", param=name) from None
+    if value < lowest:
+        raise _outside(name, f"minimum value >= {lowest}", value, "integer_below_min_value")
+    if value > highest:
+        raise _outside(name, f"maximum value <= {highest}", value, "integer_above_max_value")
+    return value
+
+
+def timestamp(query: MultiValue, name: str) -> int | None:
+    """Unix seconds, or None when left out."""
+    return integer(query, name, default=0, lowest=0, highest=2**40) if query.get(name, None) else None
+
+
+def choice(query: MultiValue, name: str, allowed: Sequence[str], default: str) -> str:
+    value = query.get(name, None) or default
+    if value not in allowed:
+        raise InvalidRequest(f"Invalid '{name}': '{value[:50]}' is not one of {', '.join(allowed)}.", param=name)
+    return value
+
+
+def flag(query: MultiValue, name: str) -> bool:
+    return choice(query, name, ("true", "false"), "false") == "true"
+
+
+def array(query: MultiValue, name: str) -> list[str]:
+    """`name=a&name=b` and `name[]=a&name[]=b`."""
+    return [*query.getall(name, []), *query.getall(f"{name}[]", [])]
+
+
+def _outside(name: str, rule: str, value: int, code: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"Invalid '{name}': integer out of range. Expected a {rule}, but got {value}.", param=name, code=code
+    )

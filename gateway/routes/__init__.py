@@ -1,0 +1,31 @@
+"""The whole URL map. This file stays a map."""
+
+from gateway.inference import CHAT_COMPLETIONS, COMPLETIONS, Endpoint
+from gateway.routes import api_keys, health, models, projects
+
+HOT: dict[str, Endpoint] = {
+    "/v1/chat/completions": CHAT_COMPLETIONS,
+    "/v1/completions": COMPLETIONS,
+}
+"""POST only, answered by model_calls.answer without the framework."""
+
+ROUTES = [
+    health.health,
+    health.ready,
+    health.metrics,
+    models.list_models,
+    models.retrieve_model,
+    projects.list_projects,
+    projects.create_project,
+    projects.retrieve_project,
+    projects.update_project,
+    projects.archive_project,
+    projects.list_service_accounts,
+    projects.create_service_account,
+    projects.retrieve_service_account,
+    projects.delete_service_account,
+    projects.create_service_account_key,
+    api_keys.list_api_keys,
+    api_keys.retrieve_api_key,
+    api_keys.revoke_api_key,
+]

@@ -1,0 +1,64 @@
+"""/health (alive), /ready (can it work), /metrics."""
+
+import asyncio
+import json
+from collections.abc import Awaitable
+from typing import Any
+
+from litestar import Response, get
+
+from gateway.errors import Refusal, Unavailable
+from gateway.routes.callers import Sv
+from gateway.services import Services
+
+PARTS_FILE = "run/parts.json"
+"""Written by the embedded stack's supervisor: which parts run, and how often each was restarted."""
+
+
+@get("/health")
+async def health() -> dict[str, str]:
+    return {"status": "ok"}
+
+
+@get("/ready")
+async def ready(sv: Sv) -> Response[dict[str, Any]]:
+    """200 when every part answers, else 503; the body says which does not, and why."""
+    names = ("database", "redis", "worker", "engine")
+    failures = await asyncio.gather(
+        _failure(sv.database.ping()), _failure(sv.queue.ping()), _failure(_worker(sv)), _failure(_engine(sv))
+    )
+    checks = {name: failure or "ok" for name, failure in zip(names, failures, strict=True)}
+    fine = not any(failures)
+    body = {"status": "ready" if fine else "not ready", "checks": checks, "parts": _parts(sv)}
+    return Response(body, status_code=200 if fine else 503)
+
+
+@get("/metrics")
+async def metrics(sv: Sv) -> Response[bytes]:
+    sv.metrics.spool_bytes.set(sv.spool.size)
+    return Response(sv.metrics.render(), media_type="text/plain; version=0.0.4")
+
+
+async def _failure(check: Awaitable[None]) -> str | None:
+    try:
+        await check
+    except Refusal as refusal:
+        return str(refusal)
+    return None
+
+
+async def _worker(sv: Services) -> None:
+    if not await sv.queue.worker_alive():
+        raise Unavailable("no worker has given a sign of life")
+
+
+async def _engine(sv: Services) -> None:
+    if engine := sv.catalog.engine:
+        await sv.upstreams.get(engine.name, engine.base_url.removesuffix("/v1") + "/health")
+
+
+def _parts(sv: Services) -> dict[str, Any]:
+    try:
+        return json.loads((sv.settings.data_dir / PARTS_FILE).read_text())["parts"]
+    except (OSError, ValueError, KeyError):
+        return {}

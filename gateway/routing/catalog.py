@@ -1,0 +1,97 @@
+"""Which models exist for a project, and where each is served."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gateway.db.tables import ModelRow
+from gateway.errors import ModelNotFound
+from gateway.kit.clock import unix
+from gateway.settings import EngineSettings, Settings, UpstreamSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A base URL that speaks OpenAI's API."""
+
+    name: str
+    base_url: str
+    api_key: str
+    is_engine: bool
+    """Ours (vLLM's API): knows adapters, reports usage with every chunk, and stops at once when its client leaves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A model on an upstream."""
+
+    model: str
+    upstream: Upstream
+    base_model: str | None = None
+    """What a fine-tuned model was made from."""
+    project_id: str | None = None
+    """Owner of a fine-tuned model; None for a model that every project may call."""
+    created: int = 0
+    """Unix seconds; 0 when unknown (a provider's model)."""
+
+
+class Catalog:
+    """Models of the settings, plus a mirror of `models` (gateway/db/mirror.py)."""
+
+    name = "models"
+
+    def __init__(self, settings: Settings) -> None:
+        self.engine = engine_upstream(settings.engine)
+        self._shared = {deployment.model: deployment for deployment in self._of_settings(settings)}
+        self._tuned: dict[str, Deployment] = {}
+
+    def find(self, model: str, project_id: str) -> Deployment:
+        """Where `model` is served.
+
+        Raises:
+            ModelNotFound: it does not exist, or belongs to another project.
+        """
+        deployment = self._shared.get(model) or self._tuned.get(model)
+        if deployment is None or deployment.project_id not in (None, project_id):
+            raise ModelNotFound(model)
+        return deployment
+
+    def visible_to(self, project_id: str) -> list[Deployment]:
+        """Shared models, then the project's own, newest last."""
+        own = [deployment for deployment in self._tuned.values() if deployment.project_id == project_id]
+        return [*self._shared.values(), *own]
+
+    async def load(self, session: AsyncSession) -> None:
+        """Swap in every fine-tuned model that was not deleted."""
+        query = select(ModelRow).where(ModelRow.deleted_at.is_(None)).order_by(ModelRow.created_at)
+        self._tuned = (
+            {row.id: self._tuned_deployment(row) for row in await session.scalars(query)} if self.engine else {}
+        )
+
+    def _tuned_deployment(self, row: ModelRow) -> Deployment:
+        assert self.engine is not None
+        return Deployment(row.id, self.engine, row.base_model, row.project_id, unix(row.created_at))
+
+    def _of_settings(self, settings: Settings) -> Iterator[Deployment]:
+        if self.engine:
+            yield Deployment(settings.engine.model, self.engine, created=_weights_date(settings.engine))
+        for configured in settings.upstreams:
+            upstream = provider_upstream(configured)
+            for model in configured.models:
+                yield Deployment(model, upstream)
+
+
+def engine_upstream(engine: EngineSettings) -> Upstream | None:
+    return Upstream("engine", engine.url.rstrip("/"), "", is_engine=True) if engine.url else None
+
+
+def provider_upstream(configured: UpstreamSettings) -> Upstream:
+    return Upstream(configured.name, configured.base_url.rstrip("/"), configured.api_key.reveal(), is_engine=False)
+
+
+def _weights_date(engine: EngineSettings) -> int:
+    config = Path(engine.model_path) / "config.json"
+    return int(config.stat().st_mtime) if engine.model_path and config.exists() else 0

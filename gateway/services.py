@@ -1,0 +1,139 @@
+"""Every long-lived object of a process, made once and passed down. There are no other globals."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from gateway.db.database import Database
+from gateway.db.mirror import POLL_SECONDS, Mirrors
+from gateway.errors import Unavailable
+from gateway.exchanges.drain import Drain
+from gateway.exchanges.spool import DIRECTORY, Spool
+from gateway.files.store import FileStore
+from gateway.keys.ring import KeyRing
+from gateway.kit.background import Background
+from gateway.metering.prices import PriceBook
+from gateway.metrics import Metrics
+from gateway.routing.catalog import Catalog
+from gateway.settings import Settings
+from gateway.streaming import StreamedReply
+from gateway.tasks.queue import Queue
+from gateway.upstreams.client import UpstreamClient
+
+LAST_USED_SECONDS = 5.0
+ORPHANS_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Services:
+    """What a gateway process lives on."""
+
+    settings: Settings
+    database: Database
+    queue: Queue
+    files: FileStore
+    keys: KeyRing
+    catalog: Catalog
+    mirrors: Mirrors
+    prices: PriceBook
+    upstreams: UpstreamClient
+    spool: Spool
+    drain: Drain
+    metrics: Metrics
+    background: Background = field(default_factory=Background)
+    streams: set[StreamedReply] = field(default_factory=set[StreamedReply])
+    """Replies on their way, so that a shutdown can end and record those whose client has left."""
+
+
+@dataclass(frozen=True)
+class WorkerServices:
+    """What a worker process lives on: no keys, no catalog, no exchange log."""
+
+    settings: Settings
+    database: Database
+    files: FileStore
+    upstreams: UpstreamClient
+    background: Background = field(default_factory=Background)
+
+
+@asynccontextmanager
+async def gateway_services(settings: Settings) -> AsyncGenerator[Services]:
+    """Open everything, run the background loops, and on the way out bring the spool to the database."""
+    sv = _build(settings)
+    await sv.upstreams.open()
+    await _first_load(sv)
+    sv.background.repeat(sv.mirrors.refresh, POLL_SECONDS, "refresh keys and models")
+    sv.background.repeat(lambda: sv.keys.save_last_used(sv.database), LAST_USED_SECONDS, "save when keys were used")
+    sv.background.repeat(sv.drain.drain, settings.exchanges.drain_seconds, "drain the exchange log")
+    sv.background.repeat(sv.drain.adopt_orphans, ORPHANS_SECONDS, "adopt exchange logs of dead processes")
+    try:
+        yield sv
+    finally:
+        await _close(sv)
+
+
+@asynccontextmanager
+async def worker_services(settings: Settings) -> AsyncGenerator[WorkerServices]:
+    """Open everything that tasks need."""
+    wv = WorkerServices(
+        settings=settings,
+        database=database_of(settings),
+        files=FileStore(settings.files.url, settings.data_dir),
+        upstreams=UpstreamClient(settings.timeouts),
+    )
+    await wv.upstreams.open()
+    try:
+        yield wv
+    finally:
+        await wv.background.close()
+        await wv.upstreams.close()
+        await wv.database.close()
+
+
+def _build(settings: Settings) -> Services:
+    database = database_of(settings)
+    keys, catalog = KeyRing(settings.secret_key.reveal()), Catalog(settings)
+    spool = Spool(settings.data_dir / DIRECTORY, segment_bytes=settings.exchanges.segment_bytes)
+    return Services(
+        settings=settings,
+        database=database,
+        queue=Queue(settings.redis.url),
+        files=FileStore(settings.files.url, settings.data_dir),
+        keys=keys,
+        catalog=catalog,
+        mirrors=Mirrors(database, [keys, catalog]),
+        prices=PriceBook(settings.prices),
+        upstreams=UpstreamClient(settings.timeouts),
+        spool=spool,
+        drain=Drain(spool, database),
+        metrics=Metrics(),
+    )
+
+
+def database_of(settings: Settings) -> Database:
+    return Database(settings.database.url, pool_size=settings.database.pool_size, timeout=settings.timeouts.database)
+
+
+async def _first_load(sv: Services) -> None:
+    """Start with the rows if the database is there; without it, serve what needs none and keep trying."""
+    try:
+        await sv.mirrors.refresh()
+    except Unavailable:
+        return
+
+
+async def _close(sv: Services) -> None:
+    for stream in list(sv.streams):
+        stream.hang_up()
+    for stream in list(sv.streams):
+        await stream.ended.wait()
+    await sv.background.close()
+    for last in (sv.drain.drain, lambda: sv.keys.save_last_used(sv.database)):
+        try:
+            await last()
+        except Unavailable:  # the spool stays on disk for the next process
+            continue
+    sv.spool.close()
+    await sv.upstreams.close()
+    await sv.queue.close()
+    await sv.database.close()

@@ -1,0 +1,216 @@
+"""Every setting, declared once.
+
+`load()` reads a TOML file and overlays the environment: `TUNEWAY_DATABASE__URL` sets `database.url`. An unknown name or
+a wrong type is an error that names its path. Nothing else in the service reads the environment, and there is no global
+settings object: `load()` is called in `deploy/` and the result is passed down, so that a test builds its own.
+`deploy/tuneway.example.toml` is generated from this module (`make example-settings`), and a test compares the two.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gateway.kit.money import nano_from_usd
+
+PREFIX = "TUNEWAY_"
+NOT_SETTINGS = {"TUNEWAY_CONFIG", "TUNEWAY_ADMIN_KEY", "TUNEWAY_URL"}
+"""Read by the command line, not part of the settings."""
+
+
+class SettingsError(Exception):
+    """A setting is unknown, missing or wrong; the message names its path."""
+
+
+class Secret:
+    """A string that does not show itself in logs and tracebacks."""
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every section: a typo is an error."""
+
+
+class DatabaseSettings(Section, frozen=True):
+    url: str = "postgresql+asyncpg://postgres@127.0.0.1:5432/tuneway"
+    """PostgreSQL, as SQLAlchemy writes it for asyncpg."""
+    pool_size: int = 8
+    """Connections per process, kept open."""
+
+
+class RedisSettings(Section, frozen=True):
+    url: str = "redis://127.0.0.1:6379/0"
+    """Redis 6.2 or newer; unix:///path also works."""
+
+
+class EngineSettings(Section, frozen=True):
+    url: str | None = None
+    """Base URL of the engine that serves the base model and the adapters trained here (vLLM's API), ending in /v1."""
+    model: str = "starter"
+    """Name under which clients call the base model."""
+    model_path: str = ""
+    """Directory (or local Hugging Face id) of the base model's weights: what training starts from."""
+
+
+class UpstreamSettings(Section, frozen=True, kw_only=True):
+    name: str
+    """Unique; appears in the exchange log."""
+    base_url: str
+    """OpenAI-compatible base URL, ending in /v1."""
+    api_key: Secret = Secret("")
+    """Sent as bearer token."""
+    api_key_env: str = ""
+    """Name of an environment variable that holds the key, instead of api_key."""
+    models: tuple[str, ...]
+    """Model names served there, as clients call them."""
+
+
+class PriceSettings(Section, frozen=True, kw_only=True):
+    model: str
+    """Exact model name. A fine-tuned model without a price of its own costs what its base costs."""
+    input: float
+    """USD per 1M input tokens."""
+    cached_input: float | None = None
+    """USD per 1M input tokens that the upstream read from its cache; like `input` when left out."""
+    output: float
+    """USD per 1M output tokens."""
+
+    def __post_init__(self) -> None:
+        for name in ("input", "cached_input", "output"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise ValueError(f"price `{name}` of `{self.model}` is negative")
+            nano_from_usd(value or 0)
+
+
+class TimeoutSettings(Section, frozen=True):
+    connect: float = 5.0
+    """Seconds to open a connection to an upstream."""
+    idle: float = 600.0
+    """Seconds an upstream may send nothing: before its first byte, and between two pieces of a stream."""
+    drain: float = 30.0
+    """Seconds a provider's stream is read on after its client left, to learn the true usage."""
+    database: float = 10.0
+    """Seconds to wait for a database connection before answering 503."""
+
+
+class ExchangeSettings(Section, frozen=True):
+    segment_bytes: int = 16 * 1024 * 1024
+    """A spool segment is closed and handed to the database at this size."""
+    drain_seconds: float = 0.5
+    """How often the spool is drained into the database."""
+
+
+class FileSettings(Section, frozen=True):
+    url: str = ""
+    """Where file contents live: file:///path or s3://bucket/prefix; empty means DATA_DIR/blobs."""
+    max_bytes: int = 512 * 1024 * 1024
+    """Largest single upload (contract section 2)."""
+
+
+class FineTuningSettings(Section, frozen=True):
+    command: tuple[str, ...] = ()
+    """Starts the trainer with the job directory appended; empty means this Python with -m trainer."""
+    concurrency: int = 1
+    """Jobs at a time in one worker process: one per device."""
+    lease_seconds: float = 15.0
+    """A job whose worker gave no sign of life for this long is taken over by another."""
+
+
+class Settings(Section, frozen=True):
+    data_dir: Path = Path("~/.tuneway")
+    """Spool, jobs, adapters and (by default) file contents."""
+    secret_key: Secret = Secret("")
+    """Keys the hashes of API keys: 32 or more random characters, the same in every process. `tuneway serve` makes one."""
+    organization: str = "tuneway"
+    """Appears in the names of fine-tuned models and in the openai-organization header."""
+    max_body_bytes: int = 32 * 1024 * 1024
+    """Largest JSON request body."""
+    database: DatabaseSettings = DatabaseSettings()
+    redis: RedisSettings = RedisSettings()
+    engine: EngineSettings = EngineSettings()
+    timeouts: TimeoutSettings = TimeoutSettings()
+    exchanges: ExchangeSettings = ExchangeSettings()
+    files: FileSettings = FileSettings()
+    fine_tuning: FineTuningSettings = FineTuningSettings()
+    upstreams: tuple[UpstreamSettings, ...] = ()
+    prices: tuple[PriceSettings, ...] = ()
+
+    def __post_init__(self) -> None:
+        _refuse_repeats("upstreams", [upstream.name for upstream in self.upstreams])
+        _refuse_repeats("prices", [price.model for price in self.prices])
+        names = [model for upstream in self.upstreams for model in upstream.models]
+        _refuse_repeats("models of upstreams", names + ([self.engine.model] if self.engine.url else []))
+
+
+def load(config: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from a TOML file and the environment, the environment winning.
+
+    Raises:
+        SettingsError: the file cannot be read, or a setting is unknown, missing or of the wrong type.
+    """
+    environment = os.environ if environment is None else environment
+    config = config or (Path(environment["TUNEWAY_CONFIG"]) if environment.get("TUNEWAY_CONFIG") else None)
+    raw = _read(config) if config else {}
+    for name, value in environment.items():
+        if name.startswith(PREFIX) and name not in NOT_SETTINGS:
+            _overlay(raw, name, value)
+    _resolve_key_variables(raw, environment)
+    try:
+        settings = msgspec.convert(raw, Settings, strict=False, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{config or 'environment'}: {error}") from None
+    return msgspec.structs.replace(settings, data_dir=settings.data_dir.expanduser().resolve())
+
+
+def _read(config: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(config.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{config}: {error}") from None
+
+
+def _overlay(raw: dict[str, Any], name: str, value: str) -> None:
+    """Put one environment variable at its place: TUNEWAY_DATABASE__POOL_SIZE -> raw["database"]["pool_size"]."""
+    *sections, field = name.removeprefix(PREFIX).lower().split("__")
+    place = raw
+    for section in sections:
+        place = place.setdefault(section, {})
+        if not isinstance(place, dict):
+            raise SettingsError(f"{name}: `{section}` is a list; set it in the configuration file")
+    place[field] = value
+
+
+def _resolve_key_variables(raw: dict[str, Any], environment: Mapping[str, str]) -> None:
+    upstreams: Any = raw.get("upstreams")
+    for upstream in upstreams if isinstance(upstreams, list) else []:
+        variable = upstream.get("api_key_env")
+        if variable and not upstream.get("api_key"):
+            if variable not in environment:
+                raise SettingsError(f"upstream `{upstream.get('name')}`: environment variable {variable} is not set")
+            upstream["api_key"] = environment[variable]
+
+
+def _decode(kind: type, value: Any) -> Any:
+    if kind in (Secret, Path) and isinstance(value, str):
+        return kind(value)
+    raise msgspec.ValidationError(f"Expected `str`, got `{type(value).__name__}`")
+
+
+def _refuse_repeats(what: str, names: list[str]) -> None:
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{what}: `{repeated[0]}` is named twice")

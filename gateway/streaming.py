@@ -1,0 +1,206 @@
+"""Server-sent events: split, metered and passed on.
+
+1. `prime()` waits for the first event, so that a failure up to there is an HTTP error and not a broken 200.
+2. `Relay.frames()` passes each event on as it came. Only two are touched: the usage that the client did not ask for is
+   taken out, and an upstream's error becomes our error frame.
+3. The last frame (`data: [DONE]`) is not part of `frames()`: the caller writes the exchange log first.
+
+Framing per contract section 0: `data: <one-line JSON>`, a blank line, `: comment` lines passed through.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+
+import msgspec
+
+from gateway.errors import Refusal, UpstreamFailed, decode_error_object, to_openai_error
+from gateway.metering.usage import Usage, read_usage
+from gateway.upstreams.client import UpstreamReply
+
+DONE = b"data: [DONE]\n\n"
+END = b"\n\n"
+BUFFER_LIMIT = 16 * 1024 * 1024
+"""Bytes of one event; past it the upstream is not speaking SSE."""
+
+_finished = re.compile(rb'"finish_reason"\s*:\s*"')
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode = msgspec.json.Encoder().encode
+_NULL = msgspec.Raw(b"null")
+
+
+class Splitter:
+    """Bytes in any pieces -> whole events without their blank line. CRLF becomes LF."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, piece: bytes) -> list[bytes]:
+        """Events that `piece` completes. Raises UpstreamFailed on an event over BUFFER_LIMIT."""
+        buffer = self._rest + piece if self._rest else piece
+        if b"\r" in buffer:
+            buffer, tail = (buffer[:-1], b"\r") if buffer.endswith(b"\r") else (buffer, b"")
+            buffer = buffer.replace(b"\r\n", b"\n") + tail
+        *events, self._rest = buffer.split(END)
+        if len(self._rest) > BUFFER_LIMIT:
+            raise UpstreamFailed("The upstream's stream is not a stream of server-sent events.")
+        return [event.lstrip(b"\n") for event in events if event.strip()]
+
+    def flush(self) -> list[bytes]:
+        """A last event that came without its blank line."""
+        rest, self._rest = self._rest.strip(), b""
+        return [rest] if rest else []
+
+
+async def split(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Events of a body."""
+    splitter = Splitter()
+    async for piece in pieces:
+        for event in splitter.feed(piece):
+            yield event
+    for event in splitter.flush():
+        yield event
+
+
+async def prime(events: AsyncIterator[bytes]) -> bytes:
+    """The first event that is not a comment.
+
+    Raises:
+        Refusal: the upstream failed before it, or that event is an error.
+    """
+    async for event in events:
+        if event.startswith(b":"):
+            continue
+        if (error := error_of(event)) is not None:
+            raise error
+        return event
+    raise UpstreamFailed("The upstream ended its stream before the first event.")
+
+
+def error_of(event: bytes) -> Refusal | None:
+    """The refusal that an upstream's error event tells, if it is one."""
+    payload = payload_of(event)
+    if b'"error"' not in payload[:200] or b'"choices"' in payload[:200]:
+        return None
+    error = decode_error_object(payload)
+    return UpstreamFailed(f"The upstream failed: {error.message}", code=error.code) if error else None
+
+
+def payload_of(event: bytes) -> bytes:
+    """The data of an event; `event:` and other lines are skipped. Multi-line data is joined, as SSE says."""
+    if event.startswith(b"data:") and b"\n" not in event:
+        return event[5:].strip()
+    return b"\n".join(line[5:].strip() for line in event.split(b"\n") if line.startswith(b"data:"))
+
+
+def error_frame(refusal: Refusal) -> bytes:
+    """An error after the first byte (contract section 0, "Mid-stream error")."""
+    _, body, _ = to_openai_error(refusal)
+    return b"data: " + body + END
+
+
+class Relay:
+    """One stream on its way from an upstream to a client, and what was learnt from it.
+
+    Args:
+        show_usage: the client asked for `stream_options.include_usage`.
+        strip_running: usage comes with every chunk (our engine's `continuous_usage_stats`) and the client asked for no
+            such thing.
+    """
+
+    def __init__(self, *, show_usage: bool, strip_running: bool) -> None:
+        self._show_usage = show_usage
+        self._strip_running = strip_running
+        self.reply_id: str | None = None
+        self.usage: Usage | None = None
+        self.first_at: float | None = None
+        self.finished = False
+        """The upstream said [DONE]."""
+        self._events: list[bytes] = []
+
+    def raw(self) -> bytes:
+        """Everything the upstream sent, for the log."""
+        return END.join(self._events)
+
+    async def frames(self, first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Frames for the client, up to but without [DONE].
+
+        Raises:
+            Refusal: the upstream broke, sent an error, or stopped before it was done.
+        """
+        if (frame := self._take(first)) is not None:
+            yield frame
+        async for event in rest:
+            if (error := error_of(event)) is not None:
+                raise error
+            frame = self._take(event)
+            if self.finished:
+                return
+            if frame is not None:
+                yield frame
+        if not any(_finished.search(event) for event in self._events[-3:]):
+            raise UpstreamFailed("The upstream ended its stream before the reply was complete.")
+
+    def _take(self, event: bytes) -> bytes | None:
+        """Note what an event tells; the frame to pass on, or None for one that the client did not ask for."""
+        if event.startswith(b":"):
+            return event + END
+        payload = payload_of(event)
+        if payload == b"[DONE]":
+            self.finished = True
+            return None
+        self._events.append(event)
+        if self.first_at is None:
+            self.first_at = time.perf_counter()
+            self.reply_id = read_usage(payload)[0]
+        if b'"usage"' in payload:
+            return self._take_usage(event, payload)
+        return event + END
+
+    def _take_usage(self, event: bytes, payload: bytes) -> bytes | None:
+        usage = read_usage(payload)[1]
+        self.usage = usage or self.usage
+        try:
+            fields = _decode_fields(payload)
+        except msgspec.DecodeError:
+            return event + END
+        is_final = bytes(fields.get("choices", _NULL)).replace(b" ", b"") == b"[]"
+        if is_final:
+            return event + END if self._show_usage else None
+        if self._show_usage and not (usage and self._strip_running):
+            return event + END
+        if self._show_usage:
+            fields["usage"] = _NULL
+        else:
+            fields.pop("usage", None)
+        return b"data: " + _encode(fields) + END
+
+
+class StreamedReply:
+    """A reply that is sent piece by piece.
+
+    `frames` must be read to its end even after the client has left: that is where the exchange is recorded.
+    """
+
+    frames: AsyncGenerator[bytes]
+
+    def __init__(self, headers: dict[str, str], upstream: UpstreamReply, drain: float) -> None:
+        self.headers = headers
+        self.left = False
+        """The client closed its connection before the end."""
+        self.ended = asyncio.Event()
+        self._upstream = upstream
+        self._drain = drain
+
+    def client_left(self) -> None:
+        """Stop sending. Our engine is told to stop at once; a provider, which goes on generating and billing whether
+        we listen or not, is read on for `drain` seconds to learn its usage."""
+        self.left = True
+        if self._drain:
+            asyncio.get_running_loop().call_later(self._drain, self.hang_up)
+        else:
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        self._upstream.close()

@@ -1,0 +1,71 @@
+"""Background tasks through arq; the only module that knows it (docs/decisions/0004-arq-behind-one-module.md).
+
+Arguments and results travel as msgpack, never pickled. A task may run twice (a worker died, a job was handed over), so
+every task must be harmless when repeated; what must happen exactly once is decided by PostgreSQL, not by the queue.
+"""
+
+from typing import Any
+
+import msgspec
+from arq import ArqRedis, create_pool
+from arq.connections import RedisSettings
+from redis.exceptions import RedisError
+
+from gateway.errors import Unavailable
+
+NAME = "tuneway:tasks"
+HEALTH_KEY = f"{NAME}:health"
+"""arq's worker writes it every few seconds; its absence means that no worker lives."""
+
+serialize = msgspec.msgpack.Encoder(enc_hook=repr).encode
+"""`enc_hook=repr` keeps the text of a failed task's exception, which msgpack alone would lose."""
+
+deserialize = msgspec.msgpack.Decoder().decode
+
+
+def redis_settings(url: str) -> RedisSettings:
+    """Settings for arq that give up soon: a caller waits for the answer."""
+    settings = RedisSettings.from_dsn(url)
+    settings.conn_timeout, settings.conn_retries, settings.conn_retry_delay = 2, 1, 1
+    return settings
+
+
+class Queue:
+    """Puts tasks on the queue; connects at first use, so that the gateway starts while Redis is away."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._pool: ArqRedis | None = None
+
+    async def enqueue(self, name: str, *arguments: str, unique: str | None = None) -> None:
+        """Ask a worker to run the task `name`; with `unique`, not while one of that id is queued or running.
+
+        Raises:
+            Unavailable: Redis cannot be reached.
+        """
+        await self._call("enqueue_job", name, *arguments, _job_id=unique)
+
+    async def ping(self) -> None:
+        """Raises Unavailable when Redis does not answer."""
+        await self._call("ping")
+
+    async def worker_alive(self) -> bool:
+        """Whether a worker gave a sign of life lately. Raises Unavailable."""
+        return bool(await self._call("exists", HEALTH_KEY))
+
+    async def close(self) -> None:
+        if self._pool:
+            await self._pool.aclose()
+
+    async def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        try:
+            if self._pool is None:
+                self._pool = await create_pool(
+                    redis_settings(self._url),
+                    job_serializer=serialize,
+                    job_deserializer=deserialize,
+                    default_queue_name=NAME,
+                )
+            return await getattr(self._pool, method)(*arguments, **options)
+        except (OSError, TimeoutError, RedisError) as error:
+            raise Unavailable("The task queue (Redis) cannot be reached right now; please retry.") from error

@@ -1,0 +1,186 @@
+"""One PostgreSQL and one Redis a session, a fresh database a test; the gateway in-process or behind granian."""
+
+import asyncio
+import itertools
+import re
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import sqlalchemy
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from gateway.app import App, build_app
+from gateway.db.database import Database
+from gateway.db.migrate import upgrade
+from gateway.keys.service import ensure_admin_key
+from gateway.services import Services
+from gateway.settings import (
+    DatabaseSettings,
+    ExchangeSettings,
+    PriceSettings,
+    RedisSettings,
+    Secret,
+    Settings,
+    UpstreamSettings,
+)
+from tests.fakes.upstream import Upstream, running_upstream
+from tests.servers import start_postgres, start_redis
+
+ADMIN_KEY = "sk-admin-for-tests-only"
+FAKE_MODELS = (
+    "echo", "slow", "status-400", "status-401", "status-429", "status-500", "status-503", "bare-500", "no-usage", "cut",
+    "cut-before", "error-first", "error-midway", "no-done", "ends-early", "crlf", "endless", "unicode", "unpriced",
+)  # fmt: skip
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def session_dir() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="tuneway-tests-") as directory:
+        yield Path(directory)
+
+
+@pytest.fixture(scope="session")
+def template_url(session_dir: Path) -> Iterator[str]:
+    """A migrated database that others are copied from."""
+    with start_postgres(session_dir / "postgres") as url:
+
+        async def migrate() -> None:
+            engine = create_async_engine(url)
+            await upgrade(engine)
+            await engine.dispose()
+
+        asyncio.run(migrate())
+        yield url
+
+
+@pytest.fixture
+def database_url(template_url: str) -> str:
+    """A database of the test's own, with the schema that the migrations build."""
+    name = f"test_{next(_numbers)}"
+    template = sqlalchemy.make_url(template_url).database
+    asyncio.run(_create_database(re.sub(rf"/{template}\b", "/postgres", template_url, count=1), name, template))
+    return re.sub(rf"/{template}\b", f"/{name}", template_url, count=1)
+
+
+async def _create_database(url: str, name: str, template: str | None) -> None:
+    engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
+    async with engine.connect() as connection:
+        await connection.execute(sqlalchemy.text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+    await engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def redis_url(session_dir: Path) -> Iterator[str]:
+    with start_redis(session_dir / "redis") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def running_fake() -> Iterator[Upstream]:
+    with running_upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture
+def upstream(running_fake: Upstream) -> Upstream:
+    """The fake upstream, its memory of earlier tests cleared."""
+    running_fake.requests.clear()
+    running_fake.headers.clear()
+    running_fake.release.clear()
+    running_fake.hung_up.clear()
+    return running_fake
+
+
+@pytest.fixture
+def settings(database_url: str, redis_url: str, upstream: Upstream, tmp_path: Path) -> Settings:
+    """A gateway in front of the fake upstream, every model priced but one."""
+    return Settings(
+        data_dir=tmp_path,
+        secret_key=Secret("k" * 40),
+        database=DatabaseSettings(url=database_url, pool_size=4),
+        redis=RedisSettings(url=redis_url),
+        exchanges=ExchangeSettings(drain_seconds=0.05),
+        upstreams=(UpstreamSettings(name="fake", base_url=upstream.url, api_key=Secret("sk-fake"), models=FAKE_MODELS),),
+        prices=tuple(
+            PriceSettings(model=model, input=5.0, cached_input=0.5, output=10.0)
+            for model in FAKE_MODELS
+            if model != "unpriced"
+        ),
+    )
+
+
+@pytest.fixture
+async def database(settings: Settings) -> AsyncIterator[Database]:
+    database = Database(settings.database.url, pool_size=2, timeout=10)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def app(settings: Settings, database: Database) -> AsyncIterator[App]:
+    """The application, started, with one admin key."""
+    async with database.session() as session:
+        await ensure_admin_key(session, ADMIN_KEY, secret_key=settings.secret_key.reveal())
+    app = build_app(settings)
+    async with app.litestar.lifespan():
+        yield app
+
+
+@pytest.fixture
+def sv(app: App) -> Services:
+    return app.services
+
+
+@pytest.fixture
+async def admin(app: App) -> AsyncIterator[httpx.AsyncClient]:
+    """Calls the app without a socket, as an administrator."""
+    async with client_of(app, ADMIN_KEY) as client:
+        yield client
+
+
+@pytest.fixture
+async def project_key(admin: httpx.AsyncClient) -> dict[str, Any]:
+    """A key of a new project: {"id", "value", "project_id", "name"}."""
+    return await create_key(admin, "first")
+
+
+@pytest.fixture
+async def client(app: App, project_key: dict[str, Any]) -> AsyncIterator[httpx.AsyncClient]:
+    """Calls the app without a socket, with a project's key."""
+    async with client_of(app, project_key["value"]) as client:
+        yield client
+
+
+@pytest.fixture
+async def stranger(app: App, admin: httpx.AsyncClient) -> AsyncIterator[httpx.AsyncClient]:
+    """The key of another project, which must see nothing of the first."""
+    key = await create_key(admin, "second")
+    async with client_of(app, key["value"]) as client:
+        yield client
+
+
+def client_of(app: App, key: str | None) -> httpx.AsyncClient:
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://gateway", headers=headers)  # type: ignore[arg-type]
+
+
+async def create_key(admin: httpx.AsyncClient, project: str) -> dict[str, Any]:
+    made = (await admin.post("/v1/organization/projects", json={"name": project})).json()
+    url = f"/v1/organization/projects/{made['id']}/service_accounts"
+    account = (await admin.post(url, json={"name": "app"})).json()
+    key = account["api_key"]
+    return {"id": key["id"], "value": key["value"], "project_id": made["id"], "name": key["name"], "account": account["id"]}
+
+
+def chat(model: str, **more: Any) -> dict[str, Any]:
+    return {"model": model, "messages": [{"role": "user", "content": "hello"}], **more}

@@ -1,0 +1,200 @@
+"""An OpenAI-compatible upstream that fails on command: the model's name says how.
+
+A real HTTP server on a thread of its own, for what a healthy upstream never does. Model names:
+
+    echo                answers with the last user message; usage as configured below
+    slow                waits before the answer (`Upstream.release` lets it go)
+    status-429          answers that status with an OpenAI error object (any number)
+    bare-500            the same status without a body that means anything
+    no-usage            never tells its usage, also when asked
+    cut                 closes the connection in the middle of the body
+    cut-before          closes it before the status line
+    error-first         a stream whose first event is an error
+    error-midway        a stream that breaks with an error event after two tokens
+    no-done             a stream that ends without [DONE] but with a finish_reason
+    ends-early          a stream that ends without either
+    crlf                a stream framed with CRLF, comments between
+    endless             a stream that goes on until its client leaves
+    unicode             characters of 2 to 4 bytes, cut at every byte
+"""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+WORDS = ("one ", "two ", "three ", "four ")
+
+
+@dataclass
+class Upstream:
+    """A running fake: where it is, and what it was sent."""
+
+    url: str = ""
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    release: threading.Event = field(default_factory=threading.Event)
+    hung_up: threading.Event = field(default_factory=threading.Event)
+    """Set when a client of the model `endless` has left."""
+
+
+UPSTREAM = web.AppKey("upstream", Upstream)
+
+
+@contextmanager
+def running_upstream() -> Iterator[Upstream]:
+    """The fake on a free loopback port."""
+    upstream = Upstream()
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    runner = asyncio.run_coroutine_threadsafe(_start(upstream), loop).result(10)
+    try:
+        yield upstream
+    finally:
+        upstream.release.set()
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+
+
+async def _start(upstream: Upstream) -> web.AppRunner:
+    app = web.Application()
+    app[UPSTREAM] = upstream
+    app.router.add_post("/v1/chat/completions", _chat)
+    app.router.add_post("/v1/completions", _chat)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    upstream.url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}/v1"
+    return runner
+
+
+async def _chat(request: web.Request) -> web.StreamResponse:
+    upstream: Upstream = request.app[UPSTREAM]
+    body = await request.json()
+    upstream.requests.append(body)
+    upstream.headers.append(dict(request.headers))
+    model: str = body["model"]
+    if model == "slow":
+        await asyncio.to_thread(upstream.release.wait, 20)
+    if model.startswith("status-"):
+        error = {"message": f"upstream says {model}", "type": "some_type", "param": None, "code": "some_code"}
+        return web.json_response({"error": error}, status=int(model[7:]), headers={"retry-after": "7"})
+    if model == "bare-500":
+        return web.Response(status=500, text="<html>oops</html>")
+    if model == "cut-before":
+        request.transport.close()
+        return web.Response()
+    if body.get("stream"):
+        return await _stream(request, upstream, body)
+    answer = _whole(body)
+    if model == "cut":
+        return await _cut(request, json.dumps(answer).encode())
+    return web.json_response(answer)
+
+
+def usage(body: dict[str, Any]) -> dict[str, Any]:
+    """12 prompt tokens, 4 of them cached, and one completion token a word."""
+    return {
+        "prompt_tokens": 12,
+        "completion_tokens": len(WORDS),
+        "total_tokens": 12 + len(WORDS),
+        "prompt_tokens_details": {"cached_tokens": 4},
+    }
+
+
+def _whole(body: dict[str, Any]) -> dict[str, Any]:
+    content = body["messages"][-1]["content"] if "messages" in body else body["prompt"]
+    part = {"message": {"role": "assistant", "content": content, "refusal": None}} if "messages" in body else {"text": content}
+    answer: dict[str, Any] = {
+        "id": "chatcmpl-fake",
+        "object": "chat.completion" if "messages" in body else "text_completion",
+        "created": 1,
+        "model": body["model"],
+        "choices": [{"index": 0, "finish_reason": "stop", "logprobs": None, **part}],
+    }
+    return answer if body["model"] == "no-usage" else answer | {"usage": usage(body)}
+
+
+async def _cut(request: web.Request, body: bytes) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"content-type": "application/json", "content-length": str(len(body))})
+    await response.prepare(request)
+    await response.write(body[:20])
+    request.transport.close()
+    return response
+
+
+async def _stream(request: web.Request, upstream: Upstream, body: dict[str, Any]) -> web.StreamResponse:
+    model = body["model"]
+    response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+    await response.prepare(request)
+    end = "\r\n\r\n" if model == "crlf" else "\n\n"
+    error = {"error": {"message": "it broke", "type": "server_error", "param": None, "code": None}}
+
+    async def send(payload: dict[str, Any]) -> None:
+        await response.write(f"data: {json.dumps(payload, ensure_ascii=False)}{end}".encode())
+
+    if model == "error-first":
+        await send(error)
+        return response
+    await send(_chunk(model, {"role": "assistant", "content": ""}))
+    if model == "endless":
+        await _endless(send, upstream, model)
+        return response
+    for number, word in enumerate(_words(model)):
+        if model == "error-midway" and number == 2:
+            await send(error)
+            return response
+        if model == "cut" and number == 2:
+            request.transport.close()
+            return response
+        if model == "ends-early" and number == 2:
+            return response
+        if model == "crlf":
+            await response.write(b": keep-alive\r\n\r\n")
+        if model == "unicode":
+            for byte in f"data: {json.dumps(_chunk(model, {'content': word}), ensure_ascii=False)}\n\n".encode():
+                await response.write(bytes([byte]))
+        else:
+            await send(_chunk(model, {"content": word}))
+    await send(_chunk(model, {}, "stop"))
+    if model == "no-done":
+        return response
+    if body.get("stream_options", {}).get("include_usage") and model != "no-usage":
+        await send(_chunk(model, None) | {"choices": [], "usage": usage(body)})
+    await response.write(f"data: [DONE]{end}".encode())
+    return response
+
+
+def _words(model: str) -> tuple[str, ...]:
+    return ("é ", "€ ", "𝄞 ") if model == "unicode" else WORDS
+
+
+async def _endless(send: Any, upstream: Upstream, model: str) -> None:
+    try:
+        while True:
+            await send(_chunk(model, {"content": "more "}))
+            await asyncio.sleep(0.02)
+    except (ConnectionError, asyncio.CancelledError):
+        upstream.hung_up.set()
+        raise
+
+
+def _chunk(model: str, delta: dict[str, Any] | None, finish_reason: str | None = None) -> dict[str, Any]:
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+    return {
+        "id": "chatcmpl-fake",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": model,
+        "choices": [choice],
+        "usage": None,
+    }
