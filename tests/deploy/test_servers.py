@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -10,13 +10,13 @@ from tests.servers import start_postgres, start_redis
 
 
 @pytest.fixture
-def postgres_url(tmp_path: Path) -> Iterator[str]:
+def postgres_url(tmp_path: Path) -> Generator[str]:
     with start_postgres(tmp_path / "postgres") as url:
         yield url
 
 
 @pytest.fixture
-def redis_url(tmp_path: Path) -> Iterator[str]:
+def redis_url(tmp_path: Path) -> Generator[str]:
     with start_redis(tmp_path / "redis") as url:
         yield url
 
