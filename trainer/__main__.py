@@ -20,14 +20,14 @@ def main() -> int:
     directory = parser.parse_args().directory.resolve(strict=True)
     stop = Stop()
     stop.watch()
-    _stay_on_this_machine()
+    _set_environment()
     from trainer.run import run
 
     return run(directory, stop)
 
 
-def _stay_on_this_machine() -> None:
-    """Read by the libraries when they are imported: no downloads, no telemetry, one process and one GPU."""
+def _set_environment() -> None:
+    """Read by the libraries when they are imported: no downloads, no telemetry, one process on one device."""
     os.environ |= {
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -36,6 +36,8 @@ def _stay_on_this_machine() -> None:
         "TOKENIZERS_PARALLELISM": "false",
         # TRL refuses to run in one process that sees several GPUs.
         "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0],
+        # Threads that wait for each other by spinning make training many times slower when anything else wants a core.
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
     }
 
 

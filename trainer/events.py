@@ -36,7 +36,10 @@ class EventLog:
     def fail(self, message: str) -> None:
         self.append(Message, level="error", message=message)
 
-    def close(self) -> None:
+    def __enter__(self) -> "EventLog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
 

@@ -39,18 +39,16 @@ def run(directory: Path, stop: Stop) -> int:
     if _has_succeeded(directory):
         return 0
     transformers_logging.disable_progress_bar()
-    events = EventLog(directory / EVENTS)
-    try:
-        result: TrainingResult = _train(directory, events, stop)
-    except Stopped:
-        return STOPPED
-    except Exception as error:  # noqa: BLE001 - whatever it is, the job's owner gets an answer
-        result = failures.explain(error)
-        events.fail(result.message)
-        if not isinstance(error, TrainingFailed):
-            traceback.print_exc(file=sys.stderr)
-    finally:
-        events.close()
+    with EventLog(directory / EVENTS) as events:
+        try:
+            result: TrainingResult = _train(directory, events, stop)
+        except Stopped:
+            return STOPPED
+        except Exception as error:  # noqa: BLE001 - whatever it is, the job's owner gets an answer
+            result = failures.explain(error)
+            events.fail(result.message)
+            if not isinstance(error, TrainingFailed):
+                traceback.print_exc(file=sys.stderr)
     write_atomically(directory / RESULT, encode(result))
     return 0 if isinstance(result, Succeeded) else 1
 

@@ -1,6 +1,5 @@
 """A model small enough to train in seconds, its chat templates, and job directories."""
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -8,8 +7,15 @@ from typing import Any
 
 import pytest
 
+from tests.trainer.jobs import write_job
+
 # Read by the libraries when they are imported, as in trainer/__main__.py.
-os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
+os.environ |= {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
@@ -93,42 +99,11 @@ def nano_model(tmp_path_factory: pytest.TempPathFactory, make_tokenizer: Callabl
     return path
 
 
-def chat(*turns: str, **fields: Any) -> dict[str, Any]:
-    """chat("hello", "hi") is a question and its answer."""
-    roles = ("user", "assistant")
-    return {"messages": [{"role": roles[i % 2], "content": turn} for i, turn in enumerate(turns)], **fields}
-
-
-def write_jsonl(path: Path, examples: list[Any]) -> Path:
-    path.write_text("".join(json.dumps(example) + "\n" for example in examples))
-    return path
-
-
-THINGS = ["sky", "grass", "rose", "sea", "sun", "snow", "coal", "leaf", "brick", "sand", "plum", "lemon"]
-COLOURS = ["blue", "green", "red", "blue", "yellow", "white", "black", "green", "red", "brown", "purple", "yellow"]
-COLOUR_CHATS = [
-    chat(f"what is the colour of {thing}?", f"It is {colour}.") for thing, colour in zip(THINGS, COLOURS, strict=True)
-]
-
-
 @pytest.fixture
 def make_job(tmp_path: Path, nano_model: Path) -> Callable[..., Path]:
-    """Fields of the spec -> a job directory with twelve training examples, or with those given."""
+    """A name and what `write_job` takes -> a job directory on the nano model."""
 
-    def make(
-        name: str = "job",
-        training: list[Any] = COLOUR_CHATS,
-        validation: list[Any] | None = None,
-        **spec: Any,
-    ) -> Path:
-        directory = tmp_path / name
-        directory.mkdir()
-        write_jsonl(directory / "training.jsonl", training)
-        fields = {"job_id": "ftjob-1", "base_model": str(nano_model), **spec}
-        if validation is not None:
-            write_jsonl(directory / "validation.jsonl", validation)
-            fields["validation_file"] = "validation.jsonl"
-        (directory / "spec.json").write_text(json.dumps(fields))
-        return directory
+    def make(name: str = "job", **fields: Any) -> Path:
+        return write_job(tmp_path / name, **{"base_model": nano_model, **fields})
 
     return make

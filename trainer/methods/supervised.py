@@ -451,13 +451,13 @@ class TokenWeightedTrainer(SFTTrainer):
     def adapter(self) -> PeftModel:
         return self.accelerator.unwrap_model(self.model)
 
-    def score(self, batches: Iterator[dict[str, torch.Tensor]], stop: Stop) -> Sums | None:
-        """Σ over validation batches, or None when asked to stop."""
+    def score(self, batches: Iterator[dict[str, torch.Tensor]], stop: Stop | None = None) -> Sums | None:
+        """Σ over validation batches, or None when asked to stop by `stop`."""
         model, tally = self.adapter, Tally()
         model.eval()
         with torch.no_grad():
             for batch in batches:
-                if stop.requested:
+                if stop is not None and stop.requested:
                     return None
                 inputs = {name: tensor.to(self.args.device) for name, tensor in batch.items()}
                 with self.compute_loss_context_manager():
@@ -581,7 +581,7 @@ class Progress(TrainerCallback):
         """Adds the validation that is due at this step."""
         if self._validation is None or not self._schedule.is_validated(metrics.step):
             return metrics
-        one = self._trainer.score(self._validation.one(metrics.step), self._job.stop)
+        one = self._trainer.score(self._validation.one(metrics.step))
         everything = (
             self._trainer.score(self._validation.everything(), self._job.stop)
             if self._schedule.ends_epoch(metrics.step)

@@ -1,0 +1,189 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("transformers")
+
+from tests.trainer.jobs import chat, write_jsonl
+from trainer.contract import Failed
+from trainer.data import read_examples
+from trainer.failures import TrainingFailed
+from trainer.labels import IGNORED, ChatLabels, Labelled
+
+pytestmark = pytest.mark.train
+
+Label = Callable[..., Labelled]
+
+CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Paris"}'}}
+
+
+@pytest.fixture
+def label(tmp_path: Path, make_tokenizer: Callable[[str], Any]) -> Label:
+    def with_template(template: str, *examples: dict[str, Any], context: int = 512) -> Labelled:
+        read = read_examples(write_jsonl(tmp_path / "training.jsonl", list(examples)), "training_file")
+        return ChatLabels(make_tokenizer(template)).label(read, context, "training_file")
+
+    return with_template
+
+
+@pytest.fixture
+def refusal(label: Label):
+    def refuse(template: str, *examples: dict[str, Any]) -> Failed:
+        with pytest.raises(TrainingFailed) as failure:
+            label(template, *examples)
+        return failure.value.failed
+
+    return refuse
+
+
+@pytest.fixture
+def learned(make_tokenizer: Callable[[str], Any]):
+    """The text that carries loss, with a bar between its parts."""
+
+    def text(labelled: Labelled, index: int = 0) -> str:
+        parts: list[list[int]] = [[]]
+        for token in labelled.labels[index].tolist():
+            if token != IGNORED:
+                parts[-1].append(token)
+            elif parts[-1]:
+                parts.append([])
+        return "|".join(make_tokenizer("plain").decode(part) for part in parts if part)
+
+    return text
+
+
+ALL = ["plain", "generation", "end_outside", "bos"]
+
+
+class TestIds:
+    @pytest.mark.parametrize("template", ALL)
+    def test_are_those_of_the_chat_template(self, label: Label, make_tokenizer, template: str):
+        example = chat("what is the sky?", "blue", "and the grass?", "green")
+        expected = make_tokenizer(template).apply_chat_template(example["messages"], return_dict=False)
+        assert label(template, example).input_ids[0].tolist() == expected
+
+    def test_have_exactly_one_bos(self, label: Label):
+        ids = label("bos", chat("hello", "hi")).input_ids[0].tolist()
+        assert ids[0] == 0
+        assert ids.count(0) == 1
+
+    def test_are_golden(self, label: Label, make_tokenizer):
+        """Written out by hand: <|im_start|> is 1, <|im_end|> is 2."""
+        tokenizer = make_tokenizer("plain")
+        newline, user, assistant = (tokenizer.encode(text) for text in ("\n", "user", "assistant"))
+        red, blue = tokenizer.encode("red"), tokenizer.encode("blue")
+        labelled = label("plain", chat("red", "blue"))
+        prompt = [1, *user, *newline, *red, 2, *newline, 1, *assistant, *newline]
+        assert labelled.input_ids[0].tolist() == [*prompt, *blue, 2, *newline]
+        assert labelled.labels[0].tolist() == [IGNORED] * len(prompt) + [*blue, 2] + [IGNORED] * len(newline)
+
+
+class TestLoss:
+    @pytest.mark.parametrize("template", ALL)
+    def test_is_on_every_answer_and_its_end(self, label: Label, learned, template: str):
+        labelled = label(template, chat("what is the sky?", "blue", "and the grass?", "green"))
+        assert learned(labelled) == "blue<|im_end|>|green<|im_end|>"
+        assert labelled.unending == 0
+
+    @pytest.mark.parametrize("template", ALL)
+    def test_leaves_out_weight_zero(self, label: Label, learned, template: str):
+        example = chat("what is the sky?", "green", "no!", "blue")
+        example["messages"][1]["weight"] = 0
+        assert learned(label(template, example)) == "blue<|im_end|>"
+
+    @pytest.mark.parametrize("template", ["plain", "generation"])
+    def test_is_on_tool_calls_written_as_objects(self, label: Label, learned, template: str):
+        messages = [
+            {"role": "user", "content": "what is the weather?"},
+            {"role": "assistant", "content": None, "tool_calls": [CALL]},
+            {"role": "tool", "tool_call_id": "call_1", "content": "red"},
+            {"role": "assistant", "content": "It is red."},
+        ]
+        tools = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
+        labelled = label(template, {"messages": messages, "tools": tools})
+        call = '<tool_call>{"name": "weather", "arguments": {"city": "Paris"}}</tool_call>'
+        assert learned(labelled) == f"{call}<|im_end|>|It is red.<|im_end|>"
+
+    @pytest.mark.parametrize("template", ALL)
+    @pytest.mark.parametrize("text", [" It is  red. \n", "é 漢字 🌹", ""])
+    def test_finds_any_text(self, label: Label, learned, template: str, text: str):
+        assert learned(label(template, chat("user assistant", text))) == f"{text}<|im_end|>"
+
+    def test_is_on_a_conversation_that_begins_with_the_answer(self, label: Label):
+        labelled = label("generation", {"messages": [{"role": "assistant", "content": "blue"}]})
+        assert labelled.summary().label_tokens > 0
+
+    def test_an_answer_without_end_is_counted(self, label: Label, learned):
+        labelled = label("endless", chat("the sky?", "blue"))
+        assert learned(labelled).strip() == "blue"
+        assert labelled.unending == 1
+
+
+class TestRoles:
+    def test_developer_is_system_where_the_template_knows_no_developer(self, label: Label, make_tokenizer):
+        example = chat("hello", "hi")
+        example["messages"].insert(0, {"role": "developer", "content": "green"})
+        text = make_tokenizer("plain").decode(label("plain", example).input_ids[0])
+        assert text.startswith("<|im_start|>system\ngreen<|im_end|>")
+
+    def test_each_example_has_its_own_tools(self, label: Label, make_tokenizer):
+        tools = [{"type": "function", "function": {"name": "weather"}}]
+        labelled = label("plain", chat("hello", "hi", tools=tools), chat("hello", "hi"))
+        texts = [make_tokenizer("plain").decode(ids) for ids in labelled.input_ids]
+        assert ["weather" in text for text in texts] == [True, False]
+
+
+class TestRefusals:
+    def test_a_template_that_rewrites_earlier_answers(self, refusal):
+        failed = refusal("thinking", chat("hello", "hi"), chat("the sky?", "blue", "and grass?", "green"))
+        assert (failed.code, failed.param) == ("invalid_training_file", "training_file")
+        assert failed.message.startswith("Line 2: ")
+        assert "message 2" in failed.message
+        assert "weight 0" in failed.message
+
+    def test_following_that_advice_helps(self, label: Label, learned):
+        example = chat("the sky?", "blue", "and grass?", "green")
+        example["messages"][1]["weight"] = 0
+        assert learned(label("thinking", example)) == "<think></think>green<|im_end|>"
+
+    def test_a_conversation_that_the_template_refuses(self, refusal):
+        failed = refusal("bos", {"messages": [{"role": "tool", "content": "x"}, {"role": "assistant", "content": "y"}]})
+        assert "Line 1" in failed.message
+        assert "unknown role" in failed.message
+
+    def test_a_model_without_chat_template(self, make_tokenizer):
+        tokenizer = make_tokenizer("plain")
+        tokenizer.chat_template = None
+        with pytest.raises(TrainingFailed, match="no chat template"):
+            ChatLabels(tokenizer)
+
+
+class TestCounts:
+    def test_long_examples_are_cut_at_the_end(self, label: Label):
+        example = chat("hello", "It is red. " * 20)
+        whole = label("plain", example).input_ids[0]
+        labelled = label("plain", example, chat("hello", "hi"), context=30)
+        summary = labelled.summary()
+        assert labelled.input_ids[0].tolist() == whole[:30].tolist()
+        assert (summary.examples, summary.truncated, summary.skipped) == (2, 1, 0)
+        assert summary.tokens == 30 + len(labelled.input_ids[1])
+
+    def test_examples_without_a_label_left_are_skipped(self, label: Label):
+        unweighted = chat("hello", "hi")
+        unweighted["messages"][1]["weight"] = 0
+        labelled = label("plain", chat("hello " * 50, "hi"), unweighted, chat("hello", "hi"), context=30)
+        summary = labelled.summary()
+        assert (summary.examples, summary.truncated, summary.skipped) == (3, 1, 2)
+        assert summary.tokens == len(labelled.input_ids[0])
+        assert len(labelled.input_ids) == 1
+
+    def test_label_tokens_are_those_that_are_predicted(self, label: Label, make_tokenizer):
+        summary = label("plain", chat("hello", "blue")).summary()
+        assert summary.label_tokens == len(make_tokenizer("plain").encode("blue")) + 1
+
+    def test_more_examples_than_one_call_takes(self, label: Label, learned):
+        labelled = label("plain", *[chat("hello", f"{number}") for number in range(600)])
+        assert labelled.examples == 600
+        assert learned(labelled, 599) == "599<|im_end|>"
