@@ -15,6 +15,9 @@ from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer, Dynam
 
 from trainer.engine.choice import Choice
 
+MERGEABLE = (DynamicLayer, DynamicSlidingWindowLayer)
+"""Layers whose cache is nothing but keys and values in columns."""
+
 COLUMNS = 64
 """Room for tokens grows in multiples of this."""
 
@@ -38,7 +41,7 @@ class Rows(Protocol):
 def rows_for(config: Any) -> Rows:
     """A Batch where every layer keeps plain keys and values, else (linear attention, state spaces) Singles."""
     layers = DynamicCache(config=config).layers
-    plain = all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
+    plain = all(type(layer) in MERGEABLE for layer in layers)
     return Batch(len(layers)) if plain else Singles()
 
 
@@ -117,6 +120,7 @@ class Batch:
         self._layers = [WindowLayer(self._window) for _ in range(layers)]
         self._cache = Cache(layers=list(self._layers))
 
+    @torch.inference_mode()
     def join(self, cache: Cache, choices: list[Choice]) -> None:
         length = cache.get_seq_length()
         self._make_room(len(choices), length, cache)
@@ -130,6 +134,7 @@ class Batch:
         self._window.count += len(choices)
         self._narrow()
 
+    @torch.inference_mode()
     def leave(self, choice: Choice) -> None:
         """Takes a row out; the last row moves to its place."""
         row, last = self.choices.index(choice), len(self.choices) - 1
@@ -144,6 +149,7 @@ class Batch:
         self._window.count -= 1
         self._narrow()
 
+    @torch.inference_mode()
     def step(self, model: Any) -> Tensor:
         if self._window.end >= self._layers[0].keys.shape[2]:
             self._reshape(self._layers[0].keys.shape[0], max(self._lengths))
@@ -197,15 +203,18 @@ class Singles:
         self.choices: list[Choice] = []
         self._caches: dict[Choice, Cache] = {}
 
+    @torch.inference_mode()
     def join(self, cache: Cache, choices: list[Choice]) -> None:
         for choice in choices:
             self._caches[choice] = copy.deepcopy(cache) if len(choices) > 1 else cache
             self.choices.append(choice)
 
+    @torch.inference_mode()
     def leave(self, choice: Choice) -> None:
         self.choices.remove(choice)
         del self._caches[choice]
 
+    @torch.inference_mode()
     def step(self, model: Any) -> Tensor:
         return torch.cat([self._step_one(model, choice) for choice in self.choices])
 

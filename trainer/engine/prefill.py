@@ -8,8 +8,8 @@ from torch import Tensor
 from trainer.engine.batch import prompt_cache
 from trainer.engine.choice import Generation
 
-TOKENS_AT_ONCE = {"cpu": 256}
-"""Tokens of a prompt in one turn: a tenth of a second of a small model on a laptop; accelerators do MANY."""
+TOKENS_AT_ONCE = {"cpu": 128}
+"""Tokens of a prompt in one turn, by device: others wait for that long. Accelerators read MANY."""
 
 MANY = 2048
 

@@ -54,6 +54,8 @@ async def refusals_as_json(request: web.Request, handler: Handler) -> web.Stream
         if error.status == web.HTTPRequestEntityTooLarge.status_code:
             return refused(Refusal(413, "The request body is too large.", kind="invalid_request_error"))
         return refused(RouteNotFound(error.status, request.method, request.path))
+    except ConnectionError:
+        raise  # the client has left: there is nobody to answer
     except Exception as error:
         logger.exception("A request failed.")
         return refused(GenerationFailed(str(error) or type(error).__name__))

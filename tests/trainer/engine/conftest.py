@@ -6,6 +6,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,17 @@ import pytest
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-torch = pytest.importorskip("torch")
+# The tests import torch at their top: without the [train] extra there is nothing to collect here.
+collect_ignore_glob = [] if find_spec("torch") else ["test_*.py"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Models this small gain nothing from more threads, and lose a lot where other work wants the same cores."""
+    import torch
+
+    torch.set_num_threads(1)
+
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>"]
 
@@ -80,6 +91,7 @@ def make_tokenizer() -> Any:
 @pytest.fixture(scope="session")
 def nano_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights, scaled up so that the logits are far apart: greedy answers then survive rounding."""
+    import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     directory = tmp_path_factory.mktemp("nano")
@@ -110,6 +122,7 @@ AdapterMaker = Callable[..., Path]
 @pytest.fixture(scope="session")
 def make_adapter(nano_model: Path, tmp_path_factory: pytest.TempPathFactory) -> AdapterMaker:
     """Writes a LoRA adapter with random weights: `make_adapter(seed, **lora_config)`."""
+    import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
