@@ -1,9 +1,9 @@
 """The data directory of a stack: its layout, its lock and its secret key.
 
-lock          held (flock) by the stack that runs here; says who that is
-secret_key    keys the hashes of API keys (0600)
-admin_key     says that the first admin key was made; never the key itself
-logs/ run/    one log per part; parts.json
+lock            held (flock) by the stack that runs here; says who that is
+secret_key      keys the hashes of API keys (0600)
+admin_key_made  says that the first admin key was made; never the key itself
+logs/ run/      one log per part; parts.json
 postgres/ redis/
 """
 
@@ -71,7 +71,7 @@ class DataDir:
 
     @property
     def _admin_key_mark(self) -> Path:
-        return self.root / "admin_key"
+        return self.root / "admin_key_made"
 
 
 @contextmanager

@@ -26,7 +26,8 @@ class Part:
 
     `prepare` runs before every start of the command. `ready` is asked again and again until it is true; without one, a part
     is ready when it has lived for `Pace.settle` seconds. A `once` part is ready when it has ended with status 0, and is not
-    started again. Start-up does not wait for a part with `awaited=False`.
+    started again. Start-up does not wait for a part with `awaited=False`. A part that was never ready is given up at once when
+    it ends with one of the `final` statuses, by which it says that another try would not help.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Part:
     prepare: Callable[[], Awaitable[None]] | None = None
     once: bool = False
     awaited: bool = True
+    final: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,8 @@ LOOPBACK = "127.0.0.1"
 ADMIN_KEY = "TUNEWAY_ADMIN_KEY"
 PYTHON = (sys.executable, "-P", "-m")  # -P: a folder named deploy or gateway where the operator stands is not ours
 DRAIN_SECONDS = 30.0
-ENGINE_SECONDS = 1800.0  # a large model is read from a slow disk, or fetched at first
+ENGINE_SECONDS = 1800.0  # a large model is read from a slow disk
+USAGE = (2,)  # the status of a program whose settings or options are wrong
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,14 @@ async def serve(options: StackOptions, programs: Programs | None = None, pace: P
     return 0
 
 
+@dataclass(frozen=True)
+class Model:
+    """What the embedded engine serves: clients call it `name`; `path` is a directory or a local Hugging Face id."""
+
+    name: str
+    path: str
+
+
 class Stack:
     """Holds the data directory from its making until `cleanup` is closed."""
 
@@ -96,7 +105,7 @@ class Stack:
         """Raises StackError for what can be said before anything is started."""
         self.options = options
         self.programs = programs
-        self.model_path = model_path(options.model, programs.engine_needs) if options.engine == "embedded" else None
+        self.model = find_model(options.model, programs.engine_needs) if options.engine == "embedded" else None
         self.port = options.port or free_port()
         self.engine_port = free_port()
         self.url = url_of(options.host, self.port)
@@ -130,13 +139,13 @@ class Stack:
         coordinator = [self.redis.part()] if self.redis else []
         migrations = self._migrations(tuple(part.name for part in database))
         needed = tuple(part.name for part in (*database, *coordinator, migrations))
-        engine = [self._engine(self.model_path)] if self.model_path is not None else []
+        engine = [self._engine(self.model)] if self.model is not None else []
         return [*database, *coordinator, migrations, *engine, self._worker(needed), self._gateway(needed)]
 
     def _announce(self, terminal: Terminal, loading: bool) -> None:
         """The first admin key is remembered as made once it has been shown."""
         shown = None if self.options.admin_key else self.new_admin_key
-        model = self.options.model if loading else None
+        model = self.model.name if self.model is not None and loading else None
         terminal.up(self.url, logs=self.place.logs, admin_key=shown, loading=model)
         if self.new_admin_key is not None:
             self.place.remember_admin_key()
@@ -166,10 +175,10 @@ class Stack:
             environment["TUNEWAY_REDIS__URL"] = redis_url
         if self.options.config is not None:
             environment["TUNEWAY_CONFIG"] = str(self.options.config.expanduser().resolve())
-        if self.model_path is not None:
+        if self.model is not None:
             environment["TUNEWAY_ENGINE__URL"] = f"{url_of(LOOPBACK, self.engine_port)}/v1"
-            environment["TUNEWAY_ENGINE__MODEL"] = self.options.model
-            environment["TUNEWAY_ENGINE__MODEL_PATH"] = self.model_path
+            environment["TUNEWAY_ENGINE__MODEL"] = self.model.name
+            environment["TUNEWAY_ENGINE__MODEL_PATH"] = self.model.path
         return environment
 
     def _migrations(self, depends_on: tuple[str, ...]) -> Part:
@@ -179,26 +188,29 @@ class Stack:
         command = Command(self.programs.migrate, environment)
         return Part("migrations", command, once=True, depends_on=depends_on)
 
-    def _engine(self, path: str) -> Part:
-        options = ("--model", path, "--host", LOOPBACK, "--port", str(self.engine_port), "--exit-with-parent")
-        command = Command((*self.programs.engine, *options), self.environment)
+    def _engine(self, model: Model) -> Part:
+        """Nobody waits for it. It ends with status 1 when the model cannot be loaded."""
+        names = ("--model", model.path, "--served-model-name", model.name)
+        place = ("--host", LOOPBACK, "--port", str(self.engine_port), "--exit-with-parent")
+        command = Command((*self.programs.engine, *names, *place), self.environment)
         ready = partial(answers_ok, LOOPBACK, self.engine_port, "/health")
-        return Part("engine", command, ready=ready, ready_timeout=ENGINE_SECONDS, awaited=False)
+        return Part("engine", command, ready=ready, ready_timeout=ENGINE_SECONDS, awaited=False, final=(1, *USAGE))
 
     def _worker(self, depends_on: tuple[str, ...]) -> Part:
         command = Command(self.programs.worker, self.environment, stop_timeout=DRAIN_SECONDS)
-        return Part("worker", command, depends_on=depends_on)
+        return Part("worker", command, depends_on=depends_on, final=USAGE)
 
     def _gateway(self, depends_on: tuple[str, ...]) -> Part:
         """Ready when it is alive: its /ready waits for the engine."""
         host, port = self.options.host, str(self.port)
         argv = (*self.programs.gateway, "--host", host, "--port", port, "--workers", str(self.options.workers))
         command = Command(argv, self.environment, stop_timeout=DRAIN_SECONDS)
-        return Part("gateway", command, ready=partial(answers_ok, host, self.port, "/health"), depends_on=depends_on)
+        ready = partial(answers_ok, host, self.port, "/health")
+        return Part("gateway", command, ready=ready, depends_on=depends_on, final=USAGE)
 
 
-def model_path(model: str, engine_needs: Sequence[str]) -> str:
-    """The directory of the weights, or a Hugging Face id as it is.
+def find_model(model: str, engine_needs: Sequence[str]) -> Model:
+    """The starter, a directory (clients call it by its last part) or a Hugging Face id.
 
     Raises StackError when there is no such directory, or when a package that the embedded engine needs is missing.
     """
@@ -208,13 +220,15 @@ def model_path(model: str, engine_needs: Sequence[str]) -> str:
             f"The embedded engine needs {', '.join(missing)}: pip install 'tuneway[train]', or start with --engine none."
         )
     if model == STARTER_NAME:
-        return str(STARTER)
+        return Model(STARTER_NAME, str(STARTER))
     path = Path(model).expanduser()
     if path.is_dir():
-        return str(path.resolve())
+        return Model(path.resolve().name, str(path.resolve()))
     if model.startswith((".", "/", "~")) or path.exists():
-        raise StackError(f"There is no model at {model}: --model takes 'starter', a directory or a Hugging Face id.")
-    return model
+        raise StackError(
+            f"There is no model at {model}: --model takes 'starter', a directory or a local Hugging Face id."
+        )
+    return Model(model, model)
 
 
 def make_admin_key() -> str:

@@ -81,7 +81,10 @@ class SupervisedPart:
         if ready:
             self._note("running")
             self._is_ready(begun)
-        return how_it_ended(await child.wait())
+        how = how_it_ended(status := await child.wait())
+        if status in self.part.final:
+            raise Hopeless(how)
+        return how
 
     async def _begin(self) -> Child:
         """Prepare and spawn. Raises Hopeless, or at the first start what `prepare` raises: it is a sentence already."""

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from deploy.parts import StackError
-from deploy.stack import make_admin_key, model_path
+from deploy.stack import Model, find_model, make_admin_key
 from tests.deploy.support import alive, parts_of, stack
 
 UP = r"Ctrl-C stops everything"
@@ -103,6 +103,7 @@ class TestEnvironment:
         engine = environment_of("engine", tmp_path)["argv"]
         assert gateway["TUNEWAY_ENGINE__URL"] == f"http://127.0.0.1:{engine[engine.index('--port') + 1]}/v1"
         assert "--exit-with-parent" in engine
+        assert engine[engine.index("--served-model-name") + 1] == "starter"
         assert "PGPORT" not in gateway
         assert environment_of("migrate", tmp_path)["TUNEWAY_ADMIN_KEY"] == "sk-admin-given"
         assert "TUNEWAY_ADMIN_KEY" not in gateway
@@ -188,6 +189,12 @@ class TestRefusals:
         assert not pids(data_dir)
         assert not [process for process in psutil.process_iter() if _runs_in(process, data_dir)]
 
+    def test_an_engine_that_cannot_load_its_model(self, data_dir: Path):
+        with stack(data_dir, environment={"FAIL": "engine"}, engine="embedded", **ELSEWHERE) as running:
+            assert running.end() == 1
+        assert "tuneway: The engine part exited with status 1. The end of" in running.output
+        assert "engine was told to fail" in running.output
+
     def test_a_model_that_does_not_exist(self, data_dir: Path):
         with stack(data_dir, engine="embedded", model="./no/such/model") as running:
             assert running.end() == 1
@@ -199,19 +206,19 @@ class TestRefusals:
         assert "needs no_such_package: pip install 'tuneway[train]', or start with --engine none." in running.output
 
 
-class TestModelPath:
-    def test_a_directory_is_made_absolute(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+class TestFindModel:
+    def test_a_directory_is_called_by_its_last_part(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         (tmp_path / "model").mkdir()
         monkeypatch.chdir(tmp_path)
-        assert model_path("model", ()) == str(tmp_path / "model")
+        assert find_model("model", ()) == Model("model", str(tmp_path / "model"))
 
     def test_an_id_stays_as_it_is(self):
-        assert model_path("Qwen/Qwen3-0.6B", ()) == "Qwen/Qwen3-0.6B"
+        assert find_model("Qwen/Qwen3-0.6B", ()) == Model("Qwen/Qwen3-0.6B", "Qwen/Qwen3-0.6B")
 
     def test_a_file_is_refused(self, tmp_path: Path):
         (tmp_path / "model").write_text("")
         with pytest.raises(StackError, match="There is no model at"):
-            model_path(str(tmp_path / "model"), ())
+            find_model(str(tmp_path / "model"), ())
 
 
 class TestDataDir:
