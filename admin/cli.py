@@ -18,7 +18,9 @@ class Api:
             base_url=url.rstrip("/"), headers={"authorization": f"Bearer {admin_key}"}, timeout=TIMEOUT
         )
 
-    def call(self, method: str, path: str, body: dict[str, Any] | None = None, **query: Any) -> dict[str, Any]:
+    def call(
+        self, method: str, path: str, body: dict[str, Any] | None = None, query: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         """The JSON answer; a refusal is one sentence on stderr and exit status 1."""
         try:
             response = self._client.request(method, f"/v1/organization{path}", json=body, params=query)
@@ -36,7 +38,7 @@ class Api:
         """All items of a list, page by page."""
         after: str | None = None
         while True:
-            page = self.call("GET", path, limit=100, **({"after": after} if after else {}))
+            page = self.call("GET", path, query={"limit": 100} | ({"after": after} if after else {}))
             yield from page["data"]
             if not page["has_more"]:
                 return

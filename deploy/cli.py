@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,7 +14,7 @@ from deploy.stack import StackOptions, serve
 from gateway.db.migrate import upgrade
 from gateway.keys.service import ensure_admin_key
 from gateway.services import database_of
-from gateway.settings import Settings, SettingsError, load
+from gateway.settings import DatabaseSettings, RedisSettings, Settings, SettingsError, load
 
 config_option = click.option(
     "--config",
@@ -41,20 +42,16 @@ main.add_command(keys)
 @click.option("--engine", type=click.Choice(["embedded", "none"]), default="embedded", show_default=True)
 @click.option("--workers", default=1, show_default=True, help="Gateway processes.")
 @config_option
-def serve_command(
-    host: str, port: int, data_dir: Path | None, model: str, engine: str, workers: int, config: Path | None
-) -> None:
+def serve_command(data_dir: Path | None, config: Path | None, **given: Any) -> None:
     """Run the whole stack in the foreground; Ctrl-C stops it."""
     settings = _settings(config)
     options = StackOptions(
         data_dir=(data_dir or settings.data_dir).expanduser().resolve(),
-        host=host,
-        port=port,
-        model=model,
-        engine=engine,  # type: ignore[arg-type]
-        workers=workers,
         config=config.resolve() if config else None,
         admin_key=os.environ.get("TUNEWAY_ADMIN_KEY"),
+        database_url=_unless_default(settings.database.url, DatabaseSettings().url),
+        redis_url=_unless_default(settings.redis.url, RedisSettings().url),
+        **given,
     )
     sys.exit(asyncio.run(serve(options)))
 
@@ -99,6 +96,11 @@ async def _migrate(settings: Settings) -> None:
                 await ensure_admin_key(session, admin_key, secret_key=settings.secret_key.reveal())
     finally:
         await database.close()
+
+
+def _unless_default(url: str, default: str) -> str | None:
+    """A server that the operator named takes the place of the embedded one."""
+    return url if url != default else None
 
 
 def _settings(config: Path | None) -> Settings:

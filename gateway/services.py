@@ -1,5 +1,6 @@
 """Every long-lived object of a process, made once and passed down. There are no other globals."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,10 +15,10 @@ from gateway.keys.ring import KeyRing
 from gateway.kit.background import Background
 from gateway.metering.prices import PriceBook
 from gateway.metrics import Metrics
+from gateway.queue import Queue
 from gateway.routing.catalog import Catalog
 from gateway.settings import Settings
 from gateway.streaming import StreamedReply
-from gateway.tasks.queue import Queue
 from gateway.upstreams.client import UpstreamClient
 
 LAST_USED_SECONDS = 5.0
@@ -53,6 +54,8 @@ class WorkerServices:
     database: Database
     files: FileStore
     upstreams: UpstreamClient
+    training: asyncio.Semaphore
+    """As many trainings at a time as the settings say."""
     background: Background = field(default_factory=Background)
 
 
@@ -80,6 +83,7 @@ async def worker_services(settings: Settings) -> AsyncGenerator[WorkerServices]:
         database=database_of(settings),
         files=FileStore(settings.files.url, settings.data_dir),
         upstreams=UpstreamClient(settings.timeouts),
+        training=asyncio.Semaphore(settings.fine_tuning.concurrency),
     )
     await wv.upstreams.open()
     try:

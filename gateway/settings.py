@@ -177,6 +177,11 @@ def load(config: Path | None = None, environment: Mapping[str, str] | None = Non
     return msgspec.structs.replace(settings, data_dir=settings.data_dir.expanduser().resolve())
 
 
+def child_environment() -> dict[str, str]:
+    """The environment for a process that is not ours: this one's without our settings and secrets."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+
+
 def _read(config: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(config.read_text())

@@ -6,6 +6,14 @@ from typing import Any, Protocol
 import msgspec
 
 
+class Cursor(msgspec.Struct, frozen=True, kw_only=True):
+    """Which page of a list: at most `limit` items behind the one with id `after` (exclusive)."""
+
+    limit: int
+    after: str | None
+    descending: bool
+
+
 class HasId(Protocol):
     id: str
 

@@ -13,17 +13,16 @@ from gateway.kit.clock import unix
 from gateway.projects import repository as projects
 from gateway.protocol.lists import CursorList, Deleted, cursor_list
 from gateway.protocol.organization import KeyOwner, ProjectApiKey, ServiceAccountOwner
-from gateway.protocol.queries import integer, text
+from gateway.protocol.queries import cursor
 from gateway.routes.callers import Admin, Sv
 
 
 @get("/v1/organization/projects/{project_id:str}/api_keys")
 async def list_api_keys(sv: Sv, admin: Admin, project_id: FromPath[str], query: QueryParams) -> CursorList:
-    limit, after = integer(query, "limit", default=20), text(query, "after")
     async with sv.database.session() as session:
         await projects.project(session, project_id)
         rows = repository.live(project_id)
-        page = await fetch_page(session, rows, ApiKeyRow, limit=limit, after=after, descending=False)
+        page = await fetch_page(session, rows, ApiKeyRow, cursor(query, order="asc"))
         owners = await projects.accounts_of(session, page.rows)
     return cursor_list([api_key(row, owners) for row in page.rows], has_more=page.has_more)
 

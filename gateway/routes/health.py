@@ -10,6 +10,7 @@ from litestar import Response, get
 from gateway.errors import Refusal, Unavailable
 from gateway.routes.callers import Sv
 from gateway.services import Services
+from gateway.upstreams.engine import Engine
 
 PARTS_FILE = "run/parts.json"
 """Written by the embedded stack's supervisor: which parts run, and how often each was restarted."""
@@ -54,7 +55,7 @@ async def _worker(sv: Services) -> None:
 
 async def _engine(sv: Services) -> None:
     if engine := sv.catalog.engine:
-        await sv.upstreams.get(engine.name, engine.base_url.removesuffix("/v1") + "/health")
+        await Engine(sv.upstreams, engine.base_url).health()
 
 
 def _parts(sv: Services) -> dict[str, Any]:

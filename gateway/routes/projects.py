@@ -22,7 +22,7 @@ from gateway.protocol.organization import (
     ServiceAccount,
     ServiceAccountCreate,
 )
-from gateway.protocol.queries import flag, integer, text
+from gateway.protocol.queries import cursor, flag
 from gateway.routes.callers import Admin, Sv
 from gateway.services import Services
 
@@ -34,9 +34,8 @@ decode_key = msgspec.json.Decoder(ApiKeyCreate)
 @get("/v1/organization/projects")
 async def list_projects(sv: Sv, admin: Admin, query: QueryParams) -> CursorList:
     rows = repository.projects(include_archived=flag(query, "include_archived"))
-    limit, after = integer(query, "limit", default=20), text(query, "after")
     async with sv.database.session() as session:
-        page = await fetch_page(session, rows, ProjectRow, limit=limit, after=after, descending=False)
+        page = await fetch_page(session, rows, ProjectRow, cursor(query, order="asc"))
     return cursor_list([project(row) for row in page.rows], has_more=page.has_more)
 
 
@@ -75,11 +74,10 @@ async def archive_project(sv: Sv, admin: Admin, project_id: FromPath[str]) -> Pr
 
 @get("/v1/organization/projects/{project_id:str}/service_accounts")
 async def list_service_accounts(sv: Sv, admin: Admin, project_id: FromPath[str], query: QueryParams) -> CursorList:
-    limit, after = integer(query, "limit", default=20), text(query, "after")
     async with sv.database.session() as session:
         await repository.project(session, project_id)
         rows = repository.service_accounts(project_id)
-        page = await fetch_page(session, rows, ServiceAccountRow, limit=limit, after=after, descending=False)
+        page = await fetch_page(session, rows, ServiceAccountRow, cursor(query, order="asc"))
     return cursor_list([service_account(row) for row in page.rows], has_more=page.has_more)
 
 

@@ -4,23 +4,42 @@ Arguments and results travel as msgpack, never pickled. A task may run twice (a 
 every task must be harmless when repeated; what must happen exactly once is decided by PostgreSQL, not by the queue.
 """
 
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
-from arq import ArqRedis, create_pool
+from arq import ArqRedis, Worker, create_pool, func
 from arq.connections import RedisSettings
 from redis.exceptions import RedisError
 
 from gateway.errors import Unavailable
 
+log = logging.getLogger(__name__)
+
 NAME = "tuneway:tasks"
 HEALTH_KEY = f"{NAME}:health"
 """arq's worker writes it every few seconds; its absence means that no worker lives."""
 
-serialize = msgspec.msgpack.Encoder(enc_hook=repr).encode
-"""`enc_hook=repr` keeps the text of a failed task's exception, which msgpack alone would lose."""
+_encode = msgspec.msgpack.Encoder(enc_hook=repr).encode
 
-deserialize = msgspec.msgpack.Decoder().decode
+
+def serialize(job: dict[str, Any]) -> bytes:
+    """`enc_hook=repr` keeps the text of a failed task's exception, which msgpack alone would lose."""
+    return _encode(job)
+
+
+def deserialize(payload: bytes) -> dict[str, Any]:
+    return msgspec.msgpack.decode(payload)
+
+
+HEALTH_SECONDS = 2
+TASK_SECONDS = 3600
+"""Tasks are short (training runs beside them); one that takes an hour is stuck."""
+MAX_TRIES = 3
+CONCURRENCY = 10
+CONNECT_TRIES = 30
 
 
 def redis_settings(url: str) -> RedisSettings:
@@ -69,3 +88,47 @@ class Queue:
             return await getattr(self._pool, method)(*arguments, **options)
         except (OSError, TimeoutError, RedisError) as error:
             raise Unavailable("The task queue (Redis) cannot be reached right now; please retry.") from error
+
+
+Task = Callable[..., Awaitable[None]]
+"""Takes the worker's services, then the strings it was enqueued with."""
+
+
+async def work(url: str, tasks: Mapping[str, Task], services: Any) -> None:
+    """Run tasks from the queue until SIGTERM or SIGINT; waits for Redis while it is away.
+
+    Raises:
+        Unavailable: Redis stayed away too long; the supervisor starts the worker again.
+    """
+    settings = RedisSettings.from_dsn(url)
+    settings.conn_retries, settings.conn_retry_delay = CONNECT_TRIES, 1
+    worker = Worker(
+        functions=[func(_adapted(task), name=name, max_tries=MAX_TRIES) for name, task in tasks.items()],
+        queue_name=NAME,
+        redis_settings=settings,
+        ctx={"services": services},
+        health_check_key=HEALTH_KEY,
+        health_check_interval=HEALTH_SECONDS,
+        job_timeout=TASK_SECONDS,
+        job_serializer=serialize,
+        job_deserializer=deserialize,
+        keep_result=0,
+        max_jobs=CONCURRENCY,
+    )
+    try:
+        await worker.async_run()
+    except asyncio.CancelledError:
+        log.info("worker stops")
+    except (OSError, RedisError) as error:
+        raise Unavailable(f"Redis cannot be reached: {error}") from error
+    finally:
+        await worker.close()
+
+
+def _adapted(task: Task) -> Any:
+    """arq hands its context over; a task wants the services in it."""
+
+    async def run(context: dict[str, Any], *arguments: str) -> None:
+        await task(context["services"], *arguments)
+
+    return run

@@ -1,0 +1,89 @@
+"""Fine-tuning jobs, events and checkpoints (contract section 3)."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+Auto = Literal["auto"]
+
+
+class Hyperparameters(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Of the supervised method; "auto" until the number is known."""
+
+    n_epochs: Annotated[int, msgspec.Meta(ge=1, le=50)] | Auto = "auto"
+    batch_size: Annotated[int, msgspec.Meta(ge=1, le=256)] | Auto = "auto"
+    learning_rate_multiplier: Annotated[float, msgspec.Meta(gt=0)] | Auto = "auto"
+
+
+class Supervised(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    hyperparameters: Hyperparameters = msgspec.field(default_factory=Hyperparameters)
+
+
+class Method(msgspec.Struct, kw_only=True):
+    type: Literal["supervised", "dpo", "reinforcement"]
+    supervised: Supervised | None = None
+
+
+class JobCreate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """POST /fine_tuning/jobs."""
+
+    model: str
+    training_file: str
+    validation_file: str | None = None
+    suffix: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2_147_483_647)] | None = None
+    method: Method | None = None
+    hyperparameters: Hyperparameters | None = None
+    """Deprecated place of method.supervised.hyperparameters."""
+    integrations: list[msgspec.Raw] | None = None
+    metadata: dict[str, str] | None = None
+
+
+class JobError(msgspec.Struct, kw_only=True):
+    code: str
+    message: str
+    param: str | None = None
+
+
+class Job(msgspec.Struct, kw_only=True):
+    id: str
+    object: str = "fine_tuning.job"
+    created_at: int
+    finished_at: int | None
+    model: str
+    fine_tuned_model: str | None
+    organization_id: str
+    status: str
+    training_file: str
+    validation_file: str | None
+    result_files: list[str]
+    trained_tokens: int | None
+    error: JobError | None
+    hyperparameters: dict[str, Any]
+    """Always an object: SDKs in strict mode refuse null."""
+    seed: int
+    estimated_finish: int | None
+    integrations: list[Any]
+    method: dict[str, Any]
+    metadata: dict[str, Any] | None
+    user_provided_suffix: str | None
+
+
+class Event(msgspec.Struct, kw_only=True):
+    id: str
+    object: str = "fine_tuning.job.event"
+    created_at: int
+    level: str
+    message: str
+    type: str
+    data: dict[str, Any] | None
+
+
+class Checkpoint(msgspec.Struct, kw_only=True):
+    id: str
+    object: str = "fine_tuning.job.checkpoint"
+    created_at: int
+    fine_tuned_model_checkpoint: str
+    step_number: int
+    fine_tuning_job_id: str
+    metrics: dict[str, Any]

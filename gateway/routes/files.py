@@ -1,0 +1,110 @@
+"""/v1/files"""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from litestar import Request, delete, get, post
+from litestar.datastructures import UploadFile
+from litestar.params import FromPath, QueryParams
+from litestar.response import Stream
+
+from gateway.db.pages import fetch_page
+from gateway.db.tables import FileRow
+from gateway.errors import InvalidRequest, MissingParameter
+from gateway.files import repository, service
+from gateway.kit.clock import unix
+from gateway.protocol.decode import convert
+from gateway.protocol.files import ExpiresAfter, File
+from gateway.protocol.lists import CursorList, Deleted, cursor_list
+from gateway.protocol.queries import cursor, text
+from gateway.routes.callers import Caller, Sv
+
+PIECE = 1024 * 1024
+
+
+@post("/v1/files", status_code=200)
+async def create_file(sv: Sv, caller: Caller, request: Request[Any, Any, Any]) -> File:
+    """Multipart; spooled to a temporary file and streamed to the store, never held in memory."""
+    form = await request.form()
+    upload, purpose = form.get("file"), form.get("purpose")
+    try:
+        if not isinstance(upload, UploadFile):
+            raise MissingParameter("file")
+        if not isinstance(purpose, str):
+            raise MissingParameter("purpose")
+        wanted = service.Upload(
+            filename=upload.filename, purpose=purpose, pieces=_pieces(upload), expires_after=_expires_after(form)
+        )
+        row = await service.store(
+            sv.database, sv.files, caller.project_id, wanted, max_bytes=sv.settings.files.max_bytes
+        )
+    finally:
+        await form.close()
+    return file(row)
+
+
+@get("/v1/files")
+async def list_files(sv: Sv, caller: Caller, query: QueryParams) -> CursorList:
+    rows = repository.of_project(caller.project_id)
+    if purpose := text(query, "purpose"):
+        rows = rows.where(FileRow.purpose == purpose)
+    async with sv.database.session() as session:
+        page = await fetch_page(session, rows, FileRow, cursor(query, limit=10_000, highest=10_000))
+    return cursor_list([file(row) for row in page.rows], has_more=page.has_more)
+
+
+@get("/v1/files/{file_id:str}")
+async def retrieve_file(sv: Sv, caller: Caller, file_id: FromPath[str]) -> File:
+    async with sv.database.session() as session:
+        return file(await repository.find(session, caller.project_id, file_id))
+
+
+@get("/v1/files/{file_id:str}/content")
+async def retrieve_content(sv: Sv, caller: Caller, file_id: FromPath[str]) -> Stream:
+    async with sv.database.session() as session:
+        row = await repository.find(session, caller.project_id, file_id)
+    pieces = sv.files.get(row.id)
+    first = await anext(pieces, b"")  # a missing blob is a 404 now, not a broken 200 later
+    headers = {"content-length": str(row.bytes)}
+    return Stream(_after(first, pieces), media_type="application/octet-stream", headers=headers)
+
+
+@delete("/v1/files/{file_id:str}", status_code=200)
+async def delete_file(sv: Sv, caller: Caller, file_id: FromPath[str]) -> Deleted:
+    await service.delete(sv.database, sv.files, caller.project_id, file_id)
+    return Deleted(id=file_id, object="file")
+
+
+def file(row: FileRow) -> File:
+    return File(
+        id=row.id,
+        bytes=row.bytes,
+        created_at=unix(row.created_at),
+        expires_at=unix(row.expires_at) if row.expires_at else None,
+        filename=row.filename,
+        purpose=row.purpose,
+        status=row.status,
+        status_details=row.status_details,
+    )
+
+
+def _expires_after(form: Any) -> int | None:
+    """`expires_after[anchor]` and `expires_after[seconds]`, both or none."""
+    given = {name: form[f"expires_after[{name}]"] for name in ("anchor", "seconds") if f"expires_after[{name}]" in form}
+    if not given:
+        return None
+    try:
+        return convert(given, ExpiresAfter).seconds
+    except InvalidRequest as refusal:
+        raise InvalidRequest(f"expires_after: {refusal}", param=f"expires_after.{refusal.param}") from None
+
+
+async def _pieces(upload: UploadFile) -> AsyncIterator[bytes]:
+    while piece := await upload.read(PIECE):
+        yield piece
+
+
+async def _after(first: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in pieces:
+        yield piece

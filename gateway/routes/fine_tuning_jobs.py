@@ -1,0 +1,168 @@
+"""/v1/fine_tuning/jobs"""
+
+import logging
+from typing import Any
+
+import msgspec
+from litestar import get, post
+from litestar.params import FromPath, QueryParams, RawBody
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gateway.db.pages import fetch_page
+from gateway.db.tables import FineTuningCheckpointRow, FineTuningEventRow, FineTuningJobRow
+from gateway.errors import InvalidRequest, NotFound, Unavailable
+from gateway.files import repository as files
+from gateway.fine_tuning import repository, service
+from gateway.fine_tuning.transitions import ENDED
+from gateway.keys.ring import ApiKey
+from gateway.kit.clock import unix
+from gateway.protocol.decode import decode
+from gateway.protocol.fine_tuning import Checkpoint, Event, Job, JobCreate, JobError
+from gateway.protocol.lists import CursorList, ShortList, cursor_list
+from gateway.protocol.queries import cursor, mapping
+from gateway.routes.callers import Caller, Sv
+from gateway.services import Services
+
+log = logging.getLogger(__name__)
+
+decode_job = msgspec.json.Decoder(JobCreate)
+
+VALIDATE = "validate_fine_tuning_job"
+
+
+@post("/v1/fine_tuning/jobs", status_code=200)
+async def create_job(sv: Sv, caller: Caller, body: RawBody) -> Job:
+    """The job is in the database when this answers; if the queue is away, a worker still finds it there."""
+    wanted = decode(decode_job, body)
+    _check_model(sv, caller, wanted.model)
+    async with sv.database.session() as session:
+        for param in ("training_file", "validation_file"):
+            await _check_file(session, caller, param, getattr(wanted, param))
+        row = await service.create(session, wanted, project_id=caller.project_id, api_key_id=caller.id)
+    try:
+        await sv.queue.enqueue(VALIDATE, row.id)
+    except Unavailable:
+        log.warning("queue away: job %s waits for the worker's next round", row.id)
+    return job(row, sv)
+
+
+@get("/v1/fine_tuning/jobs")
+async def list_jobs(sv: Sv, caller: Caller, query: QueryParams) -> ShortList:
+    rows = repository.of_project(caller.project_id)
+    if query.get("metadata") == "null":
+        rows = rows.where(FineTuningJobRow.request_metadata.is_(None))
+    elif wanted := mapping(query, "metadata"):
+        rows = rows.where(FineTuningJobRow.request_metadata.contains(wanted))
+    async with sv.database.session() as session:
+        page = await fetch_page(session, rows, FineTuningJobRow, cursor(query))
+    return ShortList(data=[job(row, sv) for row in page.rows], has_more=page.has_more)
+
+
+@get("/v1/fine_tuning/jobs/{job_id:str}")
+async def retrieve_job(sv: Sv, caller: Caller, job_id: FromPath[str]) -> Job:
+    async with sv.database.session() as session:
+        return job(await repository.find(session, caller.project_id, job_id), sv)
+
+
+@post("/v1/fine_tuning/jobs/{job_id:str}/cancel", status_code=200)
+async def cancel_job(sv: Sv, caller: Caller, job_id: FromPath[str]) -> Job:
+    async with sv.database.session() as session:
+        return job(await service.cancel(session, caller.project_id, job_id), sv)
+
+
+@get("/v1/fine_tuning/jobs/{job_id:str}/events")
+async def list_events(sv: Sv, caller: Caller, job_id: FromPath[str], query: QueryParams) -> ShortList:
+    """Newest first."""
+    async with sv.database.session() as session:
+        await repository.find(session, caller.project_id, job_id)
+        rows = select(FineTuningEventRow).where(FineTuningEventRow.job_id == job_id)
+        order = [FineTuningEventRow.number]
+        page = await fetch_page(session, rows, FineTuningEventRow, cursor(query), order=order)
+    return ShortList(data=[event(row) for row in page.rows], has_more=page.has_more)
+
+
+@get("/v1/fine_tuning/jobs/{job_id:str}/checkpoints")
+async def list_checkpoints(sv: Sv, caller: Caller, job_id: FromPath[str], query: QueryParams) -> CursorList:
+    """Newest first."""
+    async with sv.database.session() as session:
+        row = await repository.find(session, caller.project_id, job_id)
+        rows = select(FineTuningCheckpointRow).where(FineTuningCheckpointRow.job_id == job_id)
+        order = [FineTuningCheckpointRow.step]
+        page = await fetch_page(session, rows, FineTuningCheckpointRow, cursor(query, limit=10), order=order)
+    return cursor_list([checkpoint(each, row, sv) for each in page.rows], has_more=page.has_more)
+
+
+def _check_model(sv: Services, caller: ApiKey, model: str) -> None:
+    """Only what our engine serves can be trained: its base, or an adapter of this project to go on from."""
+    deployment = sv.catalog.find(model, caller.project_id)
+    if not deployment.upstream.is_engine:
+        raise InvalidRequest(
+            f"Model {model} is not available for fine-tuning: its weights are not on this server. "
+            f"Use '{sv.settings.engine.model}' or a model tuned from it."
+            if sv.catalog.engine
+            else "This server was started without an engine, so no model can be fine-tuned.",
+            param="model",
+            code="model_not_available",
+        )
+
+
+async def _check_file(session: AsyncSession, caller: ApiKey, param: str, file_id: str | None) -> None:
+    if file_id is None:
+        return
+    try:
+        row = await files.find(session, caller.project_id, file_id)
+    except NotFound:
+        raise InvalidRequest(f"'{param}': no such file: {file_id}", param=param, code="file_not_found") from None
+    if row.purpose != "fine-tune":
+        raise InvalidRequest(
+            f"'{param}': file {file_id} has purpose '{row.purpose}'; upload it with purpose 'fine-tune'.", param=param
+        )
+
+
+def job(row: FineTuningJobRow, sv: Services) -> Job:
+    method: dict[str, Any] = row.method
+    return Job(
+        id=row.id,
+        created_at=unix(row.created_at),
+        finished_at=unix(row.finished_at) if row.finished_at else None,
+        model=row.model,
+        fine_tuned_model=row.fine_tuned_model,
+        organization_id=f"org-{sv.settings.organization}",
+        status=row.status,
+        training_file=row.training_file,
+        validation_file=row.validation_file,
+        result_files=[],
+        trained_tokens=row.trained_tokens,
+        error=JobError(**row.error) if row.error else None,
+        hyperparameters=method["supervised"]["hyperparameters"],
+        seed=row.seed,
+        estimated_finish=unix(row.estimated_finish) if row.estimated_finish and row.status not in ENDED else None,
+        integrations=[],
+        method=method,
+        metadata=row.request_metadata,
+        user_provided_suffix=row.suffix,
+    )
+
+
+def event(row: FineTuningEventRow) -> Event:
+    return Event(
+        id=row.id,
+        created_at=unix(row.created_at),
+        level=row.level,
+        message=row.message,
+        type=row.type,
+        data=row.values,
+    )
+
+
+def checkpoint(row: FineTuningCheckpointRow, of: FineTuningJobRow, sv: Services) -> Checkpoint:
+    name = of.fine_tuned_model or service.model_name(of, service.base_name(of.model), sv.settings.organization)
+    return Checkpoint(
+        id=row.id,
+        created_at=unix(row.created_at),
+        fine_tuned_model_checkpoint=f"{name}:ckpt-step-{row.step}",
+        step_number=row.step,
+        fine_tuning_job_id=row.job_id,
+        metrics=row.metrics,
+    )
