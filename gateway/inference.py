@@ -210,7 +210,7 @@ def _record(call: Call, end: End, *, cost_nano: int | None, priced: bool) -> Rec
         streamed=bool(call.envelope and call.envelope.stream),
         outcome=_outcome(call, end),
         status=to_openai_error(refusal)[0] if refusal and end.reply is None else 200,
-        error=msgspec.Raw(msgspec.json.encode(refusal.body().error)) if refusal and not end.left else None,
+        error=msgspec.json.encode(refusal.body().error) if refusal and not end.left else None,
         request=call.body,
         reply=end.reply,
         reply_id=end.reply_id,

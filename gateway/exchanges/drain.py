@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -78,20 +79,34 @@ class Drain:
             segment.path.unlink()
 
     async def _store(self, payloads: Sequence[bytes]) -> None:
-        records = [record.decode(payload) for payload in payloads]
+        rows = [values for payload in payloads if (values := self._row(payload)) is not None]
         try:
-            await self._insert([row(each) for each in records])
+            await self._insert(rows)
         except asyncpg.DataError:
-            for each, payload in zip(records, payloads, strict=True):
-                await self._store_alone(each, payload)
+            for payload in payloads:
+                await self._store_alone(payload)
 
-    async def _store_alone(self, each: Record, payload: bytes) -> None:
+    async def _store_alone(self, payload: bytes) -> None:
+        if (values := self._row(payload)) is None:
+            return
         try:
-            await self._insert([row(each)])
+            await self._insert([values])
         except asyncpg.DataError as error:
-            log.critical("exchange %s cannot be stored, kept in %s: %s", each.id, self._rejected, error)
-            self._rejected.mkdir(exist_ok=True)
-            (self._rejected / each.id).write_bytes(payload)
+            self._reject(payload, error)
+
+    def _row(self, payload: bytes) -> tuple[Any, ...] | None:
+        """None for a record that cannot be read; it is kept aside, so that it does not hold up the others."""
+        try:
+            return row(record.decode(payload))
+        except Exception as error:  # noqa: BLE001 whatever is wrong with it, the others must go on
+            self._reject(payload, error)
+            return None
+
+    def _reject(self, payload: bytes, error: Exception) -> None:
+        name = blake2b(payload, digest_size=16).hexdigest()
+        log.critical("an exchange cannot be stored, kept as %s: %s", self._rejected / name, error)
+        self._rejected.mkdir(exist_ok=True)
+        (self._rejected / name).write_bytes(payload)
 
     async def _insert(self, rows: list[tuple[Any, ...]]) -> None:
         async with self._database.raw() as connection:
@@ -108,7 +123,7 @@ def row(each: Record) -> tuple[Any, ...]:
     """Values in the order of COLUMNS."""
     values: dict[str, Any] = msgspec.structs.asdict(each) | {
         "created_at": from_unix(each.created_at),
-        "error": bytes(each.error).decode() if each.error is not None else None,
+        "error": each.error.decode() if each.error is not None else None,
         "reply": assemble(each.reply) if each.streamed and each.reply else each.reply,
         "request_metadata": msgspec.json.encode(each.request_metadata).decode() if each.request_metadata else None,
     }

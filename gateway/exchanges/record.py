@@ -21,7 +21,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     streamed: bool
     outcome: Outcome
     status: int
-    error: msgspec.Raw | None
+    error: bytes | None
+    """JSON. Not msgspec.Raw, whose bytes would be taken for msgpack."""
     request: bytes
     reply: bytes | None
     """A JSON body; for a stream the raw events as the upstream sent them, assembled when drained."""
