@@ -11,9 +11,12 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
-from gateway.errors import Unavailable
+from gateway.errors import InvalidRequest, Unavailable
 
 log = logging.getLogger(__name__)
+
+UNSTORABLE = {"22021", "22P05"}
+"""SQLSTATEs of a text that holds the character NUL, and of a JSON text that does."""
 
 AWAY = (OperationalError, InterfaceError, PoolTimeout, OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
 
@@ -38,6 +41,7 @@ class Database:
 
         Raises:
             Unavailable: the server cannot be reached, or no connection became free in time.
+            InvalidRequest: a text of the client's holds the character NUL, which PostgreSQL's text cannot.
         """
         try:
             async with self._sessions() as session, session.begin():
@@ -48,6 +52,8 @@ class Database:
         except DBAPIError as error:
             if error.connection_invalidated:
                 raise Unavailable("The database connection was lost. Please retry.") from error
+            if getattr(error.orig, "sqlstate", None) in UNSTORABLE:
+                raise InvalidRequest("A text in the request holds the character NUL (\\u0000).") from error
             raise
 
     @asynccontextmanager
