@@ -8,6 +8,9 @@ from litestar.params import QueryParams
 from gateway.errors import InvalidRequest
 from gateway.protocol.lists import Cursor
 
+LAST_SECOND = 253_402_300_799
+"""The end of the year 9999, the last that a timestamp can hold."""
+
 
 def text(query: QueryParams, name: str) -> str | None:
     return query.get(name, None) or None
@@ -42,7 +45,7 @@ def cursor(
 
 def timestamp(query: QueryParams, name: str) -> int | None:
     """Unix seconds, or None when left out."""
-    return integer(query, name, default=0, lowest=0, highest=2**40) if query.get(name, None) else None
+    return integer(query, name, default=0, lowest=0, highest=LAST_SECOND) if query.get(name, None) else None
 
 
 def choice(query: QueryParams, name: str, allowed: Sequence[str], default: str) -> str:
