@@ -1,7 +1,7 @@
 """The whole URL map. This file stays a map."""
 
 from gateway.inference import CHAT_COMPLETIONS, COMPLETIONS, Endpoint
-from gateway.routes import api_keys, health, models, projects
+from gateway.routes import api_keys, exchanges, files, fine_tuning_jobs, health, models, projects, usage
 
 HOT: dict[str, Endpoint] = {
     "/v1/chat/completions": CHAT_COMPLETIONS,
@@ -13,6 +13,17 @@ ROUTES = [
     health.health,
     health.ready,
     health.metrics,
+    files.create_file,
+    files.list_files,
+    files.retrieve_file,
+    files.retrieve_content,
+    files.delete_file,
+    fine_tuning_jobs.create_job,
+    fine_tuning_jobs.list_jobs,
+    fine_tuning_jobs.retrieve_job,
+    fine_tuning_jobs.cancel_job,
+    fine_tuning_jobs.list_events,
+    fine_tuning_jobs.list_checkpoints,
     models.list_models,
     models.retrieve_model,
     projects.list_projects,
@@ -28,4 +39,8 @@ ROUTES = [
     api_keys.list_api_keys,
     api_keys.retrieve_api_key,
     api_keys.revoke_api_key,
+    usage.completions_usage,
+    usage.costs,
+    exchanges.list_exchanges,
+    exchanges.retrieve_exchange,
 ]

@@ -1,0 +1,55 @@
+"""The exchange log: /v1/exchanges, an extension in OpenAI's conventions."""
+
+from typing import Any
+
+import msgspec
+
+
+class ExchangeUsage(msgspec.Struct, kw_only=True):
+    """Tokens. Cached input is part of input."""
+
+    input_tokens: int
+    cached_input_tokens: int
+    output_tokens: int
+    estimated: bool
+    """The upstream never told its usage; it was derived from the text."""
+
+
+class Exchange(msgspec.Struct, kw_only=True):
+    """One call and its reply. A list leaves out the bodies: `request`, `request_text`, `reply`, `reply_text`."""
+
+    id: str
+    """The `x-request-id` that the client saw."""
+    object: str = "exchange"
+    created_at: int
+    endpoint: str
+    requested_model: str
+    served_model: str | None
+    upstream: str | None
+    streamed: bool
+    outcome: str
+    """completed, client_left, failed (an upstream) or refused (by us)."""
+    status: int
+    error: dict[str, Any] | None
+    """OpenAI's error object, also of a stream that broke after its 200."""
+    request: msgspec.Raw | msgspec.UnsetType | None = msgspec.UNSET
+    """The body as it came; null when it was not JSON."""
+    request_text: str | msgspec.UnsetType = msgspec.UNSET
+    """Only when `request` is null."""
+    reply: msgspec.Raw | msgspec.UnsetType | None = msgspec.UNSET
+    """The body as it was sent; of a stream, the body that it would have been. Null when there was none."""
+    reply_text: str | msgspec.UnsetType = msgspec.UNSET
+    """Only when a reply was not JSON."""
+    reply_id: str | None
+    usage: ExchangeUsage | None
+    cost_usd: str | None
+    """Exact dollars as a decimal number."""
+    cost_nano: int | None
+    """The same in nano-dollars (1e-9 USD)."""
+    priced: bool
+    """False: there was usage, and the model had no price."""
+    duration_ms: float
+    first_token_ms: float | None
+    upstream_ms: float | None
+    api_key_id: str
+    metadata: dict[str, Any] | None
