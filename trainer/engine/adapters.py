@@ -54,24 +54,24 @@ class Adapters:
         config = read_config(path)
         check_weights(path / WEIGHTS, config, self._shapes)
         try:
-            missing = self._load(key, path, config)
+            self._load(key, path, config)
         except Exception as error:
             self.detach(key)
             raise BrokenAdapter(first_line(error)) from error
-        if missing:
-            self.detach(key)
-            raise BrokenAdapter(f"{WEIGHTS} lacks weights that {CONFIG} asks for: {missing[0]}")
         self._refresh()
 
-    def _load(self, key: str, path: Path, config: LoraConfig) -> list[str]:
-        """Returns the names of weights that the files lack."""
+    def _load(self, key: str, path: Path, config: LoraConfig) -> None:
         kept_dtype = {"autocast_adapter_dtype": False, "low_cpu_mem_usage": True}
         if self._peft is None:
             self._peft = PeftModel(self._model, config, adapter_name=key, **kept_dtype)
         else:
             self._peft.add_adapter(key, config, **kept_dtype)
-        device = str(self._model.device)
-        return self._peft.load_adapter(str(path), key, torch_device=device, **kept_dtype).missing_keys
+        loaded = self._peft.load_adapter(str(path), key, torch_device=str(self._model.device), **kept_dtype)
+        missing = [name for name in loaded.missing_keys if f".{key}." in name]
+        if missing:
+            raise BrokenAdapter(f"{WEIGHTS} lacks a weight that {CONFIG} asks for: {missing[0]}")
+        if loaded.unexpected_keys:
+            raise BrokenAdapter(f"{WEIGHTS} holds a weight that {CONFIG} does not name: {loaded.unexpected_keys[0]}")
 
     def detach(self, key: str) -> None:
         """Takes an adapter off and frees its weights; an unknown key is no error."""

@@ -4,7 +4,6 @@ import contextlib
 import logging
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -87,7 +86,7 @@ def context_length(config: Any, wanted: int | None) -> int:
 
 def read_generation_config(path: str) -> GenerationConfig | None:
     with contextlib.suppress(OSError):
-        return GenerationConfig.from_pretrained(Path(path), local_files_only=True)
+        return GenerationConfig.from_pretrained(path, local_files_only=True)
     return None
 
 

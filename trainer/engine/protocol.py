@@ -52,10 +52,8 @@ class ContentPart(msgspec.Struct, kw_only=True):
 class Message(msgspec.Struct, kw_only=True):
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | list[ContentPart] | None = None
-    name: str | None = None
     tool_calls: list[dict[str, Any]] | None = None
-    tool_call_id: str | None = None
-    reasoning_content: str | None = None
+    function_call: dict[str, Any] | None = None
 
 
 class Tool(msgspec.Struct, kw_only=True):
@@ -70,7 +68,8 @@ class ResponseFormat(msgspec.Struct, kw_only=True):
 class ChatCall(GenerationCall, kw_only=True):
     """POST /v1/chat/completions"""
 
-    messages: Annotated[list[Message], Meta(min_length=1)]
+    messages: Annotated[list[dict[str, Any]], Meta(min_length=1)]
+    """Each is a Message; unknown fields are kept for the template."""
     max_completion_tokens: Annotated[int, Meta(ge=1)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
@@ -97,7 +96,7 @@ class TokenizeCall(msgspec.Struct, kw_only=True):
 
     model: str | None = None
     prompt: str | None = None
-    messages: list[Message] | None = None
+    messages: list[dict[str, Any]] | None = None
     tools: list[Tool] | None = None
     add_special_tokens: bool | None = None
     add_generation_prompt: bool = True
@@ -139,17 +138,17 @@ def decoder_of(kind: type[Call]) -> Callable[[bytes], Call]:
     return decode
 
 
-def invalid_field(complaint: str) -> Invalid:
-    """msgspec's complaint, in OpenAI's words."""
+def invalid_field(complaint: str, within: str = "") -> Invalid:
+    """msgspec's complaint about a value, in OpenAI's words. `within` is the path of that value in the request."""
     missing = MISSING.match(complaint)
     if missing:
-        param = ".".join(part for part in (missing["path"], missing["field"]) if part)
+        param = ".".join(part for part in (within, missing["path"], missing["field"]) if part)
         return Invalid(f"Missing required parameter: '{param}'.", param, "missing_required_parameter")
     wrong = WRONG.match(complaint)
-    param = wrong["path"] if wrong else None
-    if not param:
+    param = ".".join(part for part in (within, wrong["path"] if wrong else None) if part)
+    if not wrong or not param:
         return Invalid(f"Invalid request body: {complaint}.")
-    reason = wrong["complaint"] if wrong else complaint
+    reason = wrong["complaint"]
     return Invalid(f"Invalid '{param}': {reason[:1].lower()}{reason[1:]}.", param, "invalid_value")
 
 
