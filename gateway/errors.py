@@ -221,7 +221,7 @@ def decode_error_object(body: bytes) -> ErrorObject | None:
     """
     try:
         outer: Any = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):  # not JSON, not UTF-8, or nested without end
         return None
     inner: Any = outer.get("error", outer) if isinstance(outer, dict) else None
     if not isinstance(inner, dict) or not isinstance(inner.get("message"), str):

@@ -45,7 +45,7 @@ def payloads(events: bytes) -> Iterator[dict[str, Any]]:
             continue
         try:
             chunk = _json.decode(line[5:])
-        except msgspec.DecodeError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(chunk, dict):
             yield chunk

@@ -5,7 +5,6 @@ so that every count is of exactly the time that its bucket names.
 """
 
 import base64
-import binascii
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -76,5 +75,5 @@ def _decode(page: str) -> _Cursor | None:
     raw = page.removeprefix(PREFIX)
     try:
         return msgspec.json.decode(base64.b64decode(raw + "=" * (-len(raw) % 4), b"-_", validate=True), type=_Cursor)
-    except (ValueError, binascii.Error, msgspec.DecodeError):
+    except (ValueError, RecursionError):
         return None

@@ -1,25 +1,29 @@
 """Tokens out of an upstream's reply."""
 
 import math
+from typing import Annotated, Any
 
 import msgspec
 
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""A count beyond it is a mistake, and no database column or JSON number would hold it."""
+
 
 class _PromptDetails(msgspec.Struct):
-    cached_tokens: int | None = None
+    cached_tokens: Tokens | None = None
 
 
 class _WireUsage(msgspec.Struct):
     """OpenAI's usage object; embeddings leave completion_tokens out."""
 
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: Tokens | None = None
+    completion_tokens: Tokens | None = None
     prompt_tokens_details: _PromptDetails | None = None
 
 
 class _Metered(msgspec.Struct):
-    id: str | None = None
-    usage: _WireUsage | None = None
+    id: Any = None
+    usage: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -32,6 +36,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 _decode = msgspec.json.Decoder(_Metered).decode
+_decode_usage = msgspec.json.Decoder(_WireUsage | None, strict=False).decode
 
 CHARACTERS_A_TOKEN = 4
 """OpenAI's rule of thumb for English; used only when an upstream never tells its usage."""
@@ -41,9 +46,9 @@ def read_usage(body: bytes) -> tuple[str | None, Usage | None]:
     """The reply's id and usage from a JSON body or one chunk; None for what is not there."""
     try:
         metered = _decode(body)
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         return None, None
-    return metered.id, _usage(metered.usage) if metered.usage else None
+    return metered.id if isinstance(metered.id, str) else None, _usage(metered.usage)
 
 
 def estimate_usage(request: bytes, reply: str) -> Usage:
@@ -56,6 +61,13 @@ def estimate_usage(request: bytes, reply: str) -> Usage:
     )
 
 
-def _usage(wire: _WireUsage) -> Usage:
+def _usage(raw: msgspec.Raw) -> Usage | None:
+    try:
+        wire = _decode_usage(raw)
+    except (ValueError, RecursionError):
+        return None
+    if wire is None or (wire.prompt_tokens is None and wire.completion_tokens is None):
+        return None
     cached = wire.prompt_tokens_details.cached_tokens if wire.prompt_tokens_details else 0
-    return Usage(wire.prompt_tokens, min(cached or 0, wire.prompt_tokens), wire.completion_tokens)
+    tokens = wire.prompt_tokens or 0
+    return Usage(tokens, min(cached or 0, tokens), wire.completion_tokens or 0)

@@ -29,6 +29,8 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         raise _refusal(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidJson(f"We could not parse the JSON body of your request: {error}.") from None
+    except RecursionError:
+        raise InvalidJson("We could not parse the JSON body of your request: it is nested too deeply.") from None
 
 
 def convert(raw: Any, kind: type[T]) -> T:

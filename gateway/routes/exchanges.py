@@ -108,6 +108,6 @@ def _body(body: bytes) -> tuple[msgspec.Raw | None, str | msgspec.UnsetType]:
     """JSON as it came, to the byte; what is not JSON as text."""
     try:
         msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return None, body.decode(errors="replace")
     return msgspec.Raw(body), msgspec.UNSET
