@@ -1,0 +1,69 @@
+"""Background work."""
+
+import asyncio
+import logging
+
+import pytest
+
+from gateway.kit.background import Background
+
+pytestmark = pytest.mark.anyio
+
+
+async def until(condition) -> None:  # type: ignore[no-untyped-def]
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+class TestSpawn:
+    async def test_logs_what_it_raises(self, caplog: pytest.LogCaptureFixture) -> None:
+        async def fails() -> None:
+            raise RuntimeError("boom")
+
+        task = Background().spawn(fails(), "the failing one")
+        await asyncio.wait([task])
+        await until(lambda: caplog.records)
+        assert "the failing one" in caplog.text
+        assert "boom" in caplog.text
+
+
+class TestRepeat:
+    async def test_goes_on_after_a_failure_and_says_so_once(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.WARNING)
+        calls = 0
+
+        async def fails_thrice() -> None:
+            nonlocal calls
+            calls += 1
+            if calls <= 3:
+                raise RuntimeError("away")
+
+        background = Background()
+        background.repeat(fails_thrice, 0, "the loop")
+        await until(lambda: calls > 5)
+        await background.close()
+        assert [record.getMessage() for record in caplog.records] == [
+            "the loop failed, will be tried again every 0 s: away",
+            "the loop works again",
+        ]
+
+
+class TestClose:
+    async def test_waits_until_everything_has_ended(self) -> None:
+        ended = asyncio.Event()
+        started = asyncio.Event()
+
+        async def long() -> None:
+            try:
+                started.set()
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0)
+                ended.set()
+
+        background = Background()
+        background.spawn(long(), "long")
+        await started.wait()
+        await background.close()
+        assert ended.is_set()

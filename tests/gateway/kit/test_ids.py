@@ -1,0 +1,33 @@
+"""Identifiers."""
+
+import re
+
+from gateway.kit import ids
+from gateway.kit.ids import new_id, new_request_id, new_secret
+
+
+class TestNewId:
+    def test_is_a_prefix_and_letters_and_digits(self) -> None:
+        assert re.fullmatch(r"file-[A-Za-z0-9]{24}", new_id("file-"))
+
+    def test_does_not_repeat(self) -> None:
+        assert len({new_id("x") for _ in range(1000)}) == 1000
+
+
+class TestNewRequestId:
+    def test_has_openais_form(self) -> None:
+        assert re.fullmatch(r"req_[0-9a-f]{32}", new_request_id())
+
+    def test_sorts_by_time(self, monkeypatch) -> None:
+        moments = iter(range(1_700_000_000_000_000_000, 1_700_000_000_100_000_000, 1_000_000))
+        monkeypatch.setattr(ids.time, "time_ns", lambda: next(moments))
+        made = [new_request_id() for _ in range(100)]
+        assert made == sorted(made)
+
+    def test_differs_within_a_millisecond(self, monkeypatch) -> None:
+        monkeypatch.setattr(ids.time, "time_ns", lambda: 1_700_000_000_000_000_000)
+        assert len({new_request_id() for _ in range(1000)}) == 1000
+
+
+def test_a_secret_has_256_bits() -> None:
+    assert len(new_secret("sk-")) == 3 + 43  # base64 of 32 bytes

@@ -1,0 +1,35 @@
+"""What the gateway changes in a body, and what it must not."""
+
+import json
+
+import msgspec
+
+from gateway.protocol.envelope import ChatEnvelope, StreamOptions, ask_for_usage
+
+BODY = b'{ "model":"m", "messages" : [ {"role":"user","content":"\\u00e9 \xc3\xa9"} ], "stream":true, "x": 1.00, "big": 123456789012345678901 }'
+
+
+class TestAskForUsage:
+    def test_adds_nothing_but_the_option(self) -> None:
+        asked = json.loads(ask_for_usage(BODY, None, running=False))
+        assert asked == json.loads(BODY) | {"stream_options": {"include_usage": True}}
+
+    def test_values_keep_their_bytes(self) -> None:
+        asked = ask_for_usage(BODY, None, running=False)
+        for kept in (b'[ {"role":"user","content":"\\u00e9 \xc3\xa9"} ]', b"1.00", b"123456789012345678901"):
+            assert kept in asked
+
+    def test_keeps_the_clients_other_options(self) -> None:
+        body = b'{"model":"m","messages":[],"stream_options":{"include_obfuscation":false,"include_usage":false}}'
+        options = msgspec.json.decode(body, type=ChatEnvelope).stream_options
+        asked = json.loads(ask_for_usage(body, options, running=False))
+        assert asked["stream_options"] == {"include_obfuscation": False, "include_usage": True}
+
+    def test_null_options_are_none(self) -> None:
+        body = b'{"model":"m","messages":[],"stream_options":null}'
+        assert json.loads(ask_for_usage(body, None, running=False))["stream_options"] == {"include_usage": True}
+
+    def test_our_engine_reports_with_every_chunk(self) -> None:
+        body = b'{"model":"m","messages":[],"stream_options":{}}'
+        asked = json.loads(ask_for_usage(body, StreamOptions(), running=True))
+        assert asked["stream_options"] == {"include_usage": True, "continuous_usage_stats": True}
