@@ -1,7 +1,7 @@
 """Reading a training file: JSONL in OpenAI's chat format -> messages as chat templates take them.
 
 What templates disagree with OpenAI about is settled here, once for every method:
-- content: None -> "", a list of text parts -> their texts joined
+- content: None -> "", a list of text parts -> their texts joined by line ends (as vLLM does)
 - `arguments` of a tool call: a JSON string -> an object (templates write it with `tojson`; vLLM does the same)
 - `functions` and `function_call`, deprecated -> `tools` and `tool_calls`; role `function` -> `tool`
 - `weight` (0 or 1, assistant messages only) -> `Example.trained`
@@ -101,7 +101,7 @@ def _text(index: int, content: Any) -> str:
     if isinstance(content, str):
         return content
     if isinstance(content, list) and all(isinstance(part, dict) for part in content):
-        return "".join(_part(index, part) for part in content)
+        return "\n".join(_part(index, part) for part in content)
     raise _Invalid(f"message {index + 1} has content that is neither text nor a list of parts")
 
 

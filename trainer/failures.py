@@ -47,6 +47,8 @@ def explain(error: Exception) -> Failed:
         return error.failed
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Failed(code="server_error", message="The disk is full. Free some space and start the job again.")
+    if is_out_of_memory(error):
+        return Failed(code="out_of_memory", message="There is not enough memory to load the base model.")
     return Failed(
         code="server_error",
         message=f"The trainer stopped on an unexpected error ({type(error).__name__}). Its log has the details.",

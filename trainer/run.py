@@ -30,7 +30,8 @@ from trainer.contract import (
 from trainer.durable import write_atomically
 from trainer.events import EventLog
 from trainer.failures import OutOfMemory, TrainingFailed
-from trainer.methods.supervised import Job, Stopped, train
+from trainer.job import Job, Stopped
+from trainer.methods.supervised import train
 from trainer.stopping import Stop
 
 

@@ -54,8 +54,8 @@ class TestMessages:
         assert read({"role": "assistant", "content": None}).messages[0]["content"] == ""
 
     def test_text_parts_are_joined(self, read):
-        parts = [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}]
-        assert read({"role": "user", "content": parts}).messages[0]["content"] == "one two"
+        parts = [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]
+        assert read({"role": "user", "content": parts}).messages[0]["content"] == "one\ntwo"
 
     def test_arguments_become_an_object(self, read):
         message = read({"role": "assistant", "content": None, "tool_calls": [CALL]}).messages[0]

@@ -1,7 +1,6 @@
 """Whole runs on a model of 0.1 M parameters, in this process."""
 
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.trainer.jobs import COLOUR_CHATS, chat, write_job, write_jsonl
+from trainer import checkpoints, progress
 from trainer import run as trainer_run
 from trainer.contract import (
     CheckpointSaved,
@@ -29,8 +29,8 @@ from trainer.contract import (
 )
 from trainer.data import read_examples
 from trainer.labels import ChatLabels
-from trainer.methods import supervised
-from trainer.methods.supervised import Progress, Schedule, TokenWeightedTrainer
+from trainer.methods.supervised import TokenWeightedTrainer
+from trainer.progress import Progress
 from trainer.stopping import Stop
 
 pytestmark = pytest.mark.train
@@ -285,11 +285,11 @@ class TestResume:
         assert only(job, Started)[-1].resumed_step == 6
 
     def test_a_long_epoch_has_checkpoints_to_go_on_from(self, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr(supervised, "RESUME_CHECKPOINT_SECONDS", 0.0)
+        monkeypatch.setattr(progress, "RESUME_CHECKPOINT_SECONDS", 0.0)
         saved = []
-        seal = supervised.checkpoints.seal
+        seal = checkpoints.seal
         monkeypatch.setattr(
-            supervised.checkpoints, "seal", lambda path, manifest: saved.append(manifest.kind) or seal(path, manifest)
+            checkpoints, "seal", lambda path, manifest: saved.append(manifest.kind) or seal(path, manifest)
         )
         job = make_job(batch_size=4, n_epochs=2)
         assert run(job) == 0
@@ -397,20 +397,3 @@ class TestWarnings:
         assert skipped.startswith("1 of 14 training examples have no assistant message to learn from")
         training = only(job, Started)[0].training
         assert (training.examples, training.truncated, training.skipped) == (14, 2, 1)
-
-
-class TestSchedule:
-    def schedule(self, steps_per_epoch: int, n_epochs: int) -> Schedule:
-        return Schedule(micro_batch=1, accumulation=1, steps_per_epoch=steps_per_epoch, n_epochs=n_epochs)
-
-    def test_long_runs_are_thinned_out(self):
-        schedule = self.schedule(10_007, 3)
-        reported = [step for step in range(1, schedule.total_steps + 1) if schedule.is_reported(step)]
-        assert math.isclose(len(reported), 500, rel_tol=0.02)
-        assert reported[0] == 1
-        assert {10_007, 20_014, 30_021} <= set(reported)
-
-    @pytest.mark.parametrize(("total", "validated"), [(15, 15), (100, 10), (400, 40), (5_000, 500)])
-    def test_validation_is_rare_enough_to_be_cheap(self, total: int, validated: int):
-        schedule = self.schedule(total, 1)
-        assert sum(schedule.is_validated(step) for step in range(1, total + 1)) == validated
