@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from gateway.errors import Refusal, Surprise, refusal_of, to_openai_error
+from gateway.errors import ModelLoading, Refusal, Surprise, UpstreamRefused, refusal_of, to_openai_error
 from gateway.exchanges import record
 from gateway.exchanges.assemble import reply_text
 from gateway.exchanges.record import Outcome, Record
@@ -95,13 +95,13 @@ async def _send(sv: Services, call: Call, key: ApiKey) -> UpstreamReply:
     if envelope.stream:
         body = ask_for_usage(body, envelope.stream_options, running=upstream.is_engine)
     call.sent = time.perf_counter()
-    return await sv.upstreams.post(
-        upstream.name,
-        upstream.base_url + call.endpoint.path,
-        body,
-        api_key=upstream.api_key,
-        request_id=call.request_id,
-    )
+    url = upstream.base_url + call.endpoint.path
+    try:
+        return await sv.upstreams.post(upstream.name, url, body, api_key=upstream.api_key, request_id=call.request_id)
+    except UpstreamRefused as refusal:
+        if deployment.base_model and refusal.upstream_status == 404:  # the engine restarted and has not got it back yet
+            raise ModelLoading(f"The model `{deployment.model}` is being loaded; please retry.") from refusal
+        raise
 
 
 async def _stream(sv: Services, call: Call, upstream: UpstreamReply) -> StreamedReply:

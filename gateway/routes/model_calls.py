@@ -44,11 +44,14 @@ async def answer(sv: Services, endpoint: Endpoint, scope: Scope, receive: Receiv
 async def send_stream(sv: Services, reply: StreamedReply, request_id: str, receive: Receive, send: Send) -> None:
     """Send each frame as it comes; once the client has left, read on silently until the exchange is recorded."""
     headers = reply.headers | {"x-request-id": request_id, "cache-control": "no-cache", "x-accel-buffering": "no"}
-    await send({"type": "http.response.start", "status": 200, "headers": encode_headers(headers)})
+    start: Any = {"type": "http.response.start", "status": 200, "headers": encode_headers(headers)}
     watch = sv.background.spawn(_watch(receive, reply), "watch for a client that leaves")
     try:
         async with aclosing(reply.frames) as frames:
             async for frame in frames:
+                if start:  # inside the loop: from here on, whatever happens, the frames record the exchange
+                    await send(start)
+                    start = None
                 if not reply.left:
                     await send({"type": "http.response.body", "body": frame, "more_body": True})
     finally:

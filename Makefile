@@ -1,0 +1,48 @@
+# Tuneway. Everything is installed into .venv; nothing else on the machine is changed.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List these commands
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: install
+install: $(STAMP) ## Set up everything for development in .venv
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 install")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train,dev]'
+	touch $(STAMP)
+
+.PHONY: demo
+demo: install ## From nothing to a fine-tuned model answering (ARGS=--keep leaves it serving)
+	$(BIN)/python -m deploy.demo $(ARGS)
+
+.PHONY: serve
+serve: install ## Run the whole stack on http://127.0.0.1:8000
+	$(BIN)/tuneway serve $(ARGS)
+
+.PHONY: test
+test: install ## Run the tests (ARGS="-k spool" narrows)
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: install ## Lint, formatting, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/codespell --skip '*.json,*.jsonl,./.venv,./trainer/starter/text' .
+
+.PHONY: format
+format: install ## Format the code and fix what ruff can fix
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: example-settings
+example-settings: install ## Write deploy/tuneway.example.toml anew from gateway/settings.py
+	$(BIN)/python -m deploy.example_settings > deploy/tuneway.example.toml

@@ -1,0 +1,95 @@
+"""Writes the example configuration from gateway/settings.py: every setting, its default and what it means."""
+
+import ast
+import inspect
+import itertools
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gateway import settings
+from gateway.settings import PriceSettings, Secret, Section, Settings, UpstreamSettings
+
+HEADER = """\
+# Every setting of Tuneway with its default. Pass the file with --config, or TUNEWAY_CONFIG.
+# Any of them can be set in the environment instead: TUNEWAY_DATABASE__URL sets [database] url.
+# Written by `make example-settings` from gateway/settings.py; do not edit.
+"""
+EXAMPLES: dict[type[Section], dict[str, Any]] = {
+    UpstreamSettings: {
+        "name": "openai",
+        "base_url": "https://api.openai.com/v1",
+        "models": ("gpt-4o-mini",),
+        "api_key_env": "OPENAI_API_KEY",
+    },
+    PriceSettings: {"model": "gpt-4o-mini", "input": 0.15, "cached_input": 0.075, "output": 0.6},
+}
+
+
+def render() -> str:
+    """The whole file."""
+    scalars: list[str] = []
+    tables: list[str] = []
+    for field in msgspec.structs.fields(Settings):
+        default = field.default
+        if isinstance(default, Section):
+            tables.append(f"[{field.name}]\n" + _fields(type(default), {}))
+        elif field.name in ("upstreams", "prices"):
+            kind = UpstreamSettings if field.name == "upstreams" else PriceSettings
+            tables.append(_commented(f"[[{field.name}]]\n" + _fields(kind, EXAMPLES[kind])))
+        else:
+            scalars.append(_field(Settings, field.name, default))
+    return "\n".join([HEADER, "\n".join(scalars), *tables])
+
+
+def _fields(kind: type[Section], examples: dict[str, Any]) -> str:
+    return "".join(
+        _field(kind, each.name, examples.get(each.name, each.default)) for each in msgspec.structs.fields(kind)
+    )
+
+
+def _field(kind: type[Section], name: str, value: Any) -> str:
+    """Comment lines, then `name = value`; what has no default is shown commented out."""
+    meaning = "".join(f"# {line}\n" for line in textwrap.wrap(_meanings(kind).get(name, ""), 110))
+    assert value is not msgspec.NODEFAULT, f"{kind.__name__}.{name} needs an example"
+    return meaning + (f"# {name} = ...\n" if value is None else f"{name} = {_toml(value)}\n")
+
+
+def _meanings(kind: type[Section]) -> dict[str, str]:
+    """Docstring of each field: the string that stands under it in the source."""
+    body = next(
+        node.body
+        for node in ast.parse(inspect.getsource(settings)).body
+        if isinstance(node, ast.ClassDef) and node.name == kind.__name__
+    )
+    found: dict[str, str] = {}
+    for field, below in itertools.pairwise(body):
+        named = isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if named and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+            found[field.target.id] = str(below.value.value)  # type: ignore[union-attr]
+    return found
+
+
+def _toml(value: Any) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return str(value)
+        case tuple():
+            return "[" + ", ".join(_toml(each) for each in value) + "]"  # type: ignore[misc]
+        case Secret() | Path() | str():
+            text = value.reveal() if isinstance(value, Secret) else str(value)
+            return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        case _:
+            raise TypeError(f"no TOML for {value!r}")
+
+
+def _commented(table: str) -> str:
+    return "".join(f"# {line}\n" for line in table.splitlines())
+
+
+if __name__ == "__main__":
+    print(render(), end="")
