@@ -64,13 +64,13 @@ async def split(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 async def prime(events: AsyncIterator[bytes]) -> bytes:
-    """The first event that is not a comment.
+    """The first event that is more than a comment.
 
     Raises:
-        Refusal: the upstream failed before it, or that event is an error.
+        Refusal: the upstream failed before it, that event is an error, or the body holds no events at all.
     """
     async for event in events:
-        if event.startswith(b":"):
+        if not payload_of(event):
             continue
         if (error := error_of(event)) is not None:
             raise error
@@ -144,15 +144,16 @@ class Relay:
 
     def _take(self, event: bytes) -> bytes | None:
         """Note what an event tells; the frame to pass on, or None for one that the client did not ask for."""
-        if event.startswith(b":"):
-            return event + END
         payload = payload_of(event)
+        if not payload:
+            return event + END
         if payload == b"[DONE]":
             self.finished = True
             return None
         self._events.append(event)
         if self.first_at is None:
             self.first_at = time.perf_counter()
+        if not self.reply_id:
             self.reply_id = read_usage(payload)[0]
         if b'"usage"' in payload:
             return self._take_usage(event, payload)
@@ -163,10 +164,10 @@ class Relay:
         self.usage = usage or self.usage
         try:
             fields = _decode_fields(payload)
-        except msgspec.DecodeError:
+        except (ValueError, RecursionError):
             return event + END
         is_final = bytes(fields.get("choices", _NULL)).replace(b" ", b"") == b"[]"
-        if is_final:
+        if is_final and usage:
             return event + END if self._show_usage else None
         if self._show_usage and not (usage and self._strip_running):
             return event + END
