@@ -203,7 +203,7 @@ def _overlay(raw: dict[str, Any], name: str, value: str) -> None:
 def _resolve_key_variables(raw: dict[str, Any], environment: Mapping[str, str]) -> None:
     upstreams: Any = raw.get("upstreams")
     for upstream in upstreams if isinstance(upstreams, list) else []:
-        variable = upstream.get("api_key_env")
+        variable = upstream.get("api_key_env") if isinstance(upstream, dict) else None
         if variable and not upstream.get("api_key"):
             if variable not in environment:
                 raise SettingsError(f"upstream `{upstream.get('name')}`: environment variable {variable} is not set")
@@ -213,7 +213,7 @@ def _resolve_key_variables(raw: dict[str, Any], environment: Mapping[str, str]) 
 def _decode(kind: type, value: Any) -> Any:
     if kind in (Secret, Path) and isinstance(value, str):
         return kind(value)
-    raise msgspec.ValidationError(f"Expected `str`, got `{type(value).__name__}`")
+    raise TypeError(f"Expected `str`, got `{type(value).__name__}`")  # msgspec adds the path
 
 
 def _refuse_repeats(what: str, names: list[str]) -> None:
