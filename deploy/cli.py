@@ -14,7 +14,7 @@ from deploy.stack import StackOptions, serve
 from gateway.db.migrate import upgrade
 from gateway.keys.service import ensure_admin_key
 from gateway.services import database_of
-from gateway.settings import DatabaseSettings, RedisSettings, Settings, SettingsError, load
+from gateway.settings import DatabaseSettings, RedisSettings, Settings, SettingsError, load, require_secret_key
 
 config_option = click.option(
     "--config",
@@ -62,7 +62,7 @@ def serve_command(data_dir: Path | None, config: Path | None, **given: Any) -> N
 @click.option("--workers", default=1, show_default=True)
 def gateway_command(host: str, port: int, workers: int) -> None:
     """Run the gateway alone. Settings come from TUNEWAY_CONFIG and the environment."""
-    _settings(None)
+    _settings(None, needs_secret=True)
     gateway_server.serve(host=host, port=port, workers=workers)
 
 
@@ -75,7 +75,7 @@ def worker_command() -> None:
 @main.command("migrate")
 def migrate_command() -> None:
     """Bring the database to the newest schema; with TUNEWAY_ADMIN_KEY set, make sure that key is an admin key."""
-    asyncio.run(_migrate(_settings(None)))
+    asyncio.run(_migrate(_settings(None, needs_secret=True)))
 
 
 @main.command(
@@ -103,13 +103,16 @@ def _unless_default(url: str, default: str) -> str | None:
     return url if url != default else None
 
 
-def _settings(config: Path | None) -> Settings:
+def _settings(config: Path | None, *, needs_secret: bool = False) -> Settings:
     """Settings, or one sentence and exit status 2."""
     try:
-        return load(config)
+        settings = load(config)
+        if needs_secret:
+            require_secret_key(settings)
     except SettingsError as error:
         print(f"tuneway: wrong configuration: {error}", file=sys.stderr)
         sys.exit(2)
+    return settings
 
 
 if __name__ == "__main__":

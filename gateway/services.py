@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from gateway.db.database import Database
@@ -23,6 +23,8 @@ from gateway.upstreams.client import UpstreamClient
 
 LAST_USED_SECONDS = 5.0
 ORPHANS_SECONDS = 10.0
+LAST_STREAMS_SECONDS = 5.0
+"""For streams whose client has left: they were hung up and only have to be recorded."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +131,10 @@ async def _first_load(sv: Services) -> None:
 async def _close(sv: Services) -> None:
     for stream in list(sv.streams):
         stream.hang_up()
-    for stream in list(sv.streams):
-        await stream.ended.wait()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LAST_STREAMS_SECONDS):
+            for stream in list(sv.streams):
+                await stream.ended.wait()
     await sv.background.close()
     for last in (sv.drain.drain, lambda: sv.keys.save_last_used(sv.database)):
         try:

@@ -19,6 +19,7 @@ from gateway.kit.money import nano_from_usd
 PREFIX = "TUNEWAY_"
 NOT_SETTINGS = {"TUNEWAY_CONFIG", "TUNEWAY_ADMIN_KEY", "TUNEWAY_URL"}
 """Read by the command line, not part of the settings."""
+SECRET_KEY_LENGTH = 32
 
 
 class SettingsError(Exception):
@@ -175,6 +176,15 @@ def load(config: Path | None = None, environment: Mapping[str, str] | None = Non
     except msgspec.ValidationError as error:
         raise SettingsError(f"{config or 'environment'}: {error}") from None
     return msgspec.structs.replace(settings, data_dir=settings.data_dir.expanduser().resolve())
+
+
+def require_secret_key(settings: Settings) -> None:
+    """Raises SettingsError unless there is a key to hash API keys with; `tuneway serve` always makes one."""
+    if len(settings.secret_key.reveal()) < SECRET_KEY_LENGTH:
+        raise SettingsError(
+            f"secret_key: at least {SECRET_KEY_LENGTH} random characters are needed, the same in every process"
+            " (TUNEWAY_SECRET_KEY)"
+        )
 
 
 def child_environment() -> dict[str, str]:

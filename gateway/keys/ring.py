@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.database import Database
 from gateway.db.tables import ApiKeyRow, ProjectRow
-from gateway.errors import Forbidden, Unauthenticated
+from gateway.errors import Forbidden, Unauthenticated, Unavailable
 from gateway.keys import repository
 from gateway.keys.hashing import hash_secret, redact
 from gateway.kit.clock import from_unix
@@ -39,7 +39,8 @@ class KeyRing:
 
     def __init__(self, secret_key: str) -> None:
         self._secret_key = secret_key.encode()
-        self._keys: dict[bytes, ApiKey] = {}
+        self._keys: dict[bytes, ApiKey] | None = None
+        """None until they were read for the first time."""
         self._used: dict[str, float] = {}
 
     def authenticate(self, authorization: bytes | None) -> ApiKey:
@@ -47,12 +48,15 @@ class KeyRing:
 
         Raises:
             Unauthenticated: there is none, or it is unknown, revoked or expired.
+            Unavailable: this process has not been able to read the keys yet.
         """
         if not authorization:
             raise Unauthenticated(f"You didn't provide an API key. {HOW_TO}")
         scheme, _, secret = authorization.partition(b" ")
         if scheme.lower() != b"bearer" or not secret:
             raise Unauthenticated(f"The Authorization header is not a bearer token. {HOW_TO}")
+        if self._keys is None:
+            raise Unavailable("This gateway has just started and cannot reach its database yet; please retry.")
         key = self._keys.get(hash_secret(secret.strip(), self._secret_key))
         now = time.time()
         if key is None or (key.expires_at is not None and key.expires_at <= now):
