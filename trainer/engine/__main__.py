@@ -58,6 +58,9 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.update(ENVIRONMENT)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it mentions kernels that nobody here asked for
+    if chosen.model.startswith(("/", ".")) and not os.path.isdir(chosen.model):
+        logger.error("The model at %s cannot be loaded: there is no such directory.", chosen.model)
+        return 1
     # After the environment is set: these import torch and transformers.
     from trainer.engine.lifecycle import Address, serve
     from trainer.engine.loading import load

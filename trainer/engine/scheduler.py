@@ -127,7 +127,6 @@ class Scheduler:
             with torch.inference_mode():
                 self._read_prompts()
                 self._decode()
-            self._send()
             self._let_adapters_go()
 
     def _stop(self) -> None:
@@ -164,6 +163,7 @@ class Scheduler:
         except Exception as error:
             logger.exception("Reading a prompt failed.")
             self._fail(generation, error)
+        self._send()
 
     def _begin(self, prefill: Prefill, logits: torch.Tensor) -> None:
         """Writes the first token of every choice and lets those that go on join the rows of their adapter."""
@@ -178,20 +178,24 @@ class Scheduler:
 
     def _decode(self) -> None:
         for adapter, rows in list(self._rows.items()):
-            if not rows.choices:
+            if rows.choices:
+                self._step(adapter, rows)
+                self._send()
+            else:
                 del self._rows[adapter]
-                continue
-            try:
-                self._adapters.activate(adapter)
-                self._accept(rows.choices, rows.step(self._model))
-            except Exception as error:
-                logger.exception("A decode step failed.")
-                del self._rows[adapter]
-                for generation in {choice.generation for choice in rows.choices}:
-                    self._fail(generation, error)
-                continue
-            for choice in [choice for choice in rows.choices if choice.finished]:
-                rows.leave(choice)
+
+    def _step(self, adapter: str | None, rows: Rows) -> None:
+        try:
+            self._adapters.activate(adapter)
+            self._accept(rows.choices, rows.step(self._model))
+        except Exception as error:
+            logger.exception("A decode step failed.")
+            del self._rows[adapter]
+            for generation in {choice.generation for choice in rows.choices}:
+                self._fail(generation, error)
+            return
+        for choice in [choice for choice in rows.choices if choice.finished]:
+            rows.leave(choice)
 
     def _accept(self, choices: list[Choice], logits: torch.Tensor) -> None:
         drawn = choose(logits, [choice.sampler for choice in choices])
@@ -227,7 +231,7 @@ class Scheduler:
             self._leaving.discard(key)
 
     def _send(self) -> None:
-        """One wake-up of the event loop a turn, however many choices moved."""
+        """One wake-up of the event loop for all choices that moved together."""
         if self._outbox and self._loop is not None:
             outbox, self._outbox = self._outbox, {}
             self._loop.call_soon_threadsafe(deliver, outbox)
