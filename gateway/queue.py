@@ -55,6 +55,7 @@ class Queue:
     def __init__(self, url: str) -> None:
         self._url = url
         self._pool: ArqRedis | None = None
+        self._one_at_a_time = asyncio.Lock()
 
     async def enqueue(self, name: str, *arguments: str, unique: str | None = None) -> None:
         """Ask a worker to run the task `name`; with `unique`, not while one of that id is queued or running.
@@ -78,6 +79,12 @@ class Queue:
 
     async def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
         try:
+            return await getattr(await self._connected(), method)(*arguments, **options)
+        except (OSError, TimeoutError, RedisError) as error:
+            raise Unavailable("The task queue (Redis) cannot be reached right now; please retry.") from error
+
+    async def _connected(self) -> ArqRedis:
+        async with self._one_at_a_time:  # two first uses at once share one pool
             if self._pool is None:
                 self._pool = await create_pool(
                     redis_settings(self._url),
@@ -85,9 +92,7 @@ class Queue:
                     job_deserializer=deserialize,
                     default_queue_name=NAME,
                 )
-            return await getattr(self._pool, method)(*arguments, **options)
-        except (OSError, TimeoutError, RedisError) as error:
-            raise Unavailable("The task queue (Redis) cannot be reached right now; please retry.") from error
+            return self._pool
 
 
 Task = Callable[..., Awaitable[None]]

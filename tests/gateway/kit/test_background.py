@@ -6,14 +6,9 @@ import logging
 import pytest
 
 from gateway.kit.background import Background
+from tests.polling import until
 
 pytestmark = pytest.mark.anyio
-
-
-async def until(condition) -> None:  # type: ignore[no-untyped-def]
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0)
 
 
 class TestSpawn:

@@ -10,7 +10,13 @@ from gateway.kit.money import format_usd, nano_from_usd, usd_from_nano
 class TestNanoFromUsd:
     @pytest.mark.parametrize(
         ("usd", "nano"),
-        [(0.0375, 37_500_000), (5, 5_000_000_000), ("0.000000001", 1), (Decimal("0.15"), 150_000_000), (0.1 + 0.2, None)],
+        [
+            (0.0375, 37_500_000),
+            (5, 5_000_000_000),
+            ("0.000000001", 1),
+            (Decimal("0.15"), 150_000_000),
+            (0.1 + 0.2, None),
+        ],
     )
     def test_is_exact_or_refuses(self, usd: float | str | Decimal, nano: int | None) -> None:
         if nano is None:

@@ -1,0 +1,106 @@
+"""Transactions, and a server that is away."""
+
+import asyncio
+
+import httpx
+import msgspec
+import pytest
+from sqlalchemy import select, text
+
+from gateway.app import build_app
+from gateway.db.database import Database
+from gateway.db.tables import ProjectRow
+from gateway.errors import InvalidRequest, Unavailable
+from gateway.kit.clock import now
+from gateway.services import Services
+from gateway.settings import DatabaseSettings, Settings
+from tests.conftest import chat, client_of
+from tests.contract import conforms
+
+pytestmark = pytest.mark.anyio
+
+NOWHERE = "postgresql+asyncpg://postgres@127.0.0.1:1/nothing"
+
+
+def project(id: str = "p") -> ProjectRow:
+    return ProjectRow(id=id, name="x", created_at=now(), archived_at=None)
+
+
+async def count(database: Database) -> int:
+    async with database.session() as session:
+        return len(list(await session.scalars(select(ProjectRow))))
+
+
+class TestSession:
+    async def test_is_committed_at_its_end(self, database: Database) -> None:
+        async with database.session() as session:
+            session.add(project())
+        assert await count(database) == 1
+
+    async def test_is_rolled_back_on_any_exception(self, database: Database) -> None:
+        async def fails() -> None:
+            async with database.session() as session:
+                session.add(project())
+                await session.flush()
+                raise KeyError
+
+        with pytest.raises(KeyError):
+            await fails()
+        assert await count(database) == 0
+
+    async def test_a_mistake_of_ours_is_not_called_away(self, database: Database) -> None:
+        with pytest.raises(Exception, match="does not exist") as raised:
+            async with database.session() as session:
+                await session.execute(text("SELECT * FROM nothing"))
+        assert not isinstance(raised.value, Unavailable)
+
+    async def test_a_text_with_nul_is_the_clients_mistake(self, database: Database) -> None:
+        with pytest.raises(InvalidRequest, match="NUL"):
+            async with database.session() as session:
+                session.add(project("\0"))
+
+    async def test_a_connection_that_was_lost_is_replaced(self, database: Database) -> None:
+        kill = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()")
+        with pytest.raises(Unavailable):
+            async with database.session() as session:
+                await session.execute(kill)
+        assert await count(database) == 0
+
+
+class TestAway:
+    async def test_a_server_that_cannot_be_reached_is_unavailable(self) -> None:
+        database = Database(NOWHERE, pool_size=1, timeout=5)
+        with pytest.raises(Unavailable, match="cannot be reached"):
+            await database.ping()
+        with pytest.raises(Unavailable, match="cannot be reached"):
+            async with database.raw():
+                pass
+        await database.close()
+
+    async def test_a_pool_that_stays_empty_is_unavailable(self, settings: Settings) -> None:
+        database = Database(settings.database.url, pool_size=1, timeout=0.05)
+        async with database.session() as one, database.session() as two:
+            await asyncio.gather(one.execute(text("SELECT 1")), two.execute(text("SELECT 1")))
+            with pytest.raises(Unavailable):
+                await database.ping()
+        await database.close()
+
+    async def test_a_gateway_starts_without_it_and_answers_503(self, settings: Settings) -> None:
+        settings = msgspec.structs.replace(settings, database=DatabaseSettings(url=NOWHERE))
+        app = build_app(settings)
+        async with app.litestar.lifespan(), client_of(app, None) as client:
+            ready = await client.get("/ready")
+            assert (ready.status_code, (await client.get("/health")).status_code) == (503, 200)
+            assert "cannot be reached" in ready.json()["checks"]["database"]
+
+    async def test_clients_get_a_503_and_known_keys_still_call(
+        self, sv: Services, client: httpx.AsyncClient, admin: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        away = Database(NOWHERE, pool_size=1, timeout=5)
+        monkeypatch.setattr(sv.database, "_sessions", away._sessions)
+        for answer in (await client.get("/v1/exchanges"), await admin.get("/v1/organization/projects")):
+            assert answer.status_code == 503
+            conforms("ErrorResponse", answer.json())
+            assert answer.json()["error"]["code"] == "service_unavailable"
+            assert answer.headers["retry-after"] == "1"
+        assert (await client.post("/v1/chat/completions", json=chat("echo"))).status_code == 200

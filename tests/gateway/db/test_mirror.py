@@ -1,0 +1,88 @@
+"""Rows in memory follow the rows in the database."""
+
+import asyncio
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gateway.db.database import Database
+from gateway.db.mirror import Mirrors, touch
+from gateway.errors import Unavailable
+
+pytestmark = pytest.mark.anyio
+
+
+class Counting:
+    """A mirror that counts its loads."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.loads = 0
+
+    async def load(self, session: AsyncSession) -> None:
+        self.loads += 1
+
+
+async def touched(database: Database, name: str) -> None:
+    async with database.session() as session:
+        await touch(session, name)
+
+
+class TestRefresh:
+    async def test_loads_everything_at_first_and_then_what_moved(self, database: Database) -> None:
+        a, b = Counting("a"), Counting("b")
+        mirrors = Mirrors(database, [a, b])
+        await mirrors.refresh()
+        await mirrors.refresh()
+        assert (a.loads, b.loads) == (1, 1)
+        await touched(database, "a")
+        await mirrors.refresh()
+        await mirrors.refresh()
+        assert (a.loads, b.loads) == (2, 1)
+
+    async def test_every_process_sees_a_change(self, database: Database) -> None:
+        one, other = Counting("a"), Counting("a")
+        first, second = Mirrors(database, [one]), Mirrors(database, [other])
+        await asyncio.gather(first.refresh(), second.refresh())
+        await touched(database, "a")
+        await asyncio.gather(first.refresh(), second.refresh())
+        assert (one.loads, other.loads) == (2, 2)
+
+    async def test_a_load_that_fails_is_tried_again(self, database: Database) -> None:
+        class Failing(Counting):
+            async def load(self, session: AsyncSession) -> None:
+                await super().load(session)
+                if self.loads == 1:
+                    raise Unavailable("away")
+
+        mirror = Failing("a")
+        mirrors = Mirrors(database, [mirror])
+        with pytest.raises(Unavailable):
+            await mirrors.refresh()
+        await mirrors.refresh()
+        assert mirror.loads == 2
+
+
+class TestTouch:
+    async def test_of_a_transaction_that_is_rolled_back_tells_nobody(self, database: Database) -> None:
+        mirror = Counting("a")
+        mirrors = Mirrors(database, [mirror])
+        await mirrors.refresh()
+
+        async def fails() -> None:
+            async with database.session() as session:
+                await touch(session, "a")
+                raise KeyError
+
+        with pytest.raises(KeyError):
+            await fails()
+        await mirrors.refresh()
+        assert mirror.loads == 1
+
+    async def test_by_many_at_once_is_never_lost(self, database: Database) -> None:
+        mirror = Counting("a")
+        mirrors = Mirrors(database, [mirror])
+        await mirrors.refresh()
+        await asyncio.gather(*(touched(database, "a") for _ in range(4)))
+        await mirrors.refresh()
+        assert (mirror.loads, mirrors._seen["a"]) == (2, 4)
