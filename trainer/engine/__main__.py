@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import logging
 import os
+import signal
 import sys
 
 from trainer.engine.parent import exit_with_parent
@@ -55,6 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parse_arguments(arguments)
     if chosen.exit_with_parent:
         exit_with_parent(parent)
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: sys.exit(0))  # until the server takes over: nothing to drain yet
     os.environ.update(ENVIRONMENT)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it mentions kernels that nobody here asked for

@@ -53,13 +53,19 @@ def load(path: str, *, device: str = "auto", max_model_len: int | None = None) -
 
 
 def pick_device(wanted: str) -> torch.device:
-    if wanted != "auto":
-        return torch.device(wanted)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")
+    """The best there is for "auto". Raises ValueError for one that is not there."""
+    there = [
+        name
+        for name, found in (
+            ("cuda", torch.cuda.is_available()),
+            ("mps", torch.backends.mps.is_available()),
+            ("cpu", True),
+        )
+        if found
+    ]
+    if wanted not in ("auto", *there):
+        raise ValueError(f"there is no device {wanted} here; there is {', '.join(there)}.")
+    return torch.device(there[0] if wanted == "auto" else wanted)
 
 
 def pick_dtype(device: torch.device) -> torch.dtype:
