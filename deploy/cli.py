@@ -51,6 +51,7 @@ def serve_command(data_dir: Path | None, config: Path | None, **given: Any) -> N
         admin_key=os.environ.get("TUNEWAY_ADMIN_KEY"),
         database_url=_unless_default(settings.database.url, DatabaseSettings().url),
         redis_url=_unless_default(settings.redis.url, RedisSettings().url),
+        secret_key=settings.secret_key.reveal() or None,
         **given,
     )
     sys.exit(asyncio.run(serve(options)))

@@ -43,7 +43,8 @@ USAGE = (2,)  # the status of a program whose settings or options are wrong
 class StackOptions:
     """What `tuneway serve` was asked for. `port` 0 takes a free one.
 
-    `database_url` and `redis_url` are servers to use instead of the embedded ones.
+    `database_url` and `redis_url` are servers to use instead of the embedded ones, `secret_key` one that the operator keeps
+    instead of the data directory.
     """
 
     data_dir: Path
@@ -56,6 +57,7 @@ class StackOptions:
     admin_key: str | None = None
     database_url: str | None = None
     redis_url: str | None = None
+    secret_key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ class Stack:
         environment |= {
             "PYTHONUNBUFFERED": "1",
             "TUNEWAY_DATA_DIR": str(self.place.root),
-            "TUNEWAY_SECRET_KEY": self.place.secret_key(),
+            "TUNEWAY_SECRET_KEY": self.options.secret_key or self.place.secret_key(),
         }
         if (database_url := self.postgres.url if self.postgres else self.options.database_url) is not None:
             environment["TUNEWAY_DATABASE__URL"] = database_url
