@@ -1,0 +1,103 @@
+"""Which models exist, for whom, and where."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from gateway.db.database import Database
+from gateway.db.tables import ModelRow
+from gateway.errors import ModelNotFound
+from gateway.kit.clock import now
+from gateway.routing.catalog import Catalog
+from gateway.settings import EngineSettings, Secret, Settings, UpstreamSettings
+
+PROVIDER = UpstreamSettings(
+    name="mock", base_url="http://127.0.0.1:9/v1/", api_key=Secret("sk-1"), models=("a", "org/b")
+)
+ENGINE = EngineSettings(url="http://127.0.0.1:8/v1/", model="base")
+
+
+def catalog(engine: EngineSettings = ENGINE) -> Catalog:
+    return Catalog(Settings(engine=engine, upstreams=(PROVIDER,)))
+
+
+class TestFind:
+    def test_a_providers_model(self) -> None:
+        found = catalog().find("org/b", "p")
+        assert (found.upstream.name, found.upstream.base_url, found.upstream.api_key) == (
+            "mock",
+            "http://127.0.0.1:9/v1",
+            "sk-1",
+        )
+        assert not found.upstream.is_engine
+
+    def test_the_engines_base_model(self) -> None:
+        found = catalog().find("base", "p")
+        assert (found.upstream.base_url, found.upstream.is_engine) == ("http://127.0.0.1:8/v1", True)
+
+    @pytest.mark.parametrize("name", ["", "A", "a ", "b", "base/"])
+    def test_only_exact_names_exist(self, name: str) -> None:
+        with pytest.raises(ModelNotFound):
+            catalog().find(name, "p")
+
+    def test_without_an_engine_there_is_no_base_model(self) -> None:
+        without = catalog(EngineSettings())
+        assert without.engine is None
+        with pytest.raises(ModelNotFound):
+            without.find("base", "p")
+
+
+class TestCreated:
+    def test_is_the_date_of_the_weights(self, tmp_path: Path) -> None:
+        (tmp_path / "config.json").write_text("{}")
+        found = catalog(EngineSettings(url="http://x/v1", model="base", model_path=str(tmp_path))).find("base", "p")
+        assert found.created == int((tmp_path / "config.json").stat().st_mtime)
+
+    def test_is_0_where_it_is_unknown(self) -> None:
+        assert catalog().find("a", "p").created == 0
+
+
+async def add_tuned(database: Database, id: str, project: str, *, deleted: bool = False) -> None:
+    """A fine-tuned model, without the job that it comes from."""
+    async with database.session() as session:
+        await session.execute(text("SET LOCAL session_replication_role = replica"))  # no foreign keys
+        moment = now()
+        row = ModelRow(id=id, project_id=project, job_id="j", base_model="base", adapter_path="x", created_at=moment)
+        row.deleted_at = moment if deleted else None
+        session.add(row)
+
+
+@pytest.mark.anyio
+class TestTunedModels:
+    async def test_belong_to_their_project_alone(self, database: Database) -> None:
+        await add_tuned(database, "ft:base:org::1", "p")
+        models = catalog()
+        async with database.session() as session:
+            await models.load(session)
+        found = models.find("ft:base:org::1", "p")
+        assert (found.base_model, found.upstream.is_engine) == ("base", True)
+        assert [each.model for each in models.visible_to("p")] == ["base", "a", "org/b", "ft:base:org::1"]
+        assert [each.model for each in models.visible_to("q")] == ["base", "a", "org/b"]
+        with pytest.raises(ModelNotFound):
+            models.find("ft:base:org::1", "q")
+
+    async def test_a_deleted_one_is_gone(self, database: Database) -> None:
+        await add_tuned(database, "ft:base:org::1", "p", deleted=True)
+        models = catalog()
+        async with database.session() as session:
+            await models.load(session)
+        with pytest.raises(ModelNotFound):
+            models.find("ft:base:org::1", "p")
+
+    async def test_without_an_engine_nobody_serves_them(self, database: Database) -> None:
+        await add_tuned(database, "ft:base:org::1", "p")
+        models = catalog(EngineSettings())
+        async with database.session() as session:
+            await models.load(session)
+        with pytest.raises(ModelNotFound):
+            models.find("ft:base:org::1", "p")
+
+
+def test_everyone_sees_shared_models() -> None:
+    assert [each.model for each in catalog().visible_to("p")] == ["base", "a", "org/b"]
