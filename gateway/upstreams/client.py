@@ -115,7 +115,9 @@ def mapped(upstream: str) -> Generator[None]:
 
 async def _refusal(response: aiohttp.ClientResponse, upstream: str) -> Refusal:
     """What an upstream's error status means for our client."""
-    body = await response.content.read(ERROR_BODY_LIMIT)
+    body = b""
+    while len(body) < ERROR_BODY_LIMIT and (piece := await response.content.read(ERROR_BODY_LIMIT)):
+        body += piece  # read() gives what has arrived, which may be half of it
     response.close()
     error = decode_error_object(body)
     headers = {name: response.headers[name] for name in PASSED_ON if name in response.headers}

@@ -95,6 +95,24 @@ class TestStatuses:
         assert (type(refusal), str(refusal)) == (UpstreamFailed, "The upstream `fake` answered 500.")
 
 
+    async def test_an_error_that_comes_in_pieces_is_read_whole(self, door: UpstreamClient) -> None:
+        body = b'{"error": {"message": "in two pieces"}}'
+
+        async def hesitate(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"{}")
+            writer.write(f"HTTP/1.1 400 Bad Request\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body[:20])
+            await writer.drain()
+            await asyncio.sleep(0.02)
+            writer.write(body[20:])
+            await writer.drain()
+            writer.close()
+
+        async with await asyncio.start_server(hesitate, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            with pytest.raises(UpstreamRefused, match="in two pieces"):
+                await door.post("fake", f"http://127.0.0.1:{port}/v1", b"{}")
+
+
 class TestConnections:
     async def test_a_body_that_is_cut(self, door: UpstreamClient, upstream: Upstream) -> None:
         refusal = await refusal_of(door, upstream, "cut")
