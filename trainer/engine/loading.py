@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from transformers.utils.logging import disable_progress_bar
 
+from trainer.engine.attention import use_folded_attention
 from trainer.engine.vocabulary import Vocabulary
 
 logger = logging.getLogger("tuneway.engine")
@@ -39,6 +40,7 @@ def load(path: str, *, device: str = "auto", max_model_len: int | None = None) -
     place = pick_device(device)
     model = AutoModelForCausalLM.from_pretrained(path, dtype=pick_dtype(place), local_files_only=True)
     model.to(place).eval().requires_grad_(False)
+    use_folded_attention(model)
     tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
     generation = read_generation_config(path)
     config = model.config.get_text_config(decoder=True)

@@ -193,7 +193,7 @@ class TestStreaming:
             assert text_of(chunks).encode().decode() == text_of(chunks)
 
     def test_usage_comes_last_when_asked_for(self, served):
-        chunks = stream(served, messages=HELLO, max_tokens=4, stream_options={"include_usage": True})
+        chunks = stream(served, messages=HELLO, max_tokens=4, ignore_eos=True, stream_options={"include_usage": True})
         assert all(chunk["usage"] is None for chunk in chunks[:-1])
         assert chunks[-1]["choices"] == []
         assert chunks[-1]["usage"]["completion_tokens"] == 4
@@ -210,7 +210,12 @@ class TestStreaming:
 
     def test_the_sdk_reads_it(self, client):
         with client.chat.completions.create(
-            model="nano", messages=HELLO, stream=True, max_tokens=6, stream_options={"include_usage": True}
+            model="nano",
+            messages=HELLO,
+            stream=True,
+            max_tokens=6,
+            stream_options={"include_usage": True},
+            extra_body={"ignore_eos": True},
         ) as chunks:
             last = list(chunks)[-1]
         assert last.usage is not None
