@@ -10,7 +10,7 @@ What templates disagree with OpenAI about is settled here, once for every method
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -35,16 +35,16 @@ class _Invalid(Exception):
     """What is wrong with one line."""
 
 
-def read_examples(path: Path, param: Param) -> list[Example]:
-    """Every example of a file in its order. Raises TrainingFailed with the line's number; skips empty lines."""
-    try:
-        return list(_examples(path, param))
-    except FileNotFoundError:
-        raise invalid_file(param, f"The {param.replace('_', ' ')} is missing.") from None
+def count_examples(path: Path, param: Param) -> int:
+    """Lines that are not empty. Raises TrainingFailed when there is no such file."""
+    with _lines(path, param) as lines:
+        return sum(not line.isspace() for line in lines)
 
 
-def _examples(path: Path, param: Param) -> Iterator[Example]:
-    with path.open("rb") as lines:
+def read_examples(path: Path, param: Param) -> Iterator[Example]:
+    """One after the other, so that a large file is never in memory as a whole. Raises TrainingFailed with the line's
+    number; skips empty lines."""
+    with _lines(path, param) as lines:
         for number, line in enumerate(lines, start=1):
             if line.isspace():
                 continue
@@ -52,6 +52,20 @@ def _examples(path: Path, param: Param) -> Iterator[Example]:
                 yield _example(number, line)
             except _Invalid as problem:
                 raise invalid_file(param, f"Line {number}: {problem}.") from None
+
+
+def require_enough(examples: int, minimum: int) -> None:
+    """OpenAI's refusal, in its words."""
+    if examples < minimum:
+        message = f"Training file has {examples} example(s), but must have at least {minimum} examples"
+        raise TrainingFailed("invalid_n_examples", message, "training_file")
+
+
+def _lines(path: Path, param: Param) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        raise invalid_file(param, f"The {param.replace('_', ' ')} is missing.") from None
 
 
 def _example(number: int, line: bytes) -> Example:
@@ -135,10 +149,3 @@ def _tools(fields: Json) -> list[Json] | None:
     if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
         raise _Invalid("tools must be a list of objects")
     return tools or None
-
-
-def require_enough(examples: list[Example], minimum: int) -> None:
-    """OpenAI's refusal, in its words."""
-    if len(examples) < minimum:
-        message = f"Training file has {len(examples)} example(s), but must have at least {minimum} examples"
-        raise TrainingFailed("invalid_n_examples", message, "training_file")

@@ -12,8 +12,9 @@ Where a message lies in the text is known
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,7 @@ class ChatLabels:
         self._tokenizer = tokenizer
         self._ends = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
 
-    def label(self, examples: list[Example], context: int, param: Param) -> Labelled:
+    def label(self, examples: Iterable[Example], context: int, param: Param) -> Labelled:
         labelled = Labelled()
         for batch in _batches(examples):
             texts_and_spans = [self._place(example, param) for example in batch]
@@ -195,6 +196,7 @@ class ChatLabels:
         return self._tokenizer.decode([token])  # pyright: ignore[reportReturnType]
 
 
-def _batches(examples: list[Example]) -> Iterator[list[Example]]:
-    for start in range(0, len(examples), _AT_ONCE):
-        yield examples[start : start + _AT_ONCE]
+def _batches(examples: Iterable[Example]) -> Iterator[list[Example]]:
+    rest = iter(examples)
+    while batch := list(islice(rest, _AT_ONCE)):
+        yield batch

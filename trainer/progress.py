@@ -104,7 +104,8 @@ class Progress(TrainerCallback):
         before = self._resumed[1].seconds if self._resumed else 0.0
         return before + time.monotonic() - self._job.started_at
 
-    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **live: Any) -> None:
+        self._learning_rate = live["lr_scheduler"].get_last_lr()[0]
         self._began = self._saved_at = time.monotonic()
         if self._resumed is not None:
             self._finish_interrupted_epoch(*self._resumed)

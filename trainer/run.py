@@ -1,14 +1,16 @@
 """One training job, from spec.json to result.json."""
 
-import gc
+import fcntl
 import shutil
 import sys
 import traceback
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
-import torch
+from accelerate.utils.memory import clear_device_cache
 from transformers.utils import logging as transformers_logging
 
 from trainer import checkpoints, failures, hardware
@@ -37,9 +39,20 @@ from trainer.stopping import Stop
 
 def run(directory: Path, stop: Stop) -> int:
     """Trains the job in `directory` and writes its result. Returns the exit status that the contract defines."""
-    if _has_succeeded(directory):
-        return 0
     transformers_logging.disable_progress_bar()
+    with _alone_in(directory):
+        return 0 if _has_succeeded(directory) else _run(directory, stop)
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Generator[None]:
+    """Waits for a predecessor that is still saving its last checkpoint. The lock goes with the process."""
+    with (directory / ".lock").open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _run(directory: Path, stop: Stop) -> int:
     with EventLog(directory / EVENTS) as events:
         try:
             result: TrainingResult = _train(directory, events, stop)
@@ -79,8 +92,7 @@ def _train(directory: Path, events: EventLog, stop: Stop) -> Succeeded:
         except OutOfMemory as error:
             too_large = error.micro_batch
         # Only here, with the exception and its frames gone, is the memory free again.
-        gc.collect()
-        torch.cuda.empty_cache()
+        clear_device_cache(garbage_collection=True)
         job = _with_smaller_batches(job, too_large)
 
 

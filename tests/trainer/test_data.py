@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from trainer.contract import Failed
-from trainer.data import Example, read_examples, require_enough
+from trainer.data import Example, count_examples, read_examples, require_enough
 from trainer.failures import TrainingFailed
 
 CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Paris"}'}}
@@ -21,7 +21,7 @@ def write(path: Path, *lines: Any) -> Path:
 def read(tmp_path: Path):
     def read_one(*messages: Any, **fields: Any) -> Example:
         path = write(tmp_path / "training.jsonl", {"messages": list(messages), **fields})
-        return read_examples(path, "training_file")[0]
+        return next(read_examples(path, "training_file"))
 
     return read_one
 
@@ -30,7 +30,7 @@ def read(tmp_path: Path):
 def refusal(tmp_path: Path):
     def refuse(*lines: Any) -> Failed:
         with pytest.raises(TrainingFailed) as failure:
-            read_examples(write(tmp_path / "training.jsonl", *lines), "training_file")
+            list(read_examples(write(tmp_path / "training.jsonl", *lines), "training_file"))
         return failure.value.failed
 
     return refuse
@@ -120,16 +120,16 @@ class TestProblems:
 
     def test_a_missing_file_is_a_refusal(self, tmp_path: Path):
         with pytest.raises(TrainingFailed) as failure:
-            read_examples(tmp_path / "no.jsonl", "validation_file")
+            count_examples(tmp_path / "no.jsonl", "validation_file")
         assert failure.value.failed.code == "invalid_validation_file"
         assert str(tmp_path) not in failure.value.failed.message
 
 
 class TestRequireEnough:
     def test_is_openais_refusal(self, tmp_path: Path):
-        examples = read_examples(write(tmp_path / "t.jsonl", *[TestProblems.GOOD] * 3), "training_file")
+        count = count_examples(write(tmp_path / "t.jsonl", *[TestProblems.GOOD] * 3, ""), "training_file")
         with pytest.raises(TrainingFailed) as failure:
-            require_enough(examples, 10)
+            require_enough(count, 10)
         failed = failure.value.failed
         assert failed.code == "invalid_n_examples"
         assert failed.message == "Training file has 3 example(s), but must have at least 10 examples"

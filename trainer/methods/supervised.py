@@ -8,6 +8,7 @@ TRL's SFTTrainer runs the loop. What is ours:
 """
 
 import math
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from trainer import checkpoints, hyperparameters
 from trainer.batches import ByLength, Padding, ValidationBatches, to_dataset
 from trainer.checkpoints import Manifest
 from trainer.contract import ADAPTER, CHECKPOINTS, Hyperparameters, Started, Succeeded
-from trainer.data import read_examples, require_enough
+from trainer.data import count_examples, read_examples, require_enough
 from trainer.durable import sync
 from trainer.failures import OutOfMemory, Param, TrainingFailed, invalid_file, is_out_of_memory
 from trainer.hyperparameters import Adapter, BaseModel
@@ -41,7 +42,8 @@ from trainer.stopping import Stop
 from trainer.tally import Sums, Tally
 
 WARMUP = 0.03
-"""Share of the steps in which the learning rate rises; then it falls linearly to 0 (usual between 0.03 and 0.1)."""
+"""Share of the steps in which the learning rate rises from 0, none in runs of a few steps; then it falls linearly to 0
+(usual between 0.03 and 0.1)."""
 GRADIENT_CLIP = 1.0
 
 # TRL projects only the positions that carry loss where it has Triton, and all of them elsewhere, so that accelerators
@@ -66,6 +68,8 @@ def train(job: Job) -> Succeeded:
     schedule = _schedule(job, chosen, training)
     trainer = _trainer(job, _load_model(job, base_path), tokenizer, training, chosen, schedule)
     resumed = checkpoints.newest(job.path(CHECKPOINTS))
+    if resumed:
+        events.say(f"Going on after step {resumed[1].step} of {schedule.total_steps}, from the last checkpoint.")
     events.append(
         Started,
         hyperparameters=chosen,
@@ -119,7 +123,8 @@ def _load_tokenizer(base_path: str) -> tuple[BaseModel, PreTrainedTokenizerBase]
     base = BaseModel(
         family=config.model_type,
         hidden_size=config.hidden_size,
-        longest_context=config.max_position_embeddings,
+        # A model without positions has no such limit.
+        longest_context=getattr(config, "max_position_embeddings", None) or sys.maxsize,
     )
     return base, tokenizer
 
@@ -127,11 +132,11 @@ def _load_tokenizer(base_path: str) -> tuple[BaseModel, PreTrainedTokenizerBase]
 def _read(job: Job, tokenizer: PreTrainedTokenizerBase, name: str, param: Param, context: int) -> Labelled:
     """Reads and tokenizes one file; says how many examples were cut or left out, and what to do about it."""
     noun = param.removesuffix("_file")
-    examples = read_examples(job.path(name), param)
+    count = count_examples(job.path(name), param)
     if param == "training_file":
-        require_enough(examples, hyperparameters.MINIMUM_EXAMPLES)
-    job.events.say(f"Reading {len(examples)} {noun} examples.")
-    labelled = ChatLabels(tokenizer).label(examples, context, param)
+        require_enough(count, hyperparameters.MINIMUM_EXAMPLES)
+    job.events.say(f"Reading {count} {noun} examples.")
+    labelled = ChatLabels(tokenizer).label(read_examples(job.path(name), param), context, param)
     if labelled.truncated:
         job.events.warn(
             f"{labelled.truncated} of {labelled.examples} {noun} examples are longer than {context} tokens and were "
@@ -205,7 +210,7 @@ def _trainer(
         num_train_epochs=chosen.n_epochs,
         learning_rate=chosen.learning_rate,
         lr_scheduler_type="linear",
-        warmup_steps=WARMUP,
+        warmup_steps=int(WARMUP * schedule.total_steps),
         max_grad_norm=GRADIENT_CLIP,
         seed=job.spec.seed,
         data_seed=job.spec.seed,

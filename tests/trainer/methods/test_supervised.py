@@ -37,7 +37,7 @@ pytestmark = pytest.mark.train
 
 MakeJob = Callable[..., Path]
 ONE_BATCH = {"batch_size": 16, "n_epochs": 2}
-"""All twelve examples in each step, and a first step with learning rate 0: it measures the base model."""
+"""All twelve examples in each step."""
 
 
 def run(directory: Path) -> int:
@@ -91,9 +91,17 @@ UNEVEN = [*COLOUR_CHATS[:4], chat("what is the colour of a rose?", "It is red, a
 
 @pytest.fixture(scope="module")
 def uneven_job(tmp_path_factory: pytest.TempPathFactory, nano_model: Path) -> Path:
-    """Answers of very different lengths."""
+    """Answers of very different lengths, all in one batch, and no learning: each step measures the base model."""
     directory = tmp_path_factory.mktemp("uneven") / "job"
-    write_job(directory, nano_model, [*COLOUR_CHATS, *UNEVEN], UNEVEN, batch_size=17, n_epochs=2)
+    write_job(
+        directory,
+        nano_model,
+        [*COLOUR_CHATS, *UNEVEN],
+        UNEVEN,
+        batch_size=17,
+        n_epochs=2,
+        learning_rate_multiplier=1e-12,
+    )
     assert run(directory) == 0
     return directory
 
@@ -140,6 +148,17 @@ class TestMicroBatches:
         assert all(torch.allclose(weights[name], others[name], atol=1e-5) for name in weights)
 
 
+class TestActivationCheckpointing:
+    def test_changes_no_number(self, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch):
+        kept = make_job("kept", **ONE_BATCH)
+        run(kept)
+        monkeypatch.setattr("trainer.hardware._LARGE_MODEL", 0)
+        recomputed = make_job("recomputed", **ONE_BATCH)
+        assert run(recomputed) == 0
+        losses = [[metrics.train_loss for metrics in by_step(job).values()] for job in (kept, recomputed)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
 class TestEvents:
     def test_are_numbered_without_gaps(self, told_job: Path):
         assert [event.sequence for event in events(told_job)] == list(range(1, len(events(told_job)) + 1))
@@ -156,8 +175,8 @@ class TestEvents:
         steps = only(told_job, StepMetrics)
         assert [event.metrics.step for event in steps] == list(range(1, 16))
         assert all(event.total_steps == 15 and event.tokens_per_second > 0 for event in steps)
-        assert steps[0].learning_rate == 0
-        assert steps[1].learning_rate == pytest.approx(3e-3)
+        assert steps[0].learning_rate == pytest.approx(3e-3)
+        assert steps[-1].learning_rate == pytest.approx(3e-3 / 15)
         assert steps[-1].seconds_left == 0
 
     def test_each_epoch_has_a_checkpoint_with_its_metrics(self, told_job: Path):
