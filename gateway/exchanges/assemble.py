@@ -62,7 +62,9 @@ def _take_choice(choice: dict[str, Any], part: dict[str, Any]) -> None:
     if "text" in part:
         choice["text"] = choice.get("text", "") + (part["text"] or "")
     if isinstance(part.get("delta"), dict):
-        _take_delta(choice.setdefault("message", {"role": "assistant", "content": None}), part["delta"])
+        empty = {"role": "assistant", "content": None, "refusal": None}
+        _take_delta(choice.setdefault("message", empty), part["delta"])
+    choice.setdefault("logprobs", None)
     choice["finish_reason"] = part.get("finish_reason") or choice.get("finish_reason")
     if isinstance(part.get("logprobs"), dict):
         _take_logprobs(choice, part["logprobs"])
@@ -91,7 +93,7 @@ def _take_tool_call(calls: list[dict[str, Any]], part: dict[str, Any]) -> None:
 
 
 def _take_logprobs(choice: dict[str, Any], logprobs: dict[str, Any]) -> None:
-    kept = choice.setdefault("logprobs", {})
+    kept = choice["logprobs"] = choice["logprobs"] or {}
     for name, value in logprobs.items():
         if isinstance(value, list):
             kept[name] = (kept.get(name) or []) + value

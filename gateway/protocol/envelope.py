@@ -25,7 +25,7 @@ class CompletionEnvelope(msgspec.Struct):
     """POST /completions (contract section 4)."""
 
     model: str
-    prompt: msgspec.Raw | None = None
+    prompt: msgspec.Raw = msgspec.Raw(b"null")
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     metadata: dict[str, str] | None = None

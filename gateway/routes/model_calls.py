@@ -94,7 +94,8 @@ def header(scope: Scope, name: bytes) -> bytes | None:
 
 
 def encode_headers(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
-    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    """A model's name may hold any characters: UTF-8, which HTTP carries as opaque bytes."""
+    return [(name.encode(), value.encode()) for name, value in headers.items()]
 
 
 async def _watch(receive: Receive, reply: StreamedReply) -> None:

@@ -15,6 +15,7 @@ A real HTTP server on a thread of its own, for what a healthy upstream never doe
     ends-early          a stream that ends without either
     crlf                a stream framed with CRLF, comments between
     endless             a stream that goes on until its client leaves
+    not-a-stream        answers a stream request with one JSON body
     unicode             characters of 2 to 4 bytes, cut at every byte
 """
 
@@ -93,7 +94,7 @@ async def _chat(request: web.Request) -> web.StreamResponse:
     if model == "cut-before":
         request.transport.close()
         return web.Response()
-    if body.get("stream"):
+    if body.get("stream") and model != "not-a-stream":
         return await _stream(request, upstream, body)
     answer = _whole(body)
     if model == "cut":
