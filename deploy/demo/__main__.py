@@ -1,6 +1,7 @@
 """`make demo`: from nothing to a fine-tuned model answering, told as a story. Exits 0 only if all of it worked."""
 
 import argparse
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="leave it serving at the end, until Ctrl-C")
     parser.add_argument("--port", type=int, default=0, help="default: a free one")
     options = parser.parse_args()
+    _listen()
     out = Console(highlight=False, soft_wrap=True, emoji=False)
     try:
         with _directory() as directory, running_stack(directory, options.port, out) as stack:
@@ -38,6 +40,13 @@ def main() -> int:
         "\n[bold green]Done.[/] Everything is stopped and the temporary data is gone." if not options.keep else ""
     )
     return 0
+
+
+def _listen() -> None:
+    """A closed terminal or SIGTERM ends the demo like Ctrl-C: the stack has a session of its own and would live on."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
 
 
 @contextmanager

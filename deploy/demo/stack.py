@@ -1,4 +1,4 @@
-"""The stack that the demo talks to: `tuneway serve` as a user would start it, and a key made with `tuneway keys`."""
+"""The stack that the demo talks to: `tuneway serve` as a user would start it, and keys made with `tuneway keys`."""
 
 import json
 import os
@@ -38,18 +38,58 @@ class DemoError(Exception):
 class Key:
     id: str
     value: str
+    project_id: str
     name: str
 
 
 class DemoStack:
-    """A running stack and how to reach it."""
+    """`tuneway serve` with its data in `directory`: it can be started, stopped and started again."""
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str, admin_key: str, log: Path) -> None:
-        self._process = process
-        self.url = url
-        self.admin_key = admin_key
-        self.log = log
-        self.key: Key
+    key: Key
+    """Of whoever plays the application."""
+
+    def __init__(self, directory: Path, *, port: int = 0, config: str = CONFIG) -> None:
+        """Port 0 takes a free one, and keeps it."""
+        self._port = port or free_port()
+        self._config = directory / "tuneway.toml"
+        self._config.write_text(config)
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = f"http://127.0.0.1:{self._port}"
+        self.admin_key = f"sk-admin-{secrets.token_urlsafe(32)}"
+        self.data_dir = directory / "data"
+        self.log = directory / "serve.log"
+
+    def start(self) -> None:
+        """Returns at once; `wait_until_ready` waits. The caller stops it, whatever happens."""
+        place = ("--port", str(self._port), "--data-dir", str(self.data_dir), "--config", str(self._config))
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                (*TUNEWAY, "serve", *place),
+                env=_environment(TUNEWAY_ADMIN_KEY=self.admin_key),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def wait_until_ready(self) -> None:
+        """Raises DemoError when the stack ends instead, or takes too long."""
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline:
+            if self._process is None or self._process.poll() is not None:
+                status = self._process.returncode if self._process else None
+                raise DemoError(f"`tuneway serve` ended with status {status}:\n{self.last_words()}")
+            if self.is_ready():
+                return
+            time.sleep(0.2)
+        raise DemoError(f"the stack was not ready within {READY_SECONDS} s:\n{self.last_words()}")
+
+    def is_ready(self) -> bool:
+        """What /ready says now; a gateway that does not answer is not."""
+        try:
+            return httpx.get(f"{self.url}/ready", timeout=5).status_code == 200
+        except httpx.HTTPError:
+            return False
 
     def make_key(self, project: str, name: str) -> Key:
         """`tuneway keys create`, as an operator would."""
@@ -58,67 +98,41 @@ class DemoStack:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise DemoError(f"`tuneway keys create` said: {done.stderr.strip()}")
-        made = json.loads(done.stdout)
-        return Key(made["id"], made["value"], made["name"])
-
-    def wait_until_ready(self) -> None:
-        """Raises DemoError when the stack ends instead, or takes too long."""
-        deadline = time.monotonic() + READY_SECONDS
-        while time.monotonic() < deadline:
-            if self._process.poll() is not None:
-                raise DemoError(f"`tuneway serve` ended with status {self._process.returncode}:\n{self.last_words()}")
-            try:
-                if httpx.get(f"{self.url}/ready", timeout=5).status_code == 200:
-                    return
-            except httpx.HTTPError:
-                pass
-            time.sleep(0.2)
-        raise DemoError(f"the stack was not ready within {READY_SECONDS} s:\n{self.last_words()}")
+        return Key(**json.loads(done.stdout))
 
     def last_words(self) -> str:
         return self.log.read_text(errors="replace")[-2000:]
 
     def wait(self) -> None:
         """Until the stack ends (a Ctrl-C reaches it through its parent)."""
-        self._process.wait()
+        if self._process is not None:
+            self._process.wait()
 
     def stop(self) -> None:
         """SIGTERM, and the status must be 0: stopping cleanly is part of the promise."""
+        if self._process is None:
+            return
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
         try:
             status = self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
+            self._process.wait()
             raise DemoError(f"`tuneway serve` did not stop within {STOP_SECONDS} s") from None
+        finally:
+            self._process = None
         if status:
             raise DemoError(f"`tuneway serve` ended with status {status}:\n{self.last_words()}")
 
 
 @contextmanager
-def running_stack(directory: Path, port: int, out: Console) -> Generator[DemoStack]:
-    """Start it in `directory`, and stop it whatever happens."""
-    port = port or free_port()
-    admin_key = f"sk-admin-{secrets.token_urlsafe(32)}"
-    config, log = directory / "tuneway.toml", directory / "serve.log"
-    config.write_text(CONFIG)
-    command = [*TUNEWAY, "serve", "--port", str(port), "--data-dir", str(directory / "data"), "--config", str(config)]
-    started = time.monotonic()
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            env=_environment(TUNEWAY_ADMIN_KEY=admin_key),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    stack = DemoStack(process, f"http://127.0.0.1:{port}", admin_key, log)
+def running(stack: DemoStack) -> Generator[DemoStack]:
+    """Start it, wait until it is ready, and stop it whatever happens."""
     failed = True
     try:
-        out.print("[bold]1. The stack[/]  PostgreSQL, Redis, an inference engine, a worker and the gateway")
+        stack.start()
         stack.wait_until_ready()
-        out.print(f"   ready at {stack.url}/v1 after {time.monotonic() - started:.0f} s")
         yield stack
         failed = False
     finally:
@@ -127,6 +141,16 @@ def running_stack(directory: Path, port: int, out: Console) -> Generator[DemoSta
         except DemoError:
             if not failed:
                 raise
+
+
+@contextmanager
+def running_stack(directory: Path, port: int, out: Console) -> Generator[DemoStack]:
+    """The same, told as the first step of the demo."""
+    started = time.monotonic()
+    out.print("[bold]1. The stack[/]  PostgreSQL, Redis, an inference engine, a worker and the gateway")
+    with running(DemoStack(directory, port=port)) as stack:
+        out.print(f"   ready at {stack.url}/v1 after {time.monotonic() - started:.0f} s")
+        yield stack
 
 
 def _environment(**more: str) -> Mapping[str, str]:
