@@ -1,18 +1,19 @@
 """The engine without HTTP: models by name, prompts to generations, adapters on and off."""
 
 import asyncio
+import contextlib
 import itertools
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from trainer.engine.adapters import BrokenAdapter
 from trainer.engine.choice import Generation, Piece
 from trainer.engine.loading import LoadedModel
-from trainer.engine.refusals import AdapterRefused, GenerationFailed, ModelNotFound
+from trainer.engine.refusals import AdapterRefused, GenerationFailed, ModelNotFound, Refusal, ShuttingDown
 from trainer.engine.sampling import Options
 from trainer.engine.scheduler import Scheduler
 
@@ -42,6 +43,9 @@ class Engine:
         )
         self._keys = itertools.count(1)
         self._loading: set[str] = set()
+        self._open: set[asyncio.Queue[list[Piece] | Exception]] = set()
+        self._idle = asyncio.Event()
+        self._draining = False
         self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
 
     def start(self) -> None:
@@ -66,10 +70,13 @@ class Engine:
         """Pieces of `n` choices for each prompt as they come, indexed prompt by prompt. Closing the iterator early
         frees their places at once.
 
-        Raises ModelNotFound and GenerationFailed.
+        Raises ModelNotFound, GenerationFailed and ShuttingDown.
         """
         self.check_model(model)
+        if self._draining:
+            raise ShuttingDown
         outcomes: asyncio.Queue[list[Piece] | Exception] = asyncio.Queue()
+        self._open.add(outcomes)
         key = self.adapters[model].key if model in self.adapters else None
         generations = [
             Generation(ids, key, options[at], outcomes.put_nowait, n, at * n, streaming)
@@ -81,14 +88,32 @@ class Engine:
         try:
             while unfinished:
                 outcome = await outcomes.get()
+                if isinstance(outcome, Refusal):
+                    raise outcome
                 if isinstance(outcome, Exception):
                     raise GenerationFailed(str(outcome) or type(outcome).__name__) from outcome
                 unfinished -= sum(piece.finish_reason is not None for piece in outcome)
                 yield outcome
         finally:
+            self._close(outcomes)
             if unfinished:
                 for generation in generations:
                     self.scheduler.cancel(generation)
+
+    def _close(self, outcomes: asyncio.Queue[Any]) -> None:
+        self._open.discard(outcomes)
+        if not self._open:
+            self._idle.set()
+
+    async def drain(self, seconds: float) -> None:
+        """Takes no new calls and lets the open ones go on for this long; those that are left end with ShuttingDown."""
+        self._draining = True
+        self._idle.clear()
+        if self._open:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), seconds)
+        for outcomes in self._open:
+            outcomes.put_nowait(ShuttingDown())
 
     async def load_adapter(self, name: str, path: str, *, replace: bool = False) -> None:
         """Raises AdapterRefused, with vLLM's statuses and sentences."""

@@ -32,14 +32,15 @@ async def serve(loaded: LoadedModel, name: str, path: str, address: Address, *, 
         loop.add_signal_handler(signum, stop.set)
     engine.start()
     # handler_cancellation: a client that leaves ends its handler, which frees its place.
-    runner = web.AppRunner(
-        build_app(engine), handler_cancellation=True, shutdown_timeout=DRAIN_SECONDS, access_log=None
-    )
+    runner = web.AppRunner(build_app(engine), handler_cancellation=True, shutdown_timeout=1, access_log=None)
     await runner.setup()
+    site = web.TCPSite(runner, address.host, address.port, backlog=1024)
     try:
-        await web.TCPSite(runner, address.host, address.port, backlog=1024).start()
+        await site.start()
         logger.info("Serving %s on http://%s:%s", name, address.host, address.port)
         await stop.wait()
+        await site.stop()
+        await engine.drain(DRAIN_SECONDS)
     finally:
         await runner.cleanup()
         engine.stop()

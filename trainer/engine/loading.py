@@ -1,6 +1,7 @@
 """From a directory to a model on a device: dtype, threads, context length and the model's own sampling settings."""
 
 import contextlib
+import inspect
 import logging
 import os
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ def load(path: str, *, device: str = "auto", max_model_len: int | None = None) -
     disable_progress_bar()
     place = pick_device(device)
     model = AutoModelForCausalLM.from_pretrained(path, dtype=pick_dtype(place), local_files_only=True)
+    check_architecture(model)
     model.to(place).eval().requires_grad_(False)
     use_folded_attention(model)
     tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
@@ -52,6 +54,12 @@ def load(path: str, *, device: str = "auto", max_model_len: int | None = None) -
         sampling_defaults=sampling_defaults_of(generation),
         threads=pick_threads(model, place),
     )
+
+
+def check_architecture(model: Any) -> None:
+    """Raises ValueError for a model that keeps its past in another way than all others (Mamba without attention)."""
+    if "past_key_values" not in inspect.signature(model.forward).parameters:
+        raise ValueError(f"{type(model).__name__} is not supported by the embedded engine. Serve it with vLLM.")
 
 
 def pick_device(wanted: str) -> torch.device:

@@ -84,6 +84,11 @@ class GenerationFailed(Refusal):
         super().__init__(500, f"The engine failed to answer: {reason}", kind="server_error")
 
 
+class ShuttingDown(Refusal):
+    def __init__(self) -> None:
+        super().__init__(503, "The engine is shutting down.", kind="server_error")
+
+
 class AdapterRefused(Refusal):
     """The adapter endpoints' errors, with vLLM's types; `code` repeats the status."""
 

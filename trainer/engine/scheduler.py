@@ -29,6 +29,9 @@ logger = logging.getLogger("tuneway.engine")
 
 Outcome = list[Piece] | Exception
 
+LONGEST_STEP_SECONDS = 5.0
+"""How long stopping waits for the step that the model is at: a large model on a CPU may take longer."""
+
 
 class Scheduler:
     """Owns the model. Only `submit`, `cancel`, `attach`, `detach`, `start` and `stop` may be called from outside."""
@@ -61,7 +64,7 @@ class Scheduler:
     def stop(self) -> None:
         """Ends the thread after its current step; answers in the making are dropped."""
         self._orders.put(self._stop)
-        self._thread.join()
+        self._thread.join(LONGEST_STEP_SECONDS)
 
     @property
     def alive(self) -> bool:

@@ -4,11 +4,11 @@ import random
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig
+from transformers import AutoModelForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, Lfm2Config, Lfm2ForCausalLM
 
 from trainer.engine import batch as batch_module
 from trainer.engine import prefill as prefill_module
-from trainer.engine.batch import Batch, prompt_cache, rows_for
+from trainer.engine.batch import Batch, Singles, prompt_cache, rows_for
 from trainer.engine.choice import Generation
 from trainer.engine.prefill import Prefill
 from trainer.engine.sampling import Options
@@ -137,6 +137,27 @@ class TestBatch:
 
 
 class TestSingles:
+    def test_layers_with_convolutions(self):
+        torch.manual_seed(4)
+        config = Lfm2Config(
+            vocab_size=200,
+            hidden_size=64,
+            intermediate_size=96,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            layer_types=["conv", "full_attention"] * 2,
+            max_position_embeddings=256,
+            initializer_range=0.3,
+            bos_token_id=1,
+            eos_token_id=2,
+        )
+        hybrid = Lfm2ForCausalLM(config).eval()
+        hybrid.generation_config.eos_token_id = None
+        assert isinstance(rows_for(config), Singles)
+        prompts = prompts_of([5, 30, 12])
+        assert together(hybrid, prompts, 12, gap=2) == [alone(hybrid, prompt, 12) for prompt in prompts]
+
     def test_writes_what_generate_writes(self, model, monkeypatch):
         monkeypatch.setattr(batch_module, "MERGEABLE", ())
         prompts = prompts_of([5, 30, 12])

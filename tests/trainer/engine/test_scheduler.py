@@ -1,5 +1,6 @@
 """Who runs, who waits, who leaves. A gate in front of the model lets the tests say when it may take a step."""
 
+import asyncio
 import http.client
 import json
 import threading
@@ -260,6 +261,26 @@ class TestFailing:
         assert empty == b""
         assert json.loads(last.strip().removeprefix(b"data: "))["error"]["type"] == "server_error"
         assert ask(client, 3)
+
+
+class TestDraining:
+    def test_what_is_left_ends_with_an_error_and_nothing_new_begins(self, start_engine):
+        running = start_engine()
+        gate = running.engine.scheduler._model = Gate(running.engine.scheduler._model)
+        gate.close()
+        stream = RawStream(running.url)
+        gate.allow(10)
+        stream.start()
+        asyncio.run_coroutine_threadsafe(running.engine.drain(0.01), running.loop).result(PATIENCE)
+        frames = stream.rest().strip().split(b"\n\n")
+        assert json.loads(frames[-1].removeprefix(b"data: "))["error"]["message"] == "The engine is shutting down."
+        status, _ = command(running.url, "/v1/completions", model="nano", prompt="hello")
+        assert status == 503
+        gate.open()
+
+    def test_with_nothing_open_it_takes_no_time(self, start_engine):
+        running = start_engine()
+        asyncio.run_coroutine_threadsafe(running.engine.drain(3600), running.loop).result(PATIENCE)
 
 
 @pytest.fixture(scope="module")
