@@ -20,8 +20,8 @@ from gateway.kit.clock import from_unix
 
 log = logging.getLogger(__name__)
 
-BATCH_RECORDS = 500
-BATCH_BYTES = 8 * 1024 * 1024
+BATCH_RECORDS = 2000
+BATCH_BYTES = 4 * 1024 * 1024
 COLUMNS = tuple(column.key for column in ExchangeRow.__table__.columns)
 REJECTED = "rejected"
 """Directory under DATA_DIR for what the database will never take (a torn or unstorable record): kept, never dropped."""
@@ -39,7 +39,8 @@ class Drain:
         for segment in list(self._spool.segments):
             await self._drain_segment(segment)
             if segment.sealed:
-                self._spool.remove(segment)
+                self._discard(segment)
+                self._spool.segments.remove(segment)
 
     async def adopt_orphans(self) -> int:
         """Drain what dead processes left, and remove it; returns the number of exchanges found."""

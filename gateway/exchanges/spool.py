@@ -16,8 +16,10 @@ import secrets
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from gateway.errors import Unavailable
 
@@ -74,26 +76,24 @@ class Spool:
         """
         record = HEADER.pack(len(payload), zlib.crc32(payload)) + payload
         try:
+            if self._spoiled:
+                self._open_segment()
             written = os.write(self._file, record)
             if written != len(record):
-                os.ftruncate(self._file, self._length)
-                raise OSError(f"wrote {written} of {len(record)} bytes")
+                self._take_back(written, len(record))
         except OSError as error:
             log.critical("exchange log cannot be written: %s", error)
             raise Unavailable("The exchange log cannot be written, so this call was not answered.") from error
         self._length += len(record)
         self.size += len(record)
         if self._length >= self._segment_bytes:
-            self._open_segment()
+            with suppress(OSError):  # the record is safe; the segment grows until a new one can be opened
+                self._open_segment()
 
     def drained(self, segment: Segment, offset: int) -> None:
         """The database has everything before `offset`."""
         self.size -= offset - segment.offset
         segment.offset = offset
-
-    def remove(self, segment: Segment) -> None:
-        segment.path.unlink(missing_ok=True)
-        self.segments.remove(segment)
 
     def orphans(self) -> Iterator[Path]:
         """Directories of dead processes, each locked for as long as the caller looks at it."""
@@ -111,21 +111,30 @@ class Spool:
         """Let go of the directory; an empty one is removed, a full one is adopted by the next process."""
         os.close(self._file)
         if not self.size:
-            for segment in list(self.segments):
-                self.remove(segment)
+            for segment in self.segments:
+                segment.path.unlink()
             (self.directory / LOCK).unlink()
             self.directory.rmdir()
         if self._lock is not None:
             os.close(self._lock)
 
+    def _take_back(self, written: int, wanted: int) -> NoReturn:
+        """Remove half a record. A segment where even that fails ends there: its reader stops at what is broken."""
+        self._spoiled = True
+        os.ftruncate(self._file, self._length)
+        self._spoiled = False
+        raise OSError(f"wrote {written} of {wanted} bytes")
+
     def _open_segment(self) -> None:
+        path = self.directory / f"{self._number + 1:08d}{SUFFIX}"
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         if self.segments:
             self.segments[-1].sealed = True
             os.close(self._file)
+        self._file = file
         self._number += 1
-        path = self.directory / f"{self._number:08d}{SUFFIX}"
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         self._length = 0
+        self._spoiled = False
         self.segments.append(Segment(path))
 
 
