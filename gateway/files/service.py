@@ -1,5 +1,7 @@
 """Storing and removing files: the content first, then the row, so that a file that is listed can be read."""
 
+import asyncio
+import logging
 from collections.abc import AsyncIterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -8,12 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.database import Database
 from gateway.db.tables import FileRow
-from gateway.errors import InvalidRequest
+from gateway.errors import InvalidRequest, Unavailable
 from gateway.files import repository
 from gateway.files.store import FileStore
 from gateway.kit.clock import now
 from gateway.kit.ids import new_id
 from gateway.protocol.files import PURPOSES
+
+log = logging.getLogger(__name__)
 
 BATCH_EXPIRY_SECONDS = 30 * 24 * 3600
 """OpenAI's default for purpose batch; other files do not expire unless asked."""
@@ -35,8 +39,10 @@ async def store(database: Database, files: FileStore, project_id: str, upload: U
     """Store one upload.
 
     Raises:
-        InvalidRequest: an unknown purpose, or a name that does not fit it; nothing is stored.
+        InvalidRequest: an unknown purpose, or a name that does not fit it.
         ContentTooLarge: more than `max_bytes`.
+        Unavailable: the database or the storage is away.
+        After any of them nothing is stored.
     """
     _check(upload.filename, upload.purpose)
     file_id, created = new_id("file-"), now()
@@ -47,14 +53,18 @@ async def store(database: Database, files: FileStore, project_id: str, upload: U
         project_id=project_id,
         created_at=created,
         expires_at=created + timedelta(seconds=lifetime) if lifetime else None,
-        filename=upload.filename[:FILENAME_LIMIT].replace("\x00", ""),
+        filename=upload.filename.replace("\x00", "")[:FILENAME_LIMIT],
         purpose=upload.purpose,
         bytes=stored.bytes,
         sha256=stored.sha256,
         status="processed",
     )
-    async with database.session() as session:
-        session.add(row)
+    try:
+        async with database.session() as session:
+            session.add(row)
+    except BaseException:  # nobody can name this content, so nobody could ever remove it
+        await asyncio.shield(_discard(files, file_id))
+        raise
     return row
 
 
@@ -62,7 +72,26 @@ async def delete(database: Database, files: FileStore, project_id: str, file_id:
     """Remove a file: first from sight, then its content. Raises NotFound."""
     async with database.session() as session:
         await _hide(session, project_id, file_id)
-    await files.delete(file_id)
+    await _discard(files, file_id)
+
+
+async def remove_expired(database: Database, files: FileStore) -> int:
+    """Remove the contents of files that expired; how many. Raises Unavailable; the next call goes on."""
+    async with database.session() as session:
+        expired = list(await session.scalars(repository.expired()))
+    for row in expired:
+        await files.delete(row.id)
+        async with database.session() as session:
+            await repository.hide(session, row.id)
+    return len(expired)
+
+
+async def _discard(files: FileStore, file_id: str) -> None:
+    """Remove content that no row shows any more; when the storage is away it stays, and only the log knows."""
+    try:
+        await files.delete(file_id)
+    except Unavailable:
+        log.error("the content of %s could not be removed from the storage", file_id)
 
 
 async def _hide(session: AsyncSession, project_id: str, file_id: str) -> None:

@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from litestar import Request, delete, get, post
-from litestar.datastructures import UploadFile
+from litestar.datastructures import FormMultiDict, UploadFile
+from litestar.exceptions import ClientException
 from litestar.params import FromPath, QueryParams
 from litestar.response import Stream
 
@@ -12,6 +13,7 @@ from gateway.db.pages import fetch_page
 from gateway.db.tables import FileRow
 from gateway.errors import InvalidRequest, MissingParameter
 from gateway.files import repository, service
+from gateway.files.store import too_large
 from gateway.kit.clock import unix
 from gateway.protocol.decode import convert
 from gateway.protocol.files import ExpiresAfter, File
@@ -20,18 +22,27 @@ from gateway.protocol.queries import cursor, text
 from gateway.routes.callers import Caller, Sv
 
 PIECE = 1024 * 1024
+FORM_BYTES = 64 * 1024
+"""What a form may hold besides its file."""
 
 
-@post("/v1/files", status_code=200)
+@post("/v1/files", status_code=200, request_max_body_size=None)
 async def create_file(sv: Sv, caller: Caller, request: Request[Any, Any, Any]) -> File:
-    """Multipart; spooled to a temporary file and streamed to the store, never held in memory."""
-    form = await request.form()
+    """Multipart; spooled to a temporary file and streamed to the store, never held in memory.
+
+    Its limit is `files.max_bytes`, not that of JSON bodies.
+    """
+    form = await _form(request, sv.settings.files.max_bytes)
     upload, purpose = form.get("file"), form.get("purpose")
     try:
-        if not isinstance(upload, UploadFile):
+        if upload is None:
             raise MissingParameter("file")
-        if not isinstance(purpose, str):
+        if not isinstance(upload, UploadFile):
+            raise InvalidRequest("'file' must be one file, sent as multipart/form-data with a filename.", param="file")
+        if purpose is None:
             raise MissingParameter("purpose")
+        if not isinstance(purpose, str):
+            raise InvalidRequest("'purpose' must be one text field.", param="purpose")
         wanted = service.Upload(
             filename=upload.filename, purpose=purpose, pieces=_pieces(upload), expires_after=_expires_after(form)
         )
@@ -86,6 +97,40 @@ def file(row: FileRow) -> File:
         status=row.status,
         status_details=row.status_details,
     )
+
+
+async def _form(request: Request[Any, Any, Any], max_bytes: int) -> FormMultiDict:
+    """The form. Raises InvalidRequest, and ContentTooLarge before more than the limit has been written down."""
+    limit = max_bytes + FORM_BYTES
+    if (request.content_length or 0) > limit:
+        raise too_large(max_bytes)
+    body = _Body(request.receive, limit)
+    request.receive = body.receive
+    try:
+        return await request.form()
+    except ClientException as error:
+        if body.too_large:
+            raise too_large(max_bytes) from None
+        raise InvalidRequest(f"The body is not a complete multipart/form-data form: {error.detail}.") from None
+    except (UnicodeDecodeError, LookupError):
+        raise InvalidRequest("A text field of the form is not in UTF-8.") from None
+
+
+class _Body:
+    """A body that ends at a limit: an upload without Content-Length must not fill the disk."""
+
+    def __init__(self, receive: Any, limit: int) -> None:
+        self._receive = receive
+        self._left = limit
+        self.too_large = False
+
+    async def receive(self) -> Any:
+        event = await self._receive()
+        self._left -= len(event.get("body", b""))
+        if self._left >= 0:
+            return event
+        self.too_large = True
+        return {"type": "http.request", "body": b"", "more_body": False}
 
 
 def _expires_after(form: Any) -> int | None:

@@ -1,0 +1,14 @@
+"""Files that expired are gone from every list at once; their contents follow here."""
+
+import logging
+
+from gateway.files import service
+from gateway.services import WorkerServices
+
+log = logging.getLogger(__name__)
+
+
+async def remove_expired_files(wv: WorkerServices) -> None:
+    """Raises Unavailable; the next round goes on."""
+    if removed := await service.remove_expired(wv.database, wv.files):
+        log.info("removed the contents of %s expired files", removed)
