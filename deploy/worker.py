@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+import signal
 
 from gateway import queue
 from gateway.errors import Unavailable
-from gateway.services import worker_services
+from gateway.services import WorkerServices, worker_services
 from gateway.settings import Settings
 from gateway.tasks.reconcile_adapters import reconcile_adapters
+from gateway.tasks.remove_expired_files import remove_expired_files
 from gateway.tasks.resume_fine_tuning_jobs import resume_fine_tuning_jobs
 from gateway.tasks.validate_fine_tuning_job import validate_fine_tuning_job
 
@@ -15,6 +17,7 @@ log = logging.getLogger(__name__)
 
 TASKS = {"validate_fine_tuning_job": validate_fine_tuning_job}
 ROUND_SECONDS = 2.0
+EXPIRY_SECONDS = 60.0
 
 
 def run(settings: Settings) -> int:
@@ -25,11 +28,24 @@ def run(settings: Settings) -> int:
     except Unavailable as away:
         log.error("%s", away)
         return 1
+    except asyncio.CancelledError:
+        log.info("worker stops")
     return 0
 
 
 async def _run(settings: Settings) -> None:
+    """A signal, at any moment, cancels this: trainers are then stopped with a checkpoint behind them."""
+    me = asyncio.current_task()
+    assert me is not None
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, me.cancel)
     async with worker_services(settings) as wv:
-        wv.background.repeat(lambda: reconcile_adapters(wv), ROUND_SECONDS, "reconcile adapters")
-        wv.background.repeat(lambda: resume_fine_tuning_jobs(wv), ROUND_SECONDS, "take up fine-tuning jobs")
+        _start_rounds(wv)
         await queue.work(settings.redis.url, TASKS, wv)
+
+
+def _start_rounds(wv: WorkerServices) -> None:
+    refused: set[str] = set()
+    wv.background.repeat(lambda: reconcile_adapters(wv, refused), ROUND_SECONDS, "reconcile adapters")
+    wv.background.repeat(lambda: resume_fine_tuning_jobs(wv), ROUND_SECONDS, "take up fine-tuning jobs")
+    wv.background.repeat(lambda: remove_expired_files(wv), EXPIRY_SECONDS, "remove expired files")

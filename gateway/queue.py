@@ -40,6 +40,8 @@ TASK_SECONDS = 3600
 MAX_TRIES = 3
 CONCURRENCY = 10
 CONNECT_TRIES = 30
+ANSWER_SECONDS = 5.0
+"""A caller that waits for the queue is answered after this long; a Redis that hangs counts as away."""
 
 
 def redis_settings(url: str) -> RedisSettings:
@@ -55,6 +57,7 @@ class Queue:
     def __init__(self, url: str) -> None:
         self._url = url
         self._pool: ArqRedis | None = None
+        self._connecting = asyncio.Lock()
         self._one_at_a_time = asyncio.Lock()
 
     async def enqueue(self, name: str, *arguments: str, unique: str | None = None) -> None:
@@ -79,12 +82,14 @@ class Queue:
 
     async def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
         try:
-            return await getattr(await self._connected(), method)(*arguments, **options)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                pool = await self._connected()
+                return await getattr(pool, method)(*arguments, **options)
         except (OSError, TimeoutError, RedisError) as error:
             raise Unavailable("The task queue (Redis) cannot be reached right now; please retry.") from error
 
     async def _connected(self) -> ArqRedis:
-        async with self._one_at_a_time:  # two first uses at once share one pool
+        async with self._connecting:
             if self._pool is None:
                 self._pool = await create_pool(
                     redis_settings(self._url),
@@ -99,18 +104,34 @@ Task = Callable[..., Awaitable[None]]
 """Takes the worker's services, then the strings it was enqueued with."""
 
 
-async def work(url: str, tasks: Mapping[str, Task], services: Any) -> None:
-    """Run tasks from the queue until SIGTERM or SIGINT; waits for Redis while it is away.
+async def work(url: str, tasks: Mapping[str, Task], services: Any, *, tries: int = CONNECT_TRIES) -> None:
+    """Run tasks from the queue until cancelled; waits a second a try for Redis while it is away.
+
+    What is not on the queue (trainings, rounds) goes on meanwhile.
 
     Raises:
-        Unavailable: Redis stayed away too long; the supervisor starts the worker again.
+        Unavailable: Redis stayed away for all tries; the supervisor starts the worker again.
     """
     settings = RedisSettings.from_dsn(url)
-    settings.conn_retries, settings.conn_retry_delay = CONNECT_TRIES, 1
+    settings.conn_retries, settings.conn_retry_delay = tries, 1
+    while True:
+        try:
+            pool = await create_pool(
+                settings, job_serializer=serialize, job_deserializer=deserialize, default_queue_name=NAME
+            )
+        except (OSError, RedisError) as error:
+            raise Unavailable(f"Redis cannot be reached: {error}") from error
+        try:
+            await _work(pool, tasks, services)
+        except (OSError, RedisError) as error:
+            log.warning("Redis is away, tasks wait: %s", error)
+
+
+async def _work(pool: ArqRedis, tasks: Mapping[str, Task], services: Any) -> None:
     worker = Worker(
         functions=[func(_adapted(task), name=name, max_tries=MAX_TRIES) for name, task in tasks.items()],
         queue_name=NAME,
-        redis_settings=settings,
+        redis_pool=pool,
         ctx={"services": services},
         health_check_key=HEALTH_KEY,
         health_check_interval=HEALTH_SECONDS,
@@ -119,15 +140,23 @@ async def work(url: str, tasks: Mapping[str, Task], services: Any) -> None:
         job_deserializer=deserialize,
         keep_result=0,
         max_jobs=CONCURRENCY,
+        handle_signals=False,
     )
     try:
         await worker.async_run()
-    except asyncio.CancelledError:
-        log.info("worker stops")
-    except (OSError, RedisError) as error:
-        raise Unavailable(f"Redis cannot be reached: {error}") from error
     finally:
+        await _close(worker, pool)
+
+
+async def _close(worker: Worker, pool: ArqRedis) -> None:
+    """Cancel what runs; it stays on the queue. Redis may be away by now."""
+    pool.close = pool.aclose  # arq calls it by its deprecated name
+    try:
         await worker.close()
+    except (OSError, RedisError, asyncio.CancelledError) as error:
+        log.info("tasks are given up: %r", error)
+    finally:
+        await pool.aclose()
 
 
 def _adapted(task: Task) -> Any:

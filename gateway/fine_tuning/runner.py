@@ -6,15 +6,18 @@ that holds checkpoints, it resumes; everything it told before is told again and 
 
 import asyncio
 import logging
+import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from gateway.settings import child_environment
 from trainer import contract
-from trainer.contract import Failed, TrainingEvent, TrainingResult, TrainingSpec
+from trainer.contract import Failed, Succeeded, TrainingEvent, TrainingResult, TrainingSpec
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +25,7 @@ POLL_SECONDS = 0.2
 STOP_SECONDS = 60.0
 """A trainer that does not stop on SIGTERM within one optimizer step and a checkpoint is killed."""
 LOG = "trainer.log"
+LAST_WORDS = 2000
 TRAINING, VALIDATION = "training.jsonl", "validation.jsonl"
 TRAINER = (sys.executable, "-m", "trainer")
 
@@ -37,18 +41,81 @@ class Stopped(Exception):
 class Run:
     """A trainer at work in `directory`."""
 
-    def __init__(self, directory: Path, command: Sequence[str] = ()) -> None:
+    def __init__(self, directory: Path, command: Sequence[str] = (), *, stop_seconds: float = STOP_SECONDS) -> None:
         self.directory = directory
         self._command = tuple(command) or TRAINER
+        self._stop_seconds = stop_seconds
         self._process: asyncio.subprocess.Process | None = None
+        self._asked_to_stop = False
         self._read = 0
 
     async def start(self, spec: TrainingSpec) -> None:
-        """Write the spec and start the trainer."""
+        """Write the spec and start the trainer, unless an earlier one has finished the job.
+
+        Raises:
+            Stopped: it was asked to stop first.
+        """
+        if self._asked_to_stop:
+            raise Stopped
+        if isinstance(self._written_result(), Succeeded):
+            return
         (self.directory / contract.SPEC).write_bytes(contract.encode(spec))
         (self.directory / contract.RESULT).unlink(missing_ok=True)
+        self._process = await self._spawn()
+        if self._asked_to_stop:
+            self.stop()
+
+    async def events(self) -> AsyncIterator[list[TrainingEvent]]:
+        """Batches of events until the trainer has ended."""
+        ended = asyncio.ensure_future(self._end())
+        try:
+            while True:
+                over = ended.done()
+                if batch := self._new_events():
+                    yield batch
+                if over:
+                    return
+                await asyncio.wait({ended}, timeout=POLL_SECONDS)
+        finally:
+            ended.cancel()
+
+    def stop(self) -> None:
+        """Ask the trainer to save a checkpoint and end; `events()` then ends too."""
+        self._asked_to_stop = True
+        if self._process is not None and self._process.returncode is None:
+            self._process.terminate()
+
+    async def stopped(self) -> None:
+        """Stop, wait, and kill what does not listen."""
+        self.stop()
+        if self._process is None:
+            return
+        try:
+            await asyncio.wait_for(self._process.wait(), self._stop_seconds)
+        except TimeoutError:
+            log.error("trainer %s did not stop within %s s and was killed", self._process.pid, self._stop_seconds)
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)  # it leads a group of its own
+            await self._process.wait()
+
+    def result(self) -> TrainingResult:
+        """How the run ended. Raises Stopped."""
+        if (written := self._written_result()) is not None:
+            return written
+        status = self._process.returncode if self._process else None
+        if self._asked_to_stop or status in (contract.STOPPED, -signal.SIGTERM):
+            raise Stopped
+        log.error("trainer ended with status %s; its last words:\n%s", status, self._last_words())
+        why = " It was killed, most often because the machine ran out of memory." if status == -signal.SIGKILL else ""
+        return Failed(
+            code="server_error",
+            message=f"The training process ended unexpectedly (status {status}).{why} The worker's log has its last "
+            "words; create the job again to try once more.",
+        )
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
         with (self.directory / LOG).open("ab") as output:
-            self._process = await asyncio.create_subprocess_exec(
+            return await asyncio.create_subprocess_exec(
                 *self._command,
                 str(self.directory),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -58,53 +125,26 @@ class Run:
                 start_new_session=True,
             )
 
-    async def events(self) -> AsyncIterator[list[TrainingEvent]]:
-        """Batches of events until the trainer has ended."""
-        assert self._process is not None
-        while True:
-            ended = self._process.returncode is not None
-            if batch := self._new_events():
-                yield batch
-            if ended:
-                return
-            try:
-                await asyncio.wait_for(asyncio.shield(self._process.wait()), POLL_SECONDS)
-            except TimeoutError:
-                continue
-
-    def stop(self) -> None:
-        """Ask the trainer to save a checkpoint and end; `events()` then ends too."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.terminate()
-
-    async def stopped(self) -> None:
-        """Stop, wait, and kill what does not listen."""
-        if self._process is None or self._process.returncode is not None:
-            return
-        self.stop()
-        try:
-            await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
-        except TimeoutError:
-            log.error("trainer %s did not stop within %s s and was killed", self._process.pid, STOP_SECONDS)
-            self._process.kill()
+    async def _end(self) -> None:
+        if self._process is not None:
             await self._process.wait()
 
-    def result(self) -> TrainingResult:
-        """How the run ended. Raises Stopped."""
-        assert self._process is not None
-        path, status = self.directory / contract.RESULT, self._process.returncode
-        if path.exists():
-            return contract.decode_result(path.read_bytes())
-        if status == contract.STOPPED:
-            raise Stopped
-        log.error("trainer ended with status %s; its last words:\n%s", status, self._last_words())
-        return Failed(code="server_error", message=f"The training process ended unexpectedly (status {status}).")
+    def _written_result(self) -> TrainingResult | None:
+        try:
+            return contract.decode_result((self.directory / contract.RESULT).read_bytes())
+        except FileNotFoundError:
+            return None
+        except msgspec.DecodeError as error:
+            log.error("%s cannot be read: %s", self.directory / contract.RESULT, error)
+            return None
 
     def _new_events(self) -> list[TrainingEvent]:
         """Complete lines that were not read yet."""
         path = self.directory / contract.EVENTS
         if not path.exists():
             return []
+        if path.stat().st_size < self._read:
+            self._read = 0  # a trainer that starts again cuts off what it cannot read
         with path.open("rb") as file:
             file.seek(self._read)
             piece = file.read()
@@ -113,12 +153,15 @@ class Run:
         return [event for line in complete.splitlines() if (event := _event(line)) is not None]
 
     def _last_words(self) -> str:
-        return (self.directory / LOG).read_text(errors="replace")[-2000:]
+        path = self.directory / LOG
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - LAST_WORDS))
+            return file.read().decode(errors="replace")
 
 
 def _event(line: bytes) -> TrainingEvent | None:
     """One event; a line that a crash tore is skipped."""
     try:
         return contract.decode_event(line)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None

@@ -1,7 +1,9 @@
 """Creating and cancelling fine-tuning jobs."""
 
+import re
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -10,12 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from gateway.db.tables import FineTuningJobRow
 from gateway.errors import Conflict, InvalidRequest
 from gateway.fine_tuning import repository
-from gateway.fine_tuning.transitions import ENDED
 from gateway.kit.clock import now
 from gateway.kit.ids import new_id
-from gateway.protocol.fine_tuning import JobCreate, Method, Supervised
+from gateway.protocol.fine_tuning import Hyperparameters, JobCreate, Method, Supervised
 
 SEEDS = 2**31
+UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 METADATA_PAIRS, METADATA_KEY, METADATA_VALUE = 16, 64, 512
 
 
@@ -38,7 +40,8 @@ async def create(session: AsyncSession, wanted: JobCreate, *, project_id: str, a
         method=msgspec.to_builtins(method),
         seed=secrets.randbelow(SEEDS) if wanted.seed is None else wanted.seed,
         suffix=wanted.suffix,
-        request_metadata=wanted.metadata,
+        # None here would be stored as JSON's null, which `IS NULL` (metadata=null in a list) does not find.
+        **({} if wanted.metadata is None else {"request_metadata": wanted.metadata}),
     )
     session.add(row)
     await session.flush()
@@ -54,23 +57,36 @@ async def cancel(session: AsyncSession, project_id: str, job_id: str) -> FineTun
         Conflict: it has already ended.
     """
     row = await repository.find(session, project_id, job_id)
-    if row.status in ENDED or not await repository.move(session, job_id, "cancelled"):
-        raise Conflict(f"Job {job_id} cannot be cancelled: it has already {row.status}.")
-    await repository.add_event(session, job_id, "cancelled", "Fine-tuning job cancelled")
+    cancelled = await repository.move(session, job_id, "cancelled")
     await session.refresh(row)
+    if not cancelled:
+        how = "been cancelled" if row.status == "cancelled" else row.status
+        message = f"Job {job_id} cannot be cancelled: it has already {how}."
+        raise Conflict(message, headers={"x-should-retry": "false"})  # SDKs retry a 409 otherwise
+    await repository.add_event(session, job_id, "cancelled", "Fine-tuning job cancelled")
     return row
 
 
-async def fail(
-    session: AsyncSession, job_id: str, code: str, message: str, param: str | None, problems: Sequence[str] = ()
-) -> None:
-    """End a job with OpenAI's error object; each problem is an event of its own. A job that has ended stays as it is."""
-    error = {"code": code, "message": message, "param": param}
-    if not await repository.move(session, job_id, "failed", error=error):
+@dataclass(eq=False)
+class Failure(Exception):
+    """Why a job cannot go on: OpenAI's error object, and what to mend as events of their own."""
+
+    code: str
+    message: str
+    param: str | None = None
+    problems: Sequence[str] = ()
+
+
+async def fail(session: AsyncSession, job_id: str, failure: Failure, *, holder: str | None = None) -> None:
+    """End a job. One that has ended, or that another than `holder` has, stays as it is."""
+    message = repository.storable(failure.message)
+    error = {"code": failure.code, "message": message, "param": failure.param}
+    if not await repository.move(session, job_id, "failed", holder=holder, error=error):
         return
-    for number, problem in enumerate(problems):
+    for number, problem in enumerate(failure.problems):
         await repository.add_event(session, job_id, f"problem-{number}", problem, level="error")
-    await repository.add_event(session, job_id, "failed", message, level="error")
+    if not await repository.was_told(session, job_id, message):  # the trainer tells its failure itself
+        await repository.add_event(session, job_id, "failed", message, level="error")
 
 
 def method_of(wanted: JobCreate) -> Method:
@@ -82,9 +98,13 @@ def method_of(wanted: JobCreate) -> Method:
         )
     if wanted.integrations:
         raise InvalidRequest("Integrations are not available on this server.", param="integrations")
-    method.supervised = method.supervised or Supervised()
-    if wanted.hyperparameters and not wanted.method:
-        method.supervised.hyperparameters = wanted.hyperparameters
+    if method.supervised is None:
+        method.supervised = Supervised(hyperparameters=wanted.hyperparameters or Hyperparameters())
+    elif wanted.hyperparameters:
+        raise InvalidRequest(
+            "Give 'method.supervised.hyperparameters' or the deprecated 'hyperparameters', not both.",
+            param="hyperparameters",
+        )
     return method
 
 
@@ -95,12 +115,16 @@ def resolved(method: dict[str, Any], numbers: dict[str, Any]) -> dict[str, Any]:
 
 def base_name(model: str) -> str:
     """The base of a model's name: `ft:starter:org:suffix:id` -> `starter`; a base is its own."""
-    return model.split(":")[1] if model.startswith("ft:") else model
+    return model.removeprefix("ft:").rsplit(":", 3)[0] if model.startswith("ft:") else model
 
 
 def model_name(row: FineTuningJobRow, base_model: str, organization: str) -> str:
-    """`ft:{base}:{organization}:{suffix or empty}:{8 characters}`; the same for every try of a job."""
-    return f"ft:{base_model}:{organization}:{row.suffix or ''}:{row.id[-8:]}"
+    """`ft:{base}:{organization}:{suffix or empty}:{8 characters}`; the same for every try of a job.
+
+    The name travels in URLs and HTTP headers, so what of the suffix has no place there becomes a dash.
+    """
+    suffix = UNFIT.sub("-", row.suffix or "").strip("-")
+    return f"ft:{base_model}:{organization}:{suffix}:{row.id[-8:]}"
 
 
 def _check_metadata(metadata: dict[str, str] | None) -> None:

@@ -12,8 +12,11 @@ from typing import Any, Literal
 
 import msgspec
 
+BOM = b"\xef\xbb\xbf"
 MIN_EXAMPLES = 10
 MAX_PROBLEMS = 20
+PROBLEM_LIMIT = 300
+"""Characters: a problem may quote what it found, which may be of any length."""
 MAX_LINE = 32 * 1024 * 1024
 """Bytes of one example; a longer line is not a JSONL file."""
 
@@ -57,11 +60,12 @@ class Report:
     def add(self, line: int, problem: str) -> None:
         self.bad += 1
         if len(self.problems) < MAX_PROBLEMS:
+            problem = problem if len(problem) <= PROBLEM_LIMIT else problem[:PROBLEM_LIMIT] + " ..."
             self.problems.append(f"Example {self.examples} (line {line}): {problem}")
 
 
 _decode = msgspec.json.Decoder(Example).decode
-_place = re.compile(r"(.*?)(?: - at `\$\.?(.*)`)?")
+_place = re.compile(r"(.*?)(?: - at `\$\.?(.*)`)?", re.DOTALL)
 
 
 def validate_chat_file(path: Path) -> Report:
@@ -81,11 +85,20 @@ def problem_of(line: bytes) -> str | None:
     if len(line) > MAX_LINE:
         return f"the line is longer than {MAX_LINE // 1024**2} MB; each example must be one JSON object on its own line"
     try:
+        return _problem_of_json(line)
+    except UnicodeDecodeError:
+        return "line is not in UTF-8; save the file with that encoding"
+    except msgspec.DecodeError as error:
+        return f"line contains invalid JSON: {error}"
+    except RecursionError:
+        return "line contains invalid JSON: it is nested too deeply"
+
+
+def _problem_of_json(line: bytes) -> str | None:
+    try:
         example = _decode(line)
     except msgspec.ValidationError as error:
         return _other_format(line) or _wording(str(error))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return f"line contains invalid JSON: {error}"
     return _semantic_problem(example)
 
 
@@ -94,9 +107,10 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
         number = 0
         while line := file.readline(MAX_LINE + 2):
             number += 1
-            while len(line) > MAX_LINE and not line.endswith(b"\n") and file.readline(MAX_LINE):
-                continue
-            yield number, line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+            rest = line
+            while len(line) > MAX_LINE and rest and not rest.endswith(b"\n"):
+                rest = file.readline(MAX_LINE)
+            yield number, line.removeprefix(BOM) if number == 1 else line
 
 
 def _semantic_problem(example: Example) -> str | None:
@@ -120,10 +134,27 @@ def _message_problem(message: Message) -> str | None:
         return f"has no `content` (role {message.role})"
     if message.role == "tool" and not message.tool_call_id:
         return "has no `tool_call_id`"
-    if isinstance(message.content, list) and any(
-        part.get("type") not in ("text", "refusal") for part in message.content
-    ):
-        return "has content that is not text; images and audio cannot be trained on here"
+    return _content_problem(message.content) or _call_problem(message)
+
+
+def _content_problem(content: str | list[dict[str, Any]] | None) -> str | None:
+    for part in content if isinstance(content, list) else []:
+        kind = part.get("type")
+        if kind not in ("text", "refusal"):
+            return "has content that is not text; images and audio cannot be trained on here"
+        if not isinstance(part.get(kind), str):
+            return f"has a part of type `{kind}` without its `{kind}`"
+    return None
+
+
+def _call_problem(message: Message) -> str | None:
+    """Chat templates write arguments as objects."""
+    calls = [call.function for call in message.tool_calls or []]
+    for function in [*calls, message.function_call] if message.function_call else calls:
+        try:
+            msgspec.json.decode(function.arguments or "{}")
+        except (msgspec.DecodeError, RecursionError):
+            return f"calls `{function.name}` with `arguments` that are not valid JSON"
     return None
 
 

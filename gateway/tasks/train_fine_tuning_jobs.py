@@ -6,7 +6,7 @@ worker that dies loses it, and the next one goes on from the last checkpoint.
 
 import asyncio
 import logging
-import secrets
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,13 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.tables import FineTuningJobRow, ModelRow
-from gateway.errors import Refusal, Unavailable, UpstreamRefused
+from gateway.errors import ErrorObject, Refusal, Unavailable, UpstreamRefused
 from gateway.fine_tuning import repository, service
-from gateway.fine_tuning.publish import publish
-from gateway.fine_tuning.runner import TRAINING, VALIDATION, Run, Stopped, job_directory
-from gateway.kit.clock import now
+from gateway.fine_tuning.lease import POLL_SECONDS, Lease
+from gateway.fine_tuning.publish import publish, withdraw
+from gateway.fine_tuning.runner import STOP_SECONDS, TRAINING, VALIDATION, Run, Stopped, job_directory
+from gateway.fine_tuning.service import Failure
+from gateway.kit.clock import from_unix, now
 from gateway.services import WorkerServices
 from gateway.upstreams.engine import Engine
 from trainer.contract import (
@@ -37,87 +39,113 @@ from trainer.contract import (
 
 log = logging.getLogger(__name__)
 
-HOLDER = secrets.token_hex(8)
-"""This process, as the holder of leases."""
-
-CANCEL_POLL_SECONDS = 0.5
-"""A cancelled job is noticed within this time."""
-
-LOAD_TRIES = 60
-LOAD_PAUSE_SECONDS = 1.0
-"""How long a finished job waits for an engine that is away before it is told to be loaded later."""
+LOAD_FAILURES = 3
+"""A healthy engine that fails this often to load an adapter does not take it."""
 
 
-async def train_fine_tuning_jobs(wv: WorkerServices) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Pauses:
+    """Seconds between tries, and how many; a test makes them short."""
+
+    poll: float = POLL_SECONDS
+    """Between two extensions of a lease: a cancelled job is noticed within this time."""
+    load: float = 1.0
+    load_tries: int = 60
+    """How long a finished job waits for an engine that is away before it is told to be loaded later."""
+    stop: float = STOP_SECONDS
+
+
+PAUSES = Pauses()
+
+
+async def train_fine_tuning_jobs(wv: WorkerServices, pauses: Pauses = PAUSES) -> None:
     """Claim and train jobs, as many at a time as the settings say."""
     if wv.training.locked():
         return  # whoever holds it looks again before it lets go
     async with wv.training:
-        while True:
-            async with wv.database.session() as session:
-                job_id = await repository.claim(session, HOLDER, wv.settings.fine_tuning.lease_seconds)
-            if job_id is None:
-                return
-            await _train(wv, job_id)
-
-
-async def _train(wv: WorkerServices, job_id: str) -> None:
-    """One job, from claimed to ended; or given back, when this worker is stopped or the database goes away."""
-    run = Run(job_directory(wv.settings.data_dir, job_id), wv.settings.fine_tuning.command)
-    lease = wv.background.spawn(_keep_lease(wv, job_id, run), f"lease of {job_id}")
-    try:
-        async with wv.database.session() as session:
-            job = await repository.get(session, job_id)
-            assert job is not None
-            spec = await _spec(wv, session, job)
-            await repository.move(session, job_id, "running")
-        await run.start(spec)
-        async for batch in run.events():
-            await _store(wv, job, batch)
-        await _end(wv, job, run)
-    except Stopped:
-        log.info("training of %s stopped", job_id)
-    except Refusal as refusal:  # the database is away: the lease runs out and the job is taken up again
-        log.warning("training of %s is interrupted: %s", job_id, refusal)
-        await asyncio.sleep(LOAD_PAUSE_SECONDS)
-    except Exception:
-        log.exception("training of %s broke", job_id)
-        await _fail(wv, job_id, "server_error", "The job failed due to an internal error.")
-    finally:
-        lease.cancel()
-        await asyncio.shield(_give_back(wv, job_id, run))
-
-
-async def _give_back(wv: WorkerServices, job_id: str, run: Run) -> None:
-    await run.stopped()
-    try:
-        async with wv.database.session() as session:
-            await repository.release(session, job_id, HOLDER)
-    except Unavailable:
-        log.warning("lease of %s runs out on its own: the database is away", job_id)
-
-
-async def _keep_lease(wv: WorkerServices, job_id: str, run: Run) -> None:
-    """Extend the lease; once it is lost (a cancel, or another worker) the trainer is stopped."""
-    seconds = wv.settings.fine_tuning.lease_seconds
-    lost_at = now() + timedelta(seconds=seconds)
-    while now() < lost_at:
         try:
-            async with wv.database.session() as session:
-                kept = await repository.extend_lease(session, job_id, HOLDER, seconds)
-            if not kept:
-                break
-            lost_at = now() + timedelta(seconds=seconds)
-        except Unavailable:
-            log.warning("the lease of %s cannot be extended right now", job_id)
-        await asyncio.sleep(CANCEL_POLL_SECONDS)
-    run.stop()
+            while (lease := _lease(wv, pauses)) and await lease.take_next():
+                await _train(wv, lease, pauses)
+        except Unavailable as away:
+            log.warning("fine-tuning jobs wait: %s", away)
+
+
+def _lease(wv: WorkerServices, pauses: Pauses) -> Lease:
+    return Lease(wv.database, wv.settings.fine_tuning.lease_seconds, poll_seconds=pauses.poll)
+
+
+async def _train(wv: WorkerServices, lease: Lease, pauses: Pauses) -> None:
+    """One job, from claimed to ended; or given back, when this worker is stopped or the database goes away.
+
+    Raises:
+        Unavailable: the database stayed away for longer than the lease.
+    """
+    directory = job_directory(wv.settings.data_dir, lease.job_id)
+    run = Run(directory, wv.settings.fine_tuning.command, stop_seconds=pauses.stop)
+    wv.background.spawn(_stop_when_lost(lease, run), f"lease of {lease.job_id}")
+    try:
+        await _run(wv, lease, run, pauses)
+    except Stopped:
+        log.info("training of %s stopped", lease.job_id)
+    except Failure as failure:
+        await _fail(wv, lease, failure)
+    except Unavailable:
+        raise
+    except Exception:
+        log.exception("training of %s broke", lease.job_id)
+        await _fail(wv, lease, Failure("server_error", "The job failed due to an internal error; create it again."))
+    finally:
+        await asyncio.shield(_give_back(lease, run))
+
+
+async def _run(wv: WorkerServices, lease: Lease, run: Run, pauses: Pauses) -> None:
+    """Raises Stopped, Failure, Unavailable."""
+    job, spec = await _begin(wv, lease)
+    await run.start(spec)
+    async for batch in run.events():
+        await _store(wv, lease, job, batch, pauses)
+    match run.result():
+        case Failed(code=code, message=message, param=param):
+            raise Failure(code, message, param)
+        case Succeeded() as result:
+            await _succeed(wv, lease, job, run.directory, result, pauses)
+
+
+async def _give_back(lease: Lease, run: Run) -> None:
+    await run.stopped()
+    await lease.give_back()
+
+
+async def _stop_when_lost(lease: Lease, run: Run) -> None:
+    """Once the lease is lost (a cancel, or another worker) the trainer is stopped, and killed if it does not listen.
+
+    When the lease was given back the trainer has ended already.
+    """
+    await lease.keep()
+    await run.stopped()
+
+
+async def _begin(wv: WorkerServices, lease: Lease) -> tuple[FineTuningJobRow, TrainingSpec]:
+    """The job, now running. Raises Failure when it cannot be trained, Stopped when it was cancelled."""
+    async with wv.database.session() as session:
+        job = await repository.get(session, lease.job_id)
+        assert job is not None, "a leased job is there"
+        if await repository.is_archived(session, job.project_id):
+            raise Failure("project_archived", "The project of this job was archived before the training began.")
+        spec = await _spec(wv, session, job)
+        moved = await repository.move(session, job.id, "running", holder=lease.holder)
+        if job.status != "running" and not moved:
+            raise Stopped
+    return job, spec
 
 
 async def _spec(wv: WorkerServices, session: AsyncSession, job: FineTuningJobRow) -> TrainingSpec:
-    """What the trainer must know."""
+    """What the trainer must know. Raises Failure."""
     numbers = job.method["supervised"]["hyperparameters"]
     parent = await repository.live_model(session, job.project_id, job.model)
+    if parent is None and job.model != wv.settings.engine.model:
+        message = f"The model {job.model} does not exist any more; create the job again with one of GET /v1/models."
+        raise Failure("model_not_found", message, "model")
     return TrainingSpec(
         job_id=job.id,
         base_model=wv.settings.engine.model_path,
@@ -129,9 +157,27 @@ async def _spec(wv: WorkerServices, session: AsyncSession, job: FineTuningJobRow
     )
 
 
-async def _store(wv: WorkerServices, job: FineTuningJobRow, batch: list[TrainingEvent]) -> None:
-    """What the trainer told, in one transaction; what was stored before is left as it is."""
+async def _store(
+    wv: WorkerServices, lease: Lease, job: FineTuningJobRow, batch: list[TrainingEvent], pauses: Pauses
+) -> None:
+    """What the trainer told, in one transaction; what was stored before is left as it is.
+
+    A database that is away for a moment does not disturb the training. Raises Stopped, Unavailable once the lease is lost.
+    """
+    while True:
+        try:
+            await _store_now(wv, lease, job, batch)
+            return
+        except Unavailable:
+            if lease.lost.is_set():
+                raise
+            await asyncio.sleep(pauses.poll)
+
+
+async def _store_now(wv: WorkerServices, lease: Lease, job: FineTuningJobRow, batch: list[TrainingEvent]) -> None:
     async with wv.database.session() as session:
+        if not await repository.extend_lease(session, job.id, lease.holder, wv.settings.fine_tuning.lease_seconds):
+            raise Stopped  # nothing is told of a job that has ended
         for event in batch:
             await _store_one(session, job, event)
         seconds = [event.seconds_left for event in batch if isinstance(event, StepMetrics) and event.seconds_left]
@@ -141,79 +187,104 @@ async def _store(wv: WorkerServices, job: FineTuningJobRow, batch: list[Training
 
 
 async def _store_one(session: AsyncSession, job: FineTuningJobRow, event: TrainingEvent) -> None:
+    at = from_unix(event.created_at)
+    again = f"{event.sequence}-{event.created_at}"  # a sequence that a crash lost is given anew, at another time
     match event:
         case Started():
             method = service.resolved(job.method, chosen(event.hyperparameters))
             await repository.set_values(session, job.id, method=method)
             key, message = "started", "Fine-tuning job started"
             if event.resumed_step:
-                key = f"resumed-{event.sequence}"
-                message = f"Training goes on after step {event.resumed_step}/{event.total_steps}"
-            await repository.add_event(session, job.id, key, message)
+                key, message = (
+                    f"resumed-{again}",
+                    f"Training goes on after step {event.resumed_step}/{event.total_steps}",
+                )
+            await repository.add_event(session, job.id, key, message, created_at=at)
         case StepMetrics(metrics=metrics):
-            key, message, values = f"step-{metrics.step}", step_message(event), _values(metrics)
-            values["total_steps"] = event.total_steps
-            await repository.add_event(session, job.id, key, message, values=values)
+            values = _values(metrics) | {"total_steps": event.total_steps}
+            await repository.add_metrics(session, job.id, metrics.step, step_message(event), values, created_at=at)
         case CheckpointSaved():
             await repository.add_checkpoint(session, job.id, event.step, _values(event.metrics))
             message = f"Checkpoint created at step {event.step}"
-            await repository.add_event(session, job.id, f"checkpoint-{event.step}", message)
+            await repository.add_event(session, job.id, f"checkpoint-{event.step}", message, created_at=at)
         case Message():
-            key = f"message-{event.sequence}"
-            await repository.add_event(session, job.id, key, event.message, level=event.level)
+            key = f"message-{again}"
+            await repository.add_event(session, job.id, key, event.message, level=event.level, created_at=at)
 
 
-async def _end(wv: WorkerServices, job: FineTuningJobRow, run: Run) -> None:
-    """Publish what a run made, or fail the job. Raises Stopped."""
-    match run.result():
-        case Failed(code=code, message=message, param=param):
-            await _fail(wv, job.id, code, message, param)
-        case Succeeded() as result:
-            await _succeed(wv, job, run, result)
+async def _fail(wv: WorkerServices, lease: Lease, failure: Failure) -> None:
+    async with wv.database.session() as session:
+        await service.fail(session, lease.job_id, failure, holder=lease.holder)
 
 
-async def _succeed(wv: WorkerServices, job: FineTuningJobRow, run: Run, result: Succeeded) -> None:
-    """The adapter goes to its place and into the engine; only then does the model exist."""
-    engine = wv.settings.engine
+async def _succeed(
+    wv: WorkerServices, lease: Lease, job: FineTuningJobRow, directory: Path, result: Succeeded, pauses: Pauses
+) -> None:
+    """The adapter goes to its place and into the engine; only then does the model exist. Raises Failure, Stopped."""
     name = service.model_name(job, service.base_name(job.model), wv.settings.organization)
-    adapter = run.directory / result.adapter
-    path = await asyncio.to_thread(publish, adapter, wv.settings.data_dir, job.id)
+    path = await asyncio.to_thread(publish, directory / result.adapter, wv.settings.data_dir, job.id)
+    model = ModelRow(
+        id=name,
+        project_id=job.project_id,
+        job_id=job.id,
+        base_model=wv.settings.engine.model,
+        adapter_path=path,
+        created_at=now(),
+    )
     try:
-        warning = await _load(wv, name, wv.settings.data_dir / path)
+        warning = await _load(wv, lease, name, wv.settings.data_dir / path, pauses)
+        if not await _record(wv, lease, model, result, warning):
+            raise Stopped  # cancelled in the last moment
     except UpstreamRefused as refusal:
-        await _fail(wv, job.id, "adapter_rejected", f"The engine does not take the adapter: {refusal}")
-        return
+        await _fail(wv, lease, Failure("adapter_rejected", f"The engine does not take the adapter: {refusal}"))
+        await _withdraw(wv, model)
+    except Stopped:
+        await _withdraw(wv, model)
+        raise
+
+
+async def _record(wv: WorkerServices, lease: Lease, model: ModelRow, result: Succeeded, warning: str | None) -> bool:
+    """The job has succeeded and the model exists, both or none; False when the job is not ours any more."""
     async with wv.database.session() as session:
-        moved = await repository.move(
-            session, job.id, "succeeded", fine_tuned_model=name, trained_tokens=result.trained_tokens
-        )
-        if not moved:
-            return  # cancelled in the last moment
-        row = ModelRow(
-            id=name,
-            project_id=job.project_id,
-            job_id=job.id,
-            base_model=engine.model,
-            adapter_path=path,
-            created_at=now(),
-        )
-        await repository.add_model(session, row)
+        job_id, tokens = model.job_id, result.trained_tokens
+        values = {"fine_tuned_model": model.id, "trained_tokens": tokens}
+        if not await repository.move(session, job_id, "succeeded", holder=lease.holder, **values):
+            return False
+        await repository.add_model(session, model)
         if warning:
-            await repository.add_event(session, job.id, "not-loaded", warning, level="warn")
-        await repository.add_event(session, job.id, "model", f"New fine-tuned model created: {name}")
-        await repository.add_event(session, job.id, "succeeded", "The job has successfully completed")
+            await repository.add_event(session, job_id, "not-loaded", warning, level="warn")
+        await repository.add_event(session, job_id, "model", f"New fine-tuned model created: {model.id}")
+        await repository.add_event(session, job_id, "succeeded", "The job has successfully completed")
+    return True
 
 
-async def _fail(wv: WorkerServices, job_id: str, code: str, message: str, param: str | None = None) -> None:
+async def _withdraw(wv: WorkerServices, model: ModelRow) -> None:
+    """An adapter that became no model leaves the engine and the disk; that of a worker that took over is left alone."""
     async with wv.database.session() as session:
-        await service.fail(session, job_id, code, message, param)
+        job = await repository.get(session, model.job_id)
+    if job is None or job.status not in ("failed", "cancelled"):
+        return
+    if wv.settings.engine.url:
+        try:
+            await Engine(wv.upstreams, wv.settings.engine.url).unload_adapter(model.id)
+        except Refusal as refusal:
+            log.warning("%s is not unloaded: %s", model.id, refusal)
+    await asyncio.to_thread(withdraw, wv.settings.data_dir, model.job_id)
 
 
-async def _load(wv: WorkerServices, name: str, path: Path) -> str | None:
-    """Load the adapter; a sentence when the engine stays away (the adapter is loaded when it is back)."""
-    assert wv.settings.engine.url is not None
-    engine = Engine(wv.upstreams, wv.settings.engine.url)
-    for _ in range(LOAD_TRIES):
+async def _load(wv: WorkerServices, lease: Lease, name: str, path: Path, pauses: Pauses) -> str | None:
+    """Load the adapter; a sentence when the engine stays away (the adapter is loaded when it is back).
+
+    Raises:
+        UpstreamRefused: the engine does not take it. vLLM answers 500 when an adapter does not fit, so an engine that is
+            well but fails again and again refuses, too.
+        Stopped: the lease was lost meanwhile.
+    """
+    engine = Engine(wv.upstreams, wv.settings.engine.url or "")
+    failures = 0
+    for _ in range(pauses.load_tries if wv.settings.engine.url else 0):
+        if lease.lost.is_set():
+            raise Stopped
         try:
             await engine.load_adapter(name, path)
             return None
@@ -221,7 +292,11 @@ async def _load(wv: WorkerServices, name: str, path: Path) -> str | None:
             raise
         except Refusal as refusal:
             log.warning("%s is not loaded yet: %s", name, refusal)
-            await asyncio.sleep(LOAD_PAUSE_SECONDS)
+            failures += await engine.is_well()
+            if failures == LOAD_FAILURES:
+                error = ErrorObject(message=str(refusal), type="server_error")
+                raise UpstreamRefused(500, error) from refusal
+        await asyncio.sleep(pauses.load)
     return "The engine is away; the model will answer as soon as it is back."
 
 

@@ -1,0 +1,90 @@
+"""A worker's hold on one job.
+
+The row names the holder and the time until which it is held. The worker extends it again and again; one that dies, or
+that cannot reach the database for that long, has lost it, and the next worker takes the job.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
+
+from gateway.db.database import Database
+from gateway.errors import Unavailable
+from gateway.fine_tuning import repository
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.5
+"""A cancelled job is noticed within this time."""
+QUERY_SECONDS = 1.0
+
+
+class Lease:
+    """One hold of one worker. A second hold on the same job, by the same process too, is another one."""
+
+    def __init__(self, database: Database, seconds: float, *, poll_seconds: float = POLL_SECONDS) -> None:
+        self.holder = secrets.token_hex(8)
+        self.job_id = ""
+        self.lost = asyncio.Event()
+        """Set once the job was cancelled, another worker has it, or the database was away for too long."""
+        self._over = asyncio.Event()
+        self._database = database
+        self._seconds = seconds
+        self._poll_seconds = poll_seconds
+
+    async def take_next(self) -> bool:
+        """Take the oldest job that is to be trained; False when there is none. Raises Unavailable."""
+        async with self._database.session() as session:
+            self.job_id = await repository.claim(session, self.holder, self._seconds) or ""
+        return bool(self.job_id)
+
+    async def take_validation(self, job_id: str) -> bool:
+        """Take one job to validate it; False when it has moved on or is being validated. Raises Unavailable."""
+        self.job_id = job_id
+        async with self._database.session() as session:
+            return await repository.claim_validation(session, job_id, self.holder, self._seconds)
+
+    async def keep(self) -> None:
+        """Extend the lease until it is lost, or given back."""
+        clock = asyncio.get_running_loop().time
+        runs_out = clock() + self._seconds
+        while clock() < runs_out and not self._over.is_set():
+            asked = clock()
+            try:
+                async with asyncio.timeout_at(runs_out):
+                    kept = await _to_its_end(self._extend())
+                if not kept:
+                    break
+                runs_out = asked + self._seconds  # the database counts from a later moment
+            except (Unavailable, TimeoutError):
+                log.warning("the lease of %s cannot be extended right now", self.job_id)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._over.wait(), self._poll_seconds)
+        self.lost.set()
+
+    async def _extend(self) -> bool:
+        async with self._database.session() as session:
+            return await repository.extend_lease(session, self.job_id, self.holder, self._seconds)
+
+    async def give_back(self) -> None:
+        """So that the next worker need not wait for the lease to run out."""
+        self._over.set()
+        try:
+            async with self._database.session() as session:
+                await repository.release(session, self.job_id, self.holder)
+        except Unavailable:
+            log.warning("the lease of %s runs out on its own: the database is away", self.job_id)
+
+
+async def _to_its_end(work: Coroutine[Any, Any, bool]) -> bool:
+    """A cancelled task waits a moment for its query: a connection that is cut off while it opens is never closed."""
+    query = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(query)
+    except asyncio.CancelledError:
+        await asyncio.wait({query}, timeout=QUERY_SECONDS)
+        query.cancel()
+        raise
