@@ -16,6 +16,10 @@ PARTS_FILE = "run/parts.json"
 """Written by the embedded stack's supervisor: which parts run, and how often each was restarted."""
 
 
+CHECK_SECONDS = 3.0
+"""A part that hangs is as good as away; whoever asks does not wait longer."""
+
+
 @get("/health")
 async def health() -> dict[str, str]:
     return {"status": "ok"}
@@ -42,9 +46,12 @@ async def metrics(sv: Sv) -> Response[bytes]:
 
 async def _failure(check: Awaitable[None]) -> str | None:
     try:
-        await check
+        async with asyncio.timeout(CHECK_SECONDS):
+            await check
     except Refusal as refusal:
         return str(refusal)
+    except TimeoutError:
+        return f"no answer within {CHECK_SECONDS:g} s"
     return None
 
 
@@ -61,5 +68,5 @@ async def _engine(sv: Services) -> None:
 def _parts(sv: Services) -> dict[str, Any]:
     try:
         return json.loads((sv.settings.data_dir / PARTS_FILE).read_text())["parts"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
