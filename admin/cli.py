@@ -14,9 +14,15 @@ class Api:
     """The Administration API as an admin key sees it."""
 
     def __init__(self, url: str, admin_key: str) -> None:
-        self._client = httpx.Client(
-            base_url=url.rstrip("/"), headers={"authorization": f"Bearer {admin_key}"}, timeout=TIMEOUT
-        )
+        self.url = url.rstrip("/").removesuffix("/v1")
+        try:
+            self._client = httpx.Client(
+                base_url=self.url, headers={"authorization": f"Bearer {admin_key.strip()}"}, timeout=TIMEOUT
+            )
+        except httpx.InvalidURL as error:
+            raise click.BadParameter(f"{url} is not a URL: {error}", param_hint="--url") from None
+        except UnicodeEncodeError:
+            raise click.BadParameter("it holds characters that no key has.", param_hint="--admin-key") from None
 
     def call(
         self, method: str, path: str, body: dict[str, Any] | None = None, query: dict[str, Any] | None = None
@@ -25,13 +31,19 @@ class Api:
         try:
             response = self._client.request(method, f"/v1/organization{path}", json=body, params=query)
         except httpx.HTTPError as error:
-            raise click.ClickException(f"{self._client.base_url} cannot be reached: {error}") from None
+            raise click.ClickException(
+                f"{self.url} cannot be reached ({error}). Is the gateway running there? Set --url or TUNEWAY_URL."
+            ) from None
         try:
             answer = response.json()
-        except ValueError:
-            raise click.ClickException(f"{self._client.base_url} is not a Tuneway gateway.") from None
-        if response.is_error:
-            raise click.ClickException(answer["error"]["message"])
+            if response.is_error:
+                raise click.ClickException(answer["error"]["message"])
+        except (ValueError, TypeError, KeyError):
+            raise click.ClickException(
+                f"{self.url} is not a Tuneway gateway: it answered {response.status_code} without an OpenAI error object."
+            ) from None
+        if not isinstance(answer, dict) or "object" not in answer:
+            raise click.ClickException(f"{self.url} is not a Tuneway gateway: it answered something else.")
         return answer
 
     def every(self, path: str) -> Iterator[dict[str, Any]]:

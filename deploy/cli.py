@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+from asyncpg import PostgresError
+from sqlalchemy.exc import SQLAlchemyError
 
 from admin.cli import keys
 from deploy import gateway_server, worker
 from deploy.stack import StackOptions, serve
 from gateway.db.migrate import upgrade
+from gateway.errors import Unavailable
 from gateway.keys.service import ensure_admin_key
 from gateway.services import database_of
 from gateway.settings import DatabaseSettings, RedisSettings, Settings, SettingsError, load, require_secret_key
@@ -76,7 +79,11 @@ def worker_command() -> None:
 @main.command("migrate")
 def migrate_command() -> None:
     """Bring the database to the newest schema; with TUNEWAY_ADMIN_KEY set, make sure that key is an admin key."""
-    asyncio.run(_migrate(_settings(None, needs_secret=True)))
+    try:
+        asyncio.run(_migrate(_settings(None, needs_secret=True)))
+    except (OSError, SQLAlchemyError, PostgresError, Unavailable) as error:
+        reason = " ".join(str(error).split("\n(Background", 1)[0].split()) or repr(error)
+        raise click.ClickException(f"the database (database.url) could not be brought up to date: {reason}") from error
 
 
 @main.command(
