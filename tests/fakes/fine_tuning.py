@@ -1,0 +1,90 @@
+"""Training files, jobs and a worker for tests of fine-tuning."""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+
+from gateway.settings import EngineSettings, FineTuningSettings, Settings
+from gateway.tasks.train_fine_tuning_jobs import Pauses
+from tests.fakes.engine import BASE, FakeEngine
+
+TRAINER = (sys.executable, "-P", str(Path(__file__).with_name("trainer.py")))
+QUICK = Pauses(poll=0.02, load=0.02, load_tries=3, stop=5.0)
+DEADLINE = 20.0
+
+
+def example(question: str = "Question?", answer: str = "Answer.", **assistant: Any) -> dict[str, Any]:
+    return {
+        "messages": [
+            {"role": "user", "content": question},
+            {"role": "assistant", "content": answer, **assistant},
+        ]
+    }
+
+
+def jsonl(*examples: Any) -> bytes:
+    return b"".join(json.dumps(each).encode() + b"\n" for each in examples)
+
+
+TEN = jsonl(*(example(f"Question {number}?") for number in range(10)))
+
+
+def with_engine(settings: Settings, engine: FakeEngine, **fine_tuning: Any) -> Settings:
+    """The settings of a gateway whose engine and trainer are the fakes."""
+    return msgspec.structs.replace(
+        settings,
+        engine=EngineSettings(url=engine.url, model=BASE, model_path="/nowhere"),
+        fine_tuning=FineTuningSettings(command=TRAINER, **fine_tuning),
+    )
+
+
+def set_mode(settings: Settings, mode: str) -> None:
+    """What the fake trainer does from its next start on."""
+    (settings.data_dir / "trainer-mode").write_text(mode)
+
+
+async def upload(client: httpx.AsyncClient, content: bytes = TEN, *, name: str = "train.jsonl", **fields: str) -> str:
+    answer = await client.post("/v1/files", files={"file": (name, content)}, data={"purpose": "fine-tune", **fields})
+    assert answer.status_code == 200, answer.text
+    return answer.json()["id"]
+
+
+async def create_job(client: httpx.AsyncClient, content: bytes = TEN, **fields: Any) -> dict[str, Any]:
+    body = {"model": BASE, "training_file": await upload(client, content), **fields}
+    answer = await client.post("/v1/fine_tuning/jobs", json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def job_of(client: httpx.AsyncClient, job_id: str) -> dict[str, Any]:
+    return (await client.get(f"/v1/fine_tuning/jobs/{job_id}")).json()
+
+
+async def messages_of(client: httpx.AsyncClient, job_id: str) -> list[str]:
+    """Of all events, oldest first."""
+    events = (await client.get(f"/v1/fine_tuning/jobs/{job_id}/events?limit=100&order=asc")).json()["data"]
+    return [event["message"] for event in events]
+
+
+def starts_of(settings: Settings, job_id: str) -> list[dict[str, Any]]:
+    """The specs with which the fake trainer was started for a job."""
+    path = settings.data_dir / "jobs" / job_id / "starts.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
+    """Wait for a condition, at most DEADLINE seconds."""
+    end = time.monotonic() + DEADLINE
+    while time.monotonic() < end:
+        met = condition()
+        if met if isinstance(met, bool) else await met:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("the condition was not met in time")

@@ -1,0 +1,140 @@
+"""A trainer that trains nothing but speaks trainer/contract.py: `python -P tests/fakes/trainer.py JOB_DIR`.
+
+What it does is written in the file `trainer-mode` of the data directory (JOB_DIR/../..), read at its start:
+
+    succeed     trains STEPS steps with a checkpoint each and leaves an adapter
+    hold        the same, but after the first step it waits for the file JOB_DIR/go
+    fail        ends with a result that says failed
+    crash       ends after one step with status 3 and no result
+    torn        the same, in the middle of a line
+    deaf        waits for ever and does not listen to SIGTERM
+    terminated  is killed by SIGTERM before it could listen
+    broken      says that it has succeeded, in JSON that is none
+
+SIGTERM makes it save a checkpoint and end with status 143. JOB_DIR/starts.jsonl tells with which spec it was started.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from trainer.contract import (
+    ADAPTER,
+    CHECKPOINTS,
+    EVENTS,
+    RESULT,
+    SPEC,
+    STOPPED,
+    CheckpointSaved,
+    DataSummary,
+    Event,
+    Failed,
+    Hyperparameters,
+    Message,
+    Metrics,
+    Started,
+    StepMetrics,
+    Succeeded,
+    encode,
+)
+
+STEPS = 3
+NUMBERS = Hyperparameters(
+    n_epochs=3,
+    batch_size=4,
+    learning_rate_multiplier=1.5,
+    learning_rate=1e-3,
+    lora_rank=8,
+    lora_alpha=16,
+    context_length=512,
+)
+
+
+class FakeTrainer:
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.asked_to_stop = False
+        self.sequence = len((directory / EVENTS).read_bytes().splitlines()) if (directory / EVENTS).exists() else 0
+
+    def tell(self, kind: type[Event], **fields: Any) -> None:
+        self.sequence += 1
+        with (self.directory / EVENTS).open("ab") as file:
+            file.write(encode(kind(sequence=self.sequence, created_at=time.time(), **fields)) + b"\n")
+
+    def done(self) -> int:
+        """The step of the newest checkpoint."""
+        steps = [int(path.name.removeprefix("step-")) for path in (self.directory / CHECKPOINTS).glob("step-*")]
+        return max(steps, default=0)
+
+    def run(self, mode: str) -> int:
+        resumed = self.done()
+        summary = DataSummary(examples=10, tokens=100, label_tokens=50, truncated=0, skipped=0)
+        started = {"hyperparameters": NUMBERS, "training": summary, "total_steps": STEPS, "trained_tokens": 300}
+        self.tell(Started, **started, device="none", resumed_step=resumed)
+        if mode == "fail":
+            message = "Line 3 holds\x00 nothing to learn from."
+            self.tell(Message, level="error", message=message)
+            return self.end(Failed(code="invalid_training_file", message=message, param="training_file"))
+        for step in range(resumed + 1, STEPS + 1):
+            self.train(step)
+            if mode in ("crash", "torn"):
+                self.crash(mode)
+            while mode in ("hold", "deaf") and not self.asked_to_stop and not (self.directory / "go").exists():
+                time.sleep(0.01)
+            if self.asked_to_stop:
+                return STOPPED
+        return self.leave_adapter(mode)
+
+    def train(self, step: int) -> None:
+        metrics = Metrics(step=step, train_loss=1 / step, train_mean_token_accuracy=0.5)
+        rates = {"learning_rate": 1e-3, "tokens_per_second": 10.0, "seconds_left": 60.0}
+        self.tell(StepMetrics, metrics=metrics, total_steps=STEPS, **rates)
+        (self.directory / CHECKPOINTS / f"step-{step}").mkdir(parents=True)
+        self.tell(CheckpointSaved, path=f"{CHECKPOINTS}/step-{step}", step=step, epoch=step, metrics=metrics)
+
+    def crash(self, mode: str) -> None:
+        if mode == "torn":
+            with (self.directory / EVENTS).open("ab") as file:
+                file.write(b'{"type":"message","sequence":99,"crea')
+        print("the fake trainer's last words", flush=True)  # noqa: T201
+        os._exit(3)
+
+    def leave_adapter(self, mode: str) -> int:
+        if mode == "broken":
+            (self.directory / RESULT).write_bytes(b'{"status": "succ')
+            return 0
+        adapter = self.directory / ADAPTER
+        adapter.mkdir(exist_ok=True)
+        (adapter / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 8}))
+        metrics = Metrics(step=STEPS, train_loss=1 / STEPS)
+        return self.end(Succeeded(adapter=ADAPTER, trained_tokens=300, steps=STEPS, metrics=metrics, seconds=0.1))
+
+    def end(self, result: Succeeded | Failed) -> int:
+        incomplete = self.directory / "result.tmp"
+        incomplete.write_bytes(encode(result))
+        incomplete.rename(self.directory / RESULT)
+        return 0 if isinstance(result, Succeeded) else 1
+
+
+def main() -> int:
+    directory = Path(sys.argv[1])
+    mode = (directory.parent.parent / "trainer-mode").read_text()
+    with (directory / "starts.jsonl").open("a") as file:
+        file.write(json.dumps({"pid": os.getpid(), **json.loads((directory / SPEC).read_text())}) + "\n")
+    if mode == "terminated":
+        os.kill(os.getpid(), signal.SIGTERM)
+    trainer = FakeTrainer(directory)
+
+    def asked(*_: object) -> None:
+        trainer.asked_to_stop = mode != "deaf"
+
+    signal.signal(signal.SIGTERM, asked)
+    return trainer.run(mode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""A gateway with the fake engine, and a worker with the fake trainer."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from gateway.services import WorkerServices, worker_services
+from gateway.settings import Settings
+from tests.fakes.engine import FakeEngine, running_engine
+from tests.fakes.fine_tuning import set_mode, until, with_engine
+
+
+@pytest.fixture(scope="package")
+def running_fake_engine() -> Iterator[FakeEngine]:
+    with running_engine() as engine:
+        yield engine
+
+
+@pytest.fixture
+def engine(running_fake_engine: FakeEngine) -> FakeEngine:
+    running_fake_engine.reset()
+    return running_fake_engine
+
+
+@pytest.fixture
+def settings(settings: Settings, engine: FakeEngine) -> Settings:
+    set_mode(settings, "succeed")
+    return with_engine(settings, engine, lease_seconds=5.0)
+
+
+@pytest.fixture
+async def wv(settings: Settings) -> AsyncIterator[WorkerServices]:
+    async with worker_services(settings) as wv:
+        yield wv
+        await until(lambda: not wv.training.locked())

@@ -1,0 +1,595 @@
+"""The life of a job with a fake trainer and a fake engine; everything between them is real."""
+
+import asyncio
+import os
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import select, text, update
+
+from gateway.app import App
+from gateway.db.tables import FineTuningEventRow, FineTuningJobRow, ModelRow, ProjectRow
+from gateway.errors import Unavailable
+from gateway.services import WorkerServices, worker_services
+from gateway.settings import Settings
+from gateway.tasks import train_fine_tuning_jobs as task
+from gateway.tasks.reconcile_adapters import reconcile_adapters
+from gateway.tasks.resume_fine_tuning_jobs import resume_fine_tuning_jobs
+from gateway.tasks.train_fine_tuning_jobs import Pauses, train_fine_tuning_jobs
+from gateway.tasks.validate_fine_tuning_job import validate_fine_tuning_job
+from tests.fakes.engine import FakeEngine
+from tests.fakes.fine_tuning import (
+    QUICK,
+    create_job,
+    job_of,
+    messages_of,
+    set_mode,
+    starts_of,
+    until,
+)
+
+pytestmark = pytest.mark.anyio
+
+Client = httpx.AsyncClient
+
+
+async def ended(client: Client, wv: WorkerServices, pauses: Pauses = QUICK, **fields: Any) -> dict[str, Any]:
+    """A new job, validated and trained to its end."""
+    job = await create_job(client, **fields)
+    await validate_fine_tuning_job(wv, job["id"], pauses)
+    return await wait(client, job["id"])
+
+
+async def wait(client: Client, job_id: str, *statuses: str) -> dict[str, Any]:
+    async def there() -> bool:
+        return (await job_of(client, job_id))["status"] in (statuses or ("succeeded", "failed", "cancelled"))
+
+    await until(there)
+    return await job_of(client, job_id)
+
+
+async def training(client: Client, wv: WorkerServices, settings: Settings, **fields: Any) -> dict[str, Any]:
+    """A job whose trainer waits after its first step."""
+    set_mode(settings, "hold")
+    job = await create_job(client, **fields)
+    await validate_fine_tuning_job(wv, job["id"], QUICK)
+
+    async def stepped() -> bool:
+        return "Checkpoint created at step 1" in await messages_of(client, job["id"])
+
+    await until(stepped)
+    return job
+
+
+def go_on(settings: Settings, job_id: str) -> None:
+    (settings.data_dir / "jobs" / job_id / "go").touch()
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+class TestSuccess:
+    async def test_job_names_its_model_and_the_numbers_that_were_chosen(
+        self, client: Client, wv: WorkerServices
+    ) -> None:
+        job = await ended(client, wv, suffix="Shop one!", seed=7)
+        assert job["status"] == "succeeded"
+        assert job["fine_tuned_model"] == f"ft:base:tuneway:Shop-one:{job['id'][-8:]}"
+        assert job["user_provided_suffix"] == "Shop one!"
+        assert job["hyperparameters"] == {"n_epochs": 3, "batch_size": 4, "learning_rate_multiplier": 1.5}
+        assert job["method"]["supervised"]["hyperparameters"] == job["hyperparameters"]
+        assert job["trained_tokens"] == 300
+        assert job["finished_at"] >= job["created_at"]
+        assert job["error"] is None
+        assert job["estimated_finish"] is None
+
+    async def test_events_come_in_openais_words_and_order(self, client: Client, wv: WorkerServices) -> None:
+        job = await ended(client, wv)
+        assert await messages_of(client, job["id"]) == [
+            f"Created fine-tuning job: {job['id']}",
+            f"Validating training file: {job['training_file']}",
+            "Files validated, moving job to queued state",
+            "Fine-tuning job started",
+            "Step 1/3: training loss=1.00",
+            "Checkpoint created at step 1",
+            "Step 2/3: training loss=0.50",
+            "Checkpoint created at step 2",
+            "Step 3/3: training loss=0.33",
+            "Checkpoint created at step 3",
+            f"New fine-tuned model created: {job['fine_tuned_model']}",
+            "The job has successfully completed",
+        ]
+
+    async def test_events_are_listed_newest_first_and_page_by_page(self, client: Client, wv: WorkerServices) -> None:
+        job = await ended(client, wv)
+        url = f"/v1/fine_tuning/jobs/{job['id']}/events"
+        pages: list[dict[str, Any]] = []
+        after: dict[str, str] = {}
+        while True:
+            page = (await client.get(url, params={"limit": 5, **after})).json()
+            pages.append(page)
+            if not page["has_more"]:
+                break
+            after = {"after": page["data"][-1]["id"]}
+        assert [len(page["data"]) for page in pages] == [5, 5, 2]
+        told = [event["message"] for page in pages for event in page["data"]]
+        assert told == (await messages_of(client, job["id"]))[::-1]
+
+    async def test_metrics_events_carry_numbers(self, client: Client, wv: WorkerServices) -> None:
+        job = await ended(client, wv)
+        events = (await client.get(f"/v1/fine_tuning/jobs/{job['id']}/events?limit=100")).json()["data"]
+        metrics = [event for event in events if event["type"] == "metrics"]
+        assert [event["data"]["step"] for event in metrics] == [3, 2, 1]
+        assert metrics[1]["data"] == {
+            "step": 2,
+            "total_steps": 3,
+            "train_loss": 0.5,
+            "train_mean_token_accuracy": 0.5,
+        }
+
+    async def test_checkpoints_are_listed_newest_first(self, client: Client, wv: WorkerServices) -> None:
+        job = await ended(client, wv)
+        page = (await client.get(f"/v1/fine_tuning/jobs/{job['id']}/checkpoints?limit=2")).json()
+        assert [each["step_number"] for each in page["data"]] == [3, 2]
+        assert page["has_more"] is True
+        assert page["last_id"] == page["data"][-1]["id"]
+        assert page["data"][0]["fine_tuned_model_checkpoint"] == f"{job['fine_tuned_model']}:ckpt-step-3"
+
+    async def test_model_is_loaded_and_seen_by_its_project_only(
+        self, app: App, client: Client, stranger: Client, wv: WorkerServices, engine: FakeEngine, settings: Settings
+    ) -> None:
+        job = await ended(client, wv)
+        name = job["fine_tuned_model"]
+        assert engine.adapters == {name: str(settings.data_dir / "adapters" / job["id"])}
+        await app.services.mirrors.refresh()
+        assert name in [model["id"] for model in (await client.get("/v1/models")).json()["data"]]
+        assert name not in [model["id"] for model in (await stranger.get("/v1/models")).json()["data"]]
+        assert (await client.get(f"/v1/models/{name}")).json()["id"] == name
+        assert (await stranger.get(f"/v1/models/{name}")).status_code == 404
+
+    async def test_every_waiting_job_is_trained_oldest_first(
+        self, client: Client, wv: WorkerServices, settings: Settings
+    ) -> None:
+        jobs = [await create_job(client) for _ in range(3)]
+        async with wv.database.session() as session:
+            await session.execute(update(FineTuningJobRow).values(status="queued"))
+        for job in jobs:
+            (settings.data_dir / "jobs" / job["id"]).mkdir(parents=True)
+        await train_fine_tuning_jobs(wv, QUICK)
+        done = [await job_of(client, job["id"]) for job in jobs]
+        assert [job["status"] for job in done] == ["succeeded"] * 3
+        async with wv.database.session() as session:
+            rows = await session.scalars(select(ModelRow).order_by(ModelRow.created_at))
+            assert [row.job_id for row in rows] == [job["id"] for job in jobs]
+
+    async def test_continuing_from_a_tuned_model_starts_from_its_adapter(
+        self, app: App, client: Client, wv: WorkerServices, settings: Settings
+    ) -> None:
+        first = await ended(client, wv)
+        await app.services.mirrors.refresh()
+        second = await ended(client, wv, model=first["fine_tuned_model"])
+        assert second["status"] == "succeeded"
+        assert second["fine_tuned_model"] == f"ft:base:tuneway::{second['id'][-8:]}"
+        (spec,) = starts_of(settings, second["id"])
+        assert spec["continue_from"] == str(settings.data_dir / "adapters" / first["id"])
+        assert starts_of(settings, first["id"])[0]["continue_from"] is None
+
+    async def test_model_to_continue_from_that_is_gone_fails_the_job(
+        self, app: App, client: Client, wv: WorkerServices, settings: Settings
+    ) -> None:
+        first = await ended(client, wv)
+        await app.services.mirrors.refresh()
+        second = await create_job(client, model=first["fine_tuned_model"])
+        async with wv.database.session() as session:
+            await session.execute(text("UPDATE models SET deleted_at = now()"))
+        await validate_fine_tuning_job(wv, second["id"], QUICK)
+        job = await wait(client, second["id"])
+        assert job["status"] == "failed"
+        assert job["error"]["code"] == "model_not_found"
+        assert starts_of(settings, second["id"]) == []
+
+
+class TestTrainerFails:
+    async def test_its_reason_is_the_jobs_and_told_once(
+        self, client: Client, wv: WorkerServices, settings: Settings
+    ) -> None:
+        set_mode(settings, "fail")
+        job = await ended(client, wv)
+        reason = "Line 3 holds\ufffd nothing to learn from."
+        assert job["status"] == "failed"
+        assert job["error"] == {"code": "invalid_training_file", "message": reason, "param": "training_file"}
+        assert (await messages_of(client, job["id"])).count(reason) == 1
+
+    @pytest.mark.parametrize("mode", ["crash", "torn", "broken"])
+    async def test_end_without_a_result_fails_the_job(
+        self, client: Client, wv: WorkerServices, settings: Settings, mode: str
+    ) -> None:
+        set_mode(settings, mode)
+        job = await ended(client, wv)
+        assert job["status"] == "failed"
+        assert job["error"]["code"] == "server_error"
+        assert "status " in job["error"]["message"]
+        assert "create the job again" in job["error"]["message"]
+
+    async def test_command_that_does_not_exist_fails_the_job(self, client: Client, settings: Settings) -> None:
+        import msgspec
+
+        fine_tuning = msgspec.structs.replace(settings.fine_tuning, command=("/no/such/trainer",))
+        async with worker_services(msgspec.structs.replace(settings, fine_tuning=fine_tuning)) as wv:
+            job = await ended(client, wv)
+        assert job["error"]["code"] == "server_error"
+
+    async def test_terminated_by_the_system_is_no_failure(
+        self, client: Client, wv: WorkerServices, settings: Settings
+    ) -> None:
+        """As when the machine shuts down: every process gets SIGTERM, perhaps before the trainer listens."""
+        set_mode(settings, "terminated")
+        job = await create_job(client)
+        await validate_fine_tuning_job(wv, job["id"], QUICK)
+        await until(lambda: len(starts_of(settings, job["id"])) >= 1)
+        set_mode(settings, "succeed")
+        assert (await wait(client, job["id"]))["status"] == "succeeded"
+
+
+class TestCancel:
+    async def test_before_validation(self, client: Client, wv: WorkerServices) -> None:
+        job = await create_job(client)
+        await client.post(f"/v1/fine_tuning/jobs/{job['id']}/cancel")
+        await validate_fine_tuning_job(wv, job["id"], QUICK)
+        assert (await job_of(client, job["id"]))["status"] == "cancelled"
+        assert (await messages_of(client, job["id"]))[-1] == "Fine-tuning job cancelled"
+
+    async def test_while_queued(self, client: Client, wv: WorkerServices, settings: Settings) -> None:
+        await wv.training.acquire()
+        job = await create_job(client)
+        await validate_fine_tuning_job(wv, job["id"], QUICK)
+        assert (await job_of(client, job["id"]))["status"] == "queued"
+        await client.post(f"/v1/fine_tuning/jobs/{job['id']}/cancel")
+        wv.training.release()
+        await train_fine_tuning_jobs(wv, QUICK)
+        assert starts_of(settings, job["id"]) == []
+
+    async def test_between_claim_and_start(
+        self, client: Client, wv: WorkerServices, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job = await create_job(client)
+        begin = task._begin
+
+        async def cancelled_meanwhile(*arguments: Any) -> Any:
+            begun = await begin(*arguments)
+            await client.post(f"/v1/fine_tuning/jobs/{job['id']}/cancel")
+            await asyncio.sleep(0.2)
+            return begun
+
+        monkeypatch.setattr(task, "_begin", cancelled_meanwhile)
+        await validate_fine_tuning_job(wv, job["id"], QUICK)
+        await wait(client, job["id"])
+        await train_fine_tuning_jobs(wv, QUICK)
+        await until(lambda: not wv.training.locked())
+        assert starts_of(settings, job["id"]) == []
+        assert (await job_of(client, job["id"]))["status"] == "cancelled"
+
+    async def test_while_running_stops_the_trainer_and_tells_nothing_more(
+        self, client: Client, wv: WorkerServices, settings: Settings, engine: FakeEngine
+    ) -> None:
+        job = await training(client, wv, settings)
+        answer = (await client.post(f"/v1/fine_tuning/jobs/{job['id']}/cancel")).json()
+        assert answer["status"] == "cancelled"
+        assert answer["finished_at"] is not None
+        (start,) = starts_of(settings, job["id"])
+        await until(lambda: gone(start["pid"]))
+        await until(lambda: not wv.training.locked())
+        assert (await messages_of(client, job["id"]))[-1] == "Fine-tuning job cancelled"
+        assert (await job_of(client, job["id"]))["status"] == "cancelled"
+        assert engine.loads == []
+
+    async def test_kills_a_trainer_that_does_not_listen(
+        self, client: Client, wv: WorkerServices, settings: Settings
+    ) -> None:
+        set_mode(settings, "deaf")
+        job = await create_job(client)
+        await validate_fine_tuning_job(wv, job["id"], Pauses(poll=0.02, stop=0.2))
+
+        async def stepped() -> bool:
+            return "Checkpoint created at step 1" in await messages_of(client, job["id"])
+
+        await until(stepped)
+        await client.post(f"/v1/fine_tuning/jobs/{job['id']}/cancel")
+        (start,) = starts_of(settings, job["id"])
+        await until(lambda: gone(start["pid"]))
+        await until(lambda: not wv.training.locked())
+        assert (await job_of(client, job["id"]))["status"] == "cancelled"
+
+    async def test_while_the_adapter_is_loaded_leaves_no_model(
+        self,
+        client: Client,
+        wv: WorkerServices,
+        settings: Settings,
+        engine: FakeEngine,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        job = await create_job(client)
+        record = task._record
+
+        async def cancelled_meanwhile(*arguments: Any) -> bool:
+            assert len(engine.adapters) == 1
+            await client.post(f"/v1/fine_tuning/jobs/{job['id']}/cancel")
+            return await record(*arguments)
+
+        monkeypatch.setattr(task, "_record", cancelled_meanwhile)
+        await validate_fine_tuning_job(wv, job["id"], QUICK)
+        await until(lambda: engine.loads != [] and engine.adapters == {})
+        await until(lambda: not wv.training.locked())
+        assert (await job_of(client, job["id"]))["status"] == "cancelled"
+        assert (await job_of(client, job["id"]))["fine_tuned_model"] is None
+        assert list((settings.data_dir / "adapters").iterdir()) == []
+
+
+class TestEngine:
+    async def test_that_does_not_take_the_adapter_fails_the_job(
+        self, client: Client, wv: WorkerServices, settings: Settings, engine: FakeEngine
+    ) -> None:
+        engine.misfit.add("*")
+        job = await ended(client, wv)
+        assert job["status"] == "failed"
+        assert job["error"]["code"] == "adapter_rejected"
+        assert "rank 64 is greater than 16" in job["error"]["message"]
+        assert job["fine_tuned_model"] is None
+        await until(lambda: not wv.training.locked())
+        assert list((settings.data_dir / "adapters").iterdir()) == []
+        async with wv.database.session() as session:
+            assert list(await session.scalars(select(ModelRow))) == []
+
+    async def test_that_cannot_load_at_run_time_fails_the_job_with_what_to_do(
+        self, client: Client, wv: WorkerServices, engine: FakeEngine
+    ) -> None:
+        engine.no_updates = True
+        job = await ended(client, wv)
+        assert job["error"]["code"] == "adapter_rejected"
+        assert "VLLM_ALLOW_RUNTIME_LORA_UPDATING" in job["error"]["message"]
+
+    async def test_that_comes_back_in_time_is_waited_for(
+        self, client: Client, wv: WorkerServices, engine: FakeEngine
+    ) -> None:
+        engine.away = True
+        job = await create_job(client)
+        await validate_fine_tuning_job(wv, job["id"], Pauses(poll=0.02, load=0.05, load_tries=400))
+
+        async def trained() -> bool:
+            return "Checkpoint created at step 3" in await messages_of(client, job["id"])
+
+        await until(trained)
+        assert (await job_of(client, job["id"]))["status"] == "running"
+        engine.away = False
+        done = await wait(client, job["id"])
+        assert done["status"] == "succeeded"
+        assert list(engine.adapters) == [done["fine_tuned_model"]]
+
+    async def test_that_stays_away_is_warned_of_and_the_adapter_loaded_later(
+        self, client: Client, wv: WorkerServices, engine: FakeEngine
+    ) -> None:
+        engine.away = True
+        job = await ended(client, wv)
+        assert job["status"] == "succeeded"
+        warning = "The engine is away; the model will answer as soon as it is back."
+        assert warning in await messages_of(client, job["id"])
+        engine.away = False
+        await reconcile_adapters(wv, set())
+        assert list(engine.adapters) == [job["fine_tuned_model"]]
+
+    async def test_cancel_while_it_is_away_does_not_wait_for_it(
+        self, client: Client, wv: WorkerServices, settings: Settings, engine: FakeEngine
+    ) -> None:
+        engine.away = True
+        job = await create_job(client)
+        await validate_fine_tuning_job(wv, job["id"], Pauses(poll=0.02, load=0.05, load_tries=10_000))
+        await until(lambda: (settings.data_dir / "adapters" / job["id"]).exists())
+        await client.post(f"/v1/fine_tuning/jobs/{job['id']}/cancel")
+        await until(lambda: not wv.training.locked())
+        assert not (settings.data_dir / "adapters" / job["id"]).exists()
+
+
+class TestTakeover:
+    async def test_stopped_worker_leaves_a_checkpoint_and_the_next_goes_on(
+        self, client: Client, settings: Settings
+    ) -> None:
+        async with worker_services(settings) as first:
+            job = await training(client, first, settings)
+        assert (await job_of(client, job["id"]))["status"] == "running"
+        async with worker_services(settings) as second:
+            go_on(settings, job["id"])
+            await train_fine_tuning_jobs(second, QUICK)
+        assert (await job_of(client, job["id"]))["status"] == "succeeded"
+        told = await messages_of(client, job["id"])
+        assert len(told) == len(set(told))
+        assert "Training goes on after step 1/3" in told
+        assert len(starts_of(settings, job["id"])) == 2
+
+    async def test_lease_of_a_dead_worker_runs_out(
+        self, client: Client, wv: WorkerServices, settings: Settings
+    ) -> None:
+        job = await create_job(client)
+        (settings.data_dir / "jobs" / job["id"]).mkdir(parents=True)
+        async with wv.database.session() as session:
+            held = "UPDATE fine_tuning_jobs SET status = 'running', lease_holder = 'dead', leased_until = now() + :more"
+            await session.execute(text(held.replace(":more", "interval '1 second'")))
+        await train_fine_tuning_jobs(wv, QUICK)
+        assert starts_of(settings, job["id"]) == []
+
+        async def taken_up() -> bool:
+            await train_fine_tuning_jobs(wv, QUICK)
+            return starts_of(settings, job["id"]) != []
+
+        await until(taken_up)
+        assert (await wait(client, job["id"]))["status"] == "succeeded"
+
+    async def test_worker_that_lost_its_lease_stops_and_decides_nothing(
+        self, client: Client, wv: WorkerServices, settings: Settings
+    ) -> None:
+        job = await training(client, wv, settings)
+        async with wv.database.session() as session:
+            await session.execute(
+                text("UPDATE fine_tuning_jobs SET lease_holder = 'other', leased_until = now() + interval '1 hour'")
+            )
+        (start,) = starts_of(settings, job["id"])
+        await until(lambda: gone(start["pid"]))
+        await until(lambda: not wv.training.locked())
+        async with wv.database.session() as session:
+            row = await session.get(FineTuningJobRow, job["id"])
+            assert row is not None
+            assert (row.status, row.lease_holder) == ("running", "other")
+
+    async def test_lease_lost_while_publishing_leaves_the_model_to_the_other(
+        self,
+        client: Client,
+        wv: WorkerServices,
+        settings: Settings,
+        engine: FakeEngine,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        record = task._record
+
+        async def taken_meanwhile(*arguments: Any) -> bool:
+            async with wv.database.session() as session:
+                await session.execute(
+                    text("UPDATE fine_tuning_jobs SET lease_holder = 'other', leased_until = now() + interval '1 hour'")
+                )
+            return await record(*arguments)
+
+        monkeypatch.setattr(task, "_record", taken_meanwhile)
+        job = await create_job(client)
+        await validate_fine_tuning_job(wv, job["id"], QUICK)
+        await until(lambda: engine.loads != [])
+        await until(lambda: not wv.training.locked())
+        assert (await job_of(client, job["id"]))["status"] == "running"
+        assert (settings.data_dir / "adapters" / job["id"]).exists()
+        assert len(engine.adapters) == 1
+
+    async def test_finished_training_is_published_without_training_again(
+        self, client: Client, wv: WorkerServices, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The worker dies, or the database goes away, between the end of the training and the model."""
+        publish = task.publish
+        attempts: list[str] = []
+
+        def away_at_first(*arguments: Any) -> str:
+            attempts.append("publish")
+            if len(attempts) == 1:
+                raise Unavailable("the database is away")
+            return publish(*arguments)
+
+        monkeypatch.setattr(task, "publish", away_at_first)
+        job = await create_job(client)
+        await validate_fine_tuning_job(wv, job["id"], QUICK)
+        await until(lambda: attempts != [] and not wv.training.locked())
+        await train_fine_tuning_jobs(wv, QUICK)
+        assert (await job_of(client, job["id"]))["status"] == "succeeded"
+        assert len(starts_of(settings, job["id"])) == 1
+        told = await messages_of(client, job["id"])
+        assert len(told) == len(set(told))
+
+    async def test_message_whose_sequence_was_given_anew_is_not_lost(self, client: Client, wv: WorkerServices) -> None:
+        """A crash of the machine may lose the end of events.jsonl after it was stored."""
+        from trainer.contract import Message
+
+        job = await create_job(client)
+        async with wv.database.session() as session:
+            row = await session.get(FineTuningJobRow, job["id"])
+            assert row is not None
+            for at, told in ((1.5, "before the crash"), (1.5, "before the crash"), (9.5, "after it")):
+                await task._store_one(session, row, Message(sequence=4, created_at=at, level="info", message=told))
+        told = await messages_of(client, job["id"])
+        assert told[1:] == ["before the crash", "after it"]
+
+    async def test_step_told_again_shows_what_is_known_last(self, client: Client, wv: WorkerServices) -> None:
+        from trainer.contract import Metrics, StepMetrics
+
+        job = await create_job(client)
+        rates = {"total_steps": 9, "learning_rate": 1.0, "tokens_per_second": 1.0}
+        async with wv.database.session() as session:
+            row = await session.get(FineTuningJobRow, job["id"])
+            assert row is not None
+            for number, valid in enumerate((None, 0.25)):
+                metrics = Metrics(step=3, train_loss=0.5, full_valid_loss=valid)
+                event = StepMetrics(sequence=number, created_at=number, metrics=metrics, **rates)  # type: ignore[arg-type]
+                await task._store_one(session, row, event)
+            rows = list(await session.scalars(select(FineTuningEventRow).where(FineTuningEventRow.type == "metrics")))
+        assert [row.message for row in rows] == ["Step 3/9: training loss=0.50, full validation loss=0.25"]
+        assert rows[0].values == {"step": 3, "total_steps": 9, "train_loss": 0.5, "full_valid_loss": 0.25}
+
+
+class TestDatabaseAway:
+    async def test_for_a_moment_does_not_disturb_the_training(
+        self, client: Client, wv: WorkerServices, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job = await training(client, wv, settings)
+        away = True
+        store = task._store_now
+
+        async def sometimes(*arguments: Any) -> None:
+            if away:
+                raise Unavailable("the database is away")
+            await store(*arguments)
+
+        monkeypatch.setattr(task, "_store_now", sometimes)
+        go_on(settings, job["id"])
+        await until(lambda: (settings.data_dir / "jobs" / job["id"] / "result.json").exists())
+        away = False
+        done = await wait(client, job["id"])
+        assert done["status"] == "succeeded"
+        assert len(starts_of(settings, job["id"])) == 1
+        assert "Step 3/3: training loss=0.33" in await messages_of(client, job["id"])
+
+    async def test_for_longer_than_the_lease_the_job_is_given_up_and_resumed(
+        self, client: Client, settings: Settings
+    ) -> None:
+        import msgspec
+
+        short = msgspec.structs.replace(
+            settings, fine_tuning=msgspec.structs.replace(settings.fine_tuning, lease_seconds=0.6)
+        )
+        async with worker_services(short) as wv:
+            job = await training(client, wv, settings)
+            session = wv.database.session
+
+            def away() -> Any:
+                raise Unavailable("the database is away")
+
+            object.__setattr__(wv.database, "session", away)
+            (start,) = starts_of(settings, job["id"])
+            await until(lambda: gone(start["pid"]))
+            await until(lambda: not wv.training.locked())
+            object.__setattr__(wv.database, "session", session)
+            go_on(settings, job["id"])
+
+            async def resumed() -> bool:
+                await resume_fine_tuning_jobs(wv, pauses=QUICK)
+                return (await job_of(client, job["id"]))["status"] == "succeeded"
+
+            await until(resumed)
+        assert "Training goes on after step 1/3" in await messages_of(client, job["id"])
+
+
+class TestProject:
+    async def test_archived_before_the_training_fails_the_job(
+        self, client: Client, wv: WorkerServices, settings: Settings
+    ) -> None:
+        await wv.training.acquire()
+        job = await create_job(client)
+        await validate_fine_tuning_job(wv, job["id"], QUICK)
+        async with wv.database.session() as session:
+            await session.execute(text("UPDATE projects SET archived_at = now()"))
+        wv.training.release()
+        await train_fine_tuning_jobs(wv, QUICK)
+        async with wv.database.session() as session:
+            row = await session.get(FineTuningJobRow, job["id"])
+            assert row is not None
+            assert (row.status, (row.error or {})["code"]) == ("failed", "project_archived")
+            assert (await session.scalar(select(ProjectRow.archived_at).limit(1))) is not None
+        assert starts_of(settings, job["id"]) == []
