@@ -1,5 +1,6 @@
 """From pieces to an HTTP answer: one body, or a stream of chunks."""
 
+import contextlib
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterable
@@ -66,22 +67,28 @@ async def whole(reply: Answer) -> web.Response:
 
 
 async def stream(request: web.Request, reply: Answer) -> web.StreamResponse:
-    """Answers only once the first token is there: until then an error is an ordinary HTTP error."""
+    """Answers only once the first text is there: until then an error is an ordinary HTTP error."""
     async with aclosing(reply.pieces(streaming=True)) as batches:
         first = await anext(batches)
         response = web.StreamResponse(headers=STREAM_HEADERS)
-        await response.prepare(request)
-        frames = Frames(reply)
-        await response.write(frames.opening() + frames.of(first))
-        try:
-            async for pieces in batches:
-                await response.write(frames.of(pieces))
-        except Refusal as refusal:
-            await response.write(frame(refusal.body()))
-        else:
-            await response.write(frames.closing())
-    await response.write_eof()
+        with contextlib.suppress(ConnectionError):  # the client has left: closing the pieces is all there is to do
+            await response.prepare(request)
+            await write_frames(response, Frames(reply), first, batches)
+            await response.write_eof()
     return response
+
+
+async def write_frames(
+    response: web.StreamResponse, frames: "Frames", first: list[Piece], batches: AsyncIterator[list[Piece]]
+) -> None:
+    await response.write(frames.opening() + frames.of(first))
+    try:
+        async for pieces in batches:
+            await response.write(frames.of(pieces))
+    except Refusal as refusal:
+        await response.write(frame(refusal.body()))
+    else:
+        await response.write(frames.closing())
 
 
 class Frames:
