@@ -416,3 +416,22 @@ class TestWarnings:
         assert skipped.startswith("1 of 14 training examples have no assistant message to learn from")
         training = only(job, Started)[0].training
         assert (training.examples, training.truncated, training.skipped) == (14, 2, 1)
+
+
+class TestStarter:
+    def test_learns_the_demo(self, make_job: MakeJob):
+        """One epoch on the model and the data of the demo."""
+        from deploy import demo
+        from trainer.starter import STARTER
+
+        data = Path(demo.__file__).parent / "data"
+        chats = [
+            [json.loads(line) for line in (data / name).read_text().splitlines()]
+            for name in ("training.jsonl", "validation.jsonl")
+        ]
+        job = make_job(base_model=STARTER, training=chats[0], validation=chats[1], n_epochs=1)
+        assert run(job) == 0
+        started, metrics = only(job, Started)[0], by_step(job)
+        assert started.hyperparameters.learning_rate == pytest.approx(3e-3)
+        assert (started.training.truncated, started.training.skipped) == (0, 0)
+        assert result(job).metrics.full_valid_loss < 0.5 * metrics[1].train_loss
