@@ -13,6 +13,7 @@ from gateway.exchanges.spool import DIRECTORY, Spool
 from gateway.files.store import FileStore
 from gateway.keys.ring import KeyRing
 from gateway.kit.background import Background
+from gateway.kit.signals import when_told_to_stop
 from gateway.metering.prices import PriceBook
 from gateway.metrics import Metrics
 from gateway.queue import Queue
@@ -71,10 +72,11 @@ async def gateway_services(settings: Settings) -> AsyncGenerator[Services]:
     sv.background.repeat(lambda: sv.keys.save_last_used(sv.database), LAST_USED_SECONDS, "save when keys were used")
     sv.background.repeat(sv.drain.drain, settings.exchanges.drain_seconds, "drain the exchange log")
     sv.background.repeat(sv.drain.adopt_orphans, ORPHANS_SECONDS, "adopt exchange logs of dead processes")
-    try:
-        yield sv
-    finally:
-        await _close(sv)
+    with when_told_to_stop(lambda: sv.background.spawn(_end_calls(sv), "end calls on their way")):
+        try:
+            yield sv
+        finally:
+            await _close(sv)
 
 
 @asynccontextmanager
@@ -126,6 +128,13 @@ async def _first_load(sv: Services) -> None:
         await sv.mirrors.refresh()
     except Unavailable:
         return
+
+
+async def _end_calls(sv: Services) -> None:
+    """Give calls on their way their time, then hang up every upstream: each call ends with an error and is recorded,
+    before the server (deploy/gateway_server.py) ends this process in the middle of it."""
+    await asyncio.sleep(sv.settings.timeouts.finish)
+    sv.upstreams.end_calls()
 
 
 async def _close(sv: Services) -> None:

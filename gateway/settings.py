@@ -105,6 +105,8 @@ class TimeoutSettings(Section, frozen=True):
     """Seconds an upstream may send nothing: before its first byte, and between two pieces of a stream."""
     drain: float = 30.0
     """Seconds a provider's stream is read on after its client left, to learn the true usage."""
+    finish: float = 20.0
+    """Seconds that calls on their way have to end after SIGTERM; then their upstreams are hung up."""
     database: float = 10.0
     """Seconds to wait for a database connection before answering 503."""
 

@@ -5,6 +5,7 @@ import itertools
 import re
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ ADMIN_KEY = "sk-admin-for-tests-only"
 FAKE_MODELS = (
     "echo", "slow", "status-400", "status-401", "status-429", "status-500", "status-503", "bare-500", "no-usage", "cut",
     "cut-before", "error-first", "error-midway", "no-done", "ends-early", "crlf", "endless", "unicode", "unpriced",
-    "not-a-stream", "模型 é",
+    "not-a-stream", "模型 é", "gated",
 )  # fmt: skip
 _numbers = itertools.count()
 _emptied: list[str] = []
@@ -70,6 +71,12 @@ def template_url(session_dir: Path) -> Iterator[str]:
 @pytest.fixture
 def database_url(template_url: str) -> Iterator[str]:
     """An empty database that no other test uses at this time, with the schema that the migrations build."""
+    with own_database(template_url) as url:
+        yield url
+
+
+@contextmanager
+def own_database(template_url: str) -> Iterator[str]:
     if not _emptied:
         name = f"test_{next(_numbers)}"
         template = sqlalchemy.make_url(template_url).database

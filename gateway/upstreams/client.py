@@ -1,7 +1,9 @@
 """The one door to every upstream, and the one place where its failures become refusals."""
 
-from collections.abc import AsyncIterator, Generator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from weakref import WeakSet
 
 import aiohttp
 
@@ -9,6 +11,7 @@ from gateway.errors import (
     ErrorObject,
     ModelLoading,
     Refusal,
+    Unavailable,
     UpstreamFailed,
     UpstreamRefused,
     UpstreamTimeout,
@@ -17,6 +20,7 @@ from gateway.errors import (
 from gateway.settings import TimeoutSettings
 
 ERROR_BODY_LIMIT = 64 * 1024
+SHUTTING_DOWN = "This gateway is shutting down; please retry."
 PASSED_ON = ("retry-after", "retry-after-ms", "x-should-retry")
 
 
@@ -53,6 +57,10 @@ class UpstreamClient:
     def __init__(self, timeouts: TimeoutSettings) -> None:
         self._timeouts = timeouts
         self._session: aiohttp.ClientSession | None = None
+        self._waiting: set[asyncio.Timeout] = set()
+        """Calls whose upstream has not answered yet."""
+        self._replies: WeakSet[UpstreamReply] = WeakSet()
+        self._ended = False
 
     async def open(self) -> None:
         self._session = aiohttp.ClientSession(
@@ -77,25 +85,58 @@ class UpstreamClient:
             UpstreamRefused: the upstream's own 4xx, with its error object.
             UpstreamFailed: it broke, cannot be reached, or refused our credentials.
             UpstreamTimeout: it did not connect or answer in time.
+            Unavailable: this process is shutting down.
         """
-        assert self._session is not None, "open() comes first"
+        session = self._opened()
         headers = {"content-type": "application/json", "x-request-id": request_id}
         if api_key:
             headers["authorization"] = f"Bearer {api_key}"
         with mapped(upstream):
-            response = await self._session.post(url, data=body, headers=headers, allow_redirects=False)
-            if response.status >= 300:
-                raise await _refusal(response, upstream)
-        return UpstreamReply(response, upstream)
+            async with self._endable():
+                response = await session.post(url, data=body, headers=headers, allow_redirects=False)
+                if response.status >= 300:
+                    raise await _refusal(response, upstream)
+        reply = UpstreamReply(response, upstream)
+        self._replies.add(reply)
+        return reply
 
     async def get(self, upstream: str, url: str) -> bytes:
         """The body of a GET; raises like `post`."""
-        assert self._session is not None, "open() comes first"
+        session = self._opened()
         with mapped(upstream):
-            async with self._session.get(url, allow_redirects=False) as response:
+            async with session.get(url, allow_redirects=False) as response:
                 if response.status >= 300:
                     raise await _refusal(response, upstream)
                 return await response.read()
+
+    def end_calls(self) -> None:
+        """Hang up everywhere: each call on its way fails now, and no new one begins (closing aiohttp's session would
+        leave them waiting)."""
+        self._ended = True
+        for scope in list(self._waiting):
+            scope.reschedule(0)
+        for reply in list(self._replies):
+            reply.close()
+
+    @asynccontextmanager
+    async def _endable(self) -> AsyncGenerator[None]:
+        scope = asyncio.timeout(None)
+        self._waiting.add(scope)
+        try:
+            async with scope:
+                yield
+        except TimeoutError:
+            if scope.expired():
+                raise Unavailable(SHUTTING_DOWN) from None
+            raise
+        finally:
+            self._waiting.discard(scope)
+
+    def _opened(self) -> aiohttp.ClientSession:
+        assert self._session is not None, "open() comes first"
+        if self._ended:
+            raise Unavailable(SHUTTING_DOWN)
+        return self._session
 
 
 @contextmanager

@@ -14,6 +14,7 @@ A real HTTP server on a thread of its own, for what a healthy upstream never doe
     no-done             a stream that ends without [DONE] but with a finish_reason
     ends-early          a stream that ends without either
     crlf                a stream framed with CRLF, comments between
+    gated               a stream that stops after two words (`Upstream.release` lets it go on)
     endless             a stream that goes on until its client leaves
     not-a-stream        answers a stream request with one JSON body
     unicode             characters of 2 to 4 bytes, cut at every byte
@@ -114,7 +115,11 @@ def usage(body: dict[str, Any]) -> dict[str, Any]:
 
 def _whole(body: dict[str, Any]) -> dict[str, Any]:
     content = body["messages"][-1]["content"] if "messages" in body else body["prompt"]
-    part = {"message": {"role": "assistant", "content": content, "refusal": None}} if "messages" in body else {"text": content}
+    part = (
+        {"message": {"role": "assistant", "content": content, "refusal": None}}
+        if "messages" in body
+        else {"text": content}
+    )
     answer: dict[str, Any] = {
         "id": "chatcmpl-fake",
         "object": "chat.completion" if "messages" in body else "text_completion",
@@ -151,6 +156,8 @@ async def _stream(request: web.Request, upstream: Upstream, body: dict[str, Any]
         await _endless(send, upstream, model)
         return response
     for number, word in enumerate(_words(model)):
+        if model == "gated" and number == 2:
+            await asyncio.to_thread(upstream.release.wait, 20)
         if model == "error-midway" and number == 2:
             await send(error)
             return response

@@ -71,7 +71,8 @@ class TestDecode:
         assert raised.value.param == param
 
     @pytest.mark.parametrize(
-        ("body", "param"), [(b'{"inner": {"name": "x"}, "b": 1}', "b"), (b'{"inner": {"name": "x", "c": 1}}', "inner.c")]
+        ("body", "param"),
+        [(b'{"inner": {"name": "x"}, "b": 1}', "b"), (b'{"inner": {"name": "x", "c": 1}}', "inner.c")],
     )
     def test_an_unknown_field_is_named_as_openai_does(self, body: bytes, param: str) -> None:
         with pytest.raises(InvalidRequest, match=f"Unrecognized request argument supplied: {param}") as raised:

@@ -19,7 +19,12 @@ class TestInteger:
 
     @pytest.mark.parametrize(
         ("value", "code"),
-        [("0", "integer_below_min_value"), ("101", "integer_above_max_value"), ("1.5", "invalid_value"), ("", "invalid_value")],
+        [
+            ("0", "integer_below_min_value"),
+            ("101", "integer_above_max_value"),
+            ("1.5", "invalid_value"),
+            ("", "invalid_value"),
+        ],
     )
     def test_names_the_rule_that_is_broken(self, value: str, code: str) -> None:
         with pytest.raises(InvalidRequest, match="Invalid 'limit'") as raised:

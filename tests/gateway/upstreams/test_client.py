@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import ModelLoading, Refusal, UpstreamFailed, UpstreamRefused, UpstreamTimeout, to_openai_error
+from gateway.errors import (
+    ModelLoading,
+    Refusal,
+    Unavailable,
+    UpstreamFailed,
+    UpstreamRefused,
+    UpstreamTimeout,
+    to_openai_error,
+)
 from gateway.settings import TimeoutSettings
 from gateway.upstreams.client import UpstreamClient, UpstreamReply
 from tests.conftest import chat
@@ -94,7 +102,6 @@ class TestStatuses:
         refusal = await refusal_of(door, upstream, "bare-500")
         assert (type(refusal), str(refusal)) == (UpstreamFailed, "The upstream `fake` answered 500.")
 
-
     async def test_an_error_that_comes_in_pieces_is_read_whole(self, door: UpstreamClient) -> None:
         body = b'{"error": {"message": "in two pieces"}}'
 
@@ -169,6 +176,35 @@ class TestConnections:
         with pytest.raises(UpstreamFailed):
             await read_on()
         await until(upstream.hung_up.is_set)
+
+
+class TestEndCalls:
+    async def test_ends_every_call_and_lets_none_begin(self, upstream: Upstream) -> None:
+        door = UpstreamClient(TimeoutSettings())
+        await door.open()
+        stream = await send(door, upstream, "endless", stream=True)
+        half = await send(door, upstream, "gated", stream=True)
+        waiting = asyncio.ensure_future(send(door, upstream, "slow"))
+        await until(lambda: len(upstream.requests) == 3)
+        reading = asyncio.ensure_future(half.read())
+        door.end_calls()
+        with pytest.raises(UpstreamFailed):
+            _ = [piece async for piece in stream.chunks()]
+        with pytest.raises(UpstreamFailed):
+            await reading
+        for call in (waiting, send(door, upstream, "echo")):
+            with pytest.raises(Unavailable, match="shutting down"):
+                await call
+        await door.close()
+        upstream.release.set()
+
+    async def test_a_call_that_is_cancelled_stays_cancelled(self, door: UpstreamClient, upstream: Upstream) -> None:
+        call = asyncio.ensure_future(send(door, upstream, "slow"))
+        await until(lambda: upstream.requests)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        upstream.release.set()
 
 
 class TestGet:
