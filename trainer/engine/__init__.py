@@ -1,10 +1,15 @@
 """The embedded inference engine: transformers + PEFT behind the part of vLLM's HTTP API that the gateway uses.
 
-    __main__     arguments, then lifecycle      server      every URL             scheduler   who decodes when
-    lifecycle    listen, drain, stop            protocol    request types         prefill     reading a prompt
-    loading      model, device, threads         messages    chat -> template      batch       one decode step of many rows
-    vocabulary   text <-> token ids             replies     bodies and chunks     choice      one answer being written
-    adapters     LoRA adapters on one base      refusals    every error           sampling, detokenize
+    __main__     arguments                          lifecycle    load, listen, drain, stop
+    server       every URL                          protocol     request types and their checks
+    messages     chat messages -> chat template     answers      pieces -> a body or a stream
+    replies      bodies and chunks                  refusals     every error
+    engine       models by name, without HTTP       scheduler    the model thread: who is read, who decodes, who waits
+    prefill      reading a prompt                   batch        one decode step of many rows
+    choice       one answer being written           sampling     logits -> a token
+    detokenize   tokens -> whole characters         vocabulary   the tokenizer and the chat template
+    adapters     LoRA adapters on one base          attention    decoding with grouped queries
+    loading      model, device, threads             parent       not outliving the starting process
 
 Two threads matter: the event loop (HTTP only) and the model thread (everything that touches torch).
 """

@@ -1,5 +1,6 @@
 """Every URL of the engine."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -175,13 +176,14 @@ def options_for(
 
 async def load_lora_adapter(request: web.Request) -> web.Response:
     call = decode_load(await request.read())
-    await request.app[ENGINE].load_adapter(call.lora_name, call.lora_path, replace=call.load_inplace)
+    loading = request.app[ENGINE].load_adapter(call.lora_name, call.lora_path, replace=call.load_inplace)
+    await asyncio.shield(loading)  # a caller that leaves must not leave weights behind that have no name
     return web.Response(text=f"Success: LoRA adapter '{call.lora_name}' added successfully.")
 
 
 async def unload_lora_adapter(request: web.Request) -> web.Response:
     call = decode_unload(await request.read())
-    await request.app[ENGINE].unload_adapter(call.lora_name)
+    await asyncio.shield(request.app[ENGINE].unload_adapter(call.lora_name))
     return web.Response(text=f"Success: LoRA adapter '{call.lora_name}' removed successfully.")
 
 

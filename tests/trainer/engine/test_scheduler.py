@@ -406,6 +406,19 @@ class TestAdapters:
         until(lambda: len(peft._peft.peft_config) == 1)
         assert ask(client, 20, model="b") == peft_writes(adapter_b, 20)
 
+    def test_a_caller_that_leaves_gets_its_adapter_all_the_same(self, two_at_once, gate, client, adapter_a, pool):
+        gate.close()
+        answer = pool.submit(ask, client, 200)
+        until(lambda: two_at_once.engine.scheduler.running == 1)
+        connection = http.client.HTTPConnection(two_at_once.url.removeprefix("http://"), timeout=PATIENCE)
+        connection.request("POST", "/v1/load_lora_adapter", json.dumps({"lora_name": "x", "lora_path": str(adapter_a)}))
+        until(lambda: "x" in two_at_once.engine._loading)
+        connection.close()
+        until(lambda: "x" in two_at_once.engine.adapters, gate)
+        gate.open()
+        assert answer.result(PATIENCE)
+        assert ask(client, 3, model="x")
+
     def test_base_and_adapters_at_once(self, served, pool, adapter_a, adapter_b, peft_writes):
         load(served.url, "a", adapter_a)
         load(served.url, "b", adapter_b)
