@@ -87,7 +87,10 @@ class ChatLabels:
         if not tokenizer.chat_template or not tokenizer.is_fast:
             raise TrainingFailed("invalid_model", "The base model has no chat template, so it cannot learn from chats.")
         self._tokenizer = tokenizer
-        self._ends = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+        special = {token: added.content for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+        self._ends = set(special)
+        self._end_texts = re.compile("|".join(map(re.escape, special.values())) or "(?!)")
+        self._takes_parts = not self._writes_plain_text()
 
     def label(self, examples: Iterable[Example], context: int, param: Param) -> Labelled:
         labelled = Labelled()
@@ -124,33 +127,82 @@ class ChatLabels:
         raise invalid_file(param, f"Line {example.line}: {reason}.")
 
     def _text_and_spans(self, example: Example) -> tuple[str, list[Span]]:
-        messages = [self._known_role(message) for message in example.messages]
+        messages = [self._as_template_knows(message) for message in example.messages]
         template = self._tokenizer.get_chat_template(tools=example.tools)
-        if _GENERATION.search(template):
-            text, spans = self._render_with_spans(template, messages, example.tools)
-            authors = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
-            if len(spans) == len(authors):
-                return text, [span for index, span in zip(authors, spans, strict=True) if index in example.trained]
+        text, spans = self._tagged(template, messages, example) or self._searched(template, messages, example)
+        for index, (start, end) in zip(example.trained, spans, strict=True):
+            self._require_written(index, example.messages[index], text[start:end])
+        return text, spans
+
+    def _tagged(self, template: str, messages: list[Json], example: Example) -> tuple[str, list[Span]] | None:
+        """Method (a), or None where the template has no block for every assistant message."""
+        if not _GENERATION.search(template):
+            return None
+        text, spans = self._render_with_spans(template, messages, example.tools)
+        authors = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
+        if len(spans) != len(authors):
+            return None
+        return text, [span for index, span in zip(authors, spans, strict=True) if index in example.trained]
+
+    def _searched(self, template: str, messages: list[Json], example: Example) -> tuple[str, list[Span]]:
+        """Method (b)."""
         text = self._render(template, messages, example.tools)
         return text, [self._span(template, messages, example.tools, text, index) for index in example.trained]
 
-    def _known_role(self, message: Json) -> Json:
-        """`developer` is OpenAI's newer word for `system`; few templates know it."""
+    def _as_template_knows(self, message: Json) -> Json:
+        """`developer` is OpenAI's newer word for `system`, which few templates know; templates of models that see
+        images take text as a list of parts."""
         if message["role"] == "developer" and "developer" not in str(self._tokenizer.chat_template):
-            return {**message, "role": "system"}
+            message = {**message, "role": "system"}
+        if self._takes_parts:
+            message = {**message, "content": [{"type": "text", "text": message["content"]}]}
         return message
 
+    def _writes_plain_text(self) -> bool:
+        try:
+            template = self._tokenizer.get_chat_template()
+            return "plain text" in self._render(template, [{"role": "user", "content": "plain text"}], None)
+        except (TemplateError, TypeError):
+            return False
+
+    def _require_written(self, index: int, message: Json, written: str) -> None:
+        """Some templates leave out what they do not know, and the model would learn to say nothing."""
+        names = [call["function"]["name"] for call in message.get("tool_calls", [])]
+        if not all(name in written for name in names):
+            raise _Unplaceable(f"the base model's chat template does not write the tool calls of message {index + 1}")
+        if message["content"].strip() and not self._end_texts.sub("", written).strip():
+            raise _Unplaceable(f"the base model's chat template does not write the content of message {index + 1}")
+
     def _span(self, template: str, messages: list[Json], tools: list[Json] | None, text: str, index: int) -> Span:
-        """Method (b) for the message at `index`."""
+        """Where the message at `index` is in `text`, the whole conversation."""
         before = self._render(template, messages[:index], tools, add_generation_prompt=True) if index else ""
         after = text if index + 1 == len(messages) else self._render(template, messages[: index + 1], tools).rstrip()
-        if not (text.startswith(after) and after.startswith(before)):
+        if not after.startswith(before):
+            raise _Unplaceable(
+                f"the base model's chat template begins the answer that it asks for differently from message {index + 1} "
+                "(with an opened thought, for example), so the model would not learn what it is asked to write. Take "
+                "another base model, or give it a chat template with generation blocks"
+            )
+        end = self._shared_end(text, after, len(before))
+        if end is None:
             raise _Unplaceable(
                 f"the base model's chat template writes message {index + 1} differently when other messages follow, "
                 "so it cannot be trained as the model would write it. Give this message weight 0, or end the example "
                 "with it"
             )
-        return len(before), len(after)
+        return len(before), end
+
+    def _shared_end(self, text: str, after: str, start: int) -> int | None:
+        """Where the message that begins at `start` ends in both texts. Some templates close a conversation with one
+        more token (Phi-3), so `after` may go on with special tokens that `text` does not have."""
+        if text.startswith(after):
+            return len(after)
+        pairs = enumerate(zip(text, after, strict=False))
+        shared = next((index for index, (one, other) in pairs if one != other), min(len(text), len(after)))
+        ends = [found.end() for found in self._end_texts.finditer(after, start) if found.end() <= shared]
+        if ends and not self._end_texts.sub("", after[ends[-1] :]).strip():
+            return ends[-1]
+        return None
 
     def _render(self, template: str, messages: list[Json], tools: list[Json] | None, **options: bool) -> str:
         variables: Json = {**self._tokenizer.special_tokens_map, **options}

@@ -51,6 +51,19 @@ TEMPLATES = {
     + "{%- if message.role not in ['system', 'user', 'assistant'] %}{{ raise_exception('unknown role') }}{% endif %}"
     + "{{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}{% endfor %}"
     + _PROMPT,
+    # One more token closes the conversation, as in Phi-3.
+    "closing": "{%- for message in messages %}"
+    + "{{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}{% endfor %}"
+    + "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% else %}{{ '<|endoftext|>' }}{% endif %}",
+    # The answer that is asked for begins with an opened thought, as in DeepSeek R1.
+    "thinks_first": "{%- for message in messages %}"
+    + "{{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}{% endfor %}"
+    + "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n<think>\n' }}{% endif %}",
+    # Content is a list of parts, as in models that see images.
+    "parts": "{%- for message in messages %}{{- '<|im_start|>' + message.role + '\n' }}"
+    + "{%- for part in message.content %}{% if part.type == 'text' %}{{- part.text }}{% endif %}{% endfor %}"
+    + "{{- '<|im_end|>\n' }}{% endfor %}"
+    + _PROMPT,
     # Nothing says where an answer ends.
     "endless": "{%- for message in messages %}{{- message.role + ': ' + message.content + '\n' }}{% endfor %}"
     + "{%- if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}",

@@ -54,14 +54,17 @@ def learned(make_tokenizer: Callable[[str], Any]):
     return text
 
 
-ALL = ["plain", "generation", "end_outside", "bos"]
+ALL = ["plain", "generation", "end_outside", "bos", "parts"]
 
 
 class TestIds:
     @pytest.mark.parametrize("template", ALL)
     def test_are_those_of_the_chat_template(self, label: Label, make_tokenizer, template: str):
         example = chat("what is the sky?", "blue", "and the grass?", "green")
-        expected = make_tokenizer(template).apply_chat_template(example["messages"], return_dict=False)
+        messages = example["messages"]
+        if template == "parts":
+            messages = [{**turn, "content": [{"type": "text", "text": turn["content"]}]} for turn in messages]
+        expected = make_tokenizer(template).apply_chat_template(messages, return_dict=False)
         assert label(template, example).input_ids[0].tolist() == expected
 
     def test_have_exactly_one_bos(self, label: Label):
@@ -115,6 +118,11 @@ class TestLoss:
         labelled = label("generation", {"messages": [{"role": "assistant", "content": "blue"}]})
         assert labelled.summary().label_tokens > 0
 
+    def test_a_token_that_closes_the_conversation_does_no_harm(self, label: Label, learned):
+        assert learned(label("closing", chat("the sky?", "blue", "and grass?", "green"))) == (
+            "blue<|im_end|>|green<|im_end|>\n<|endoftext|>"
+        )
+
     def test_an_answer_without_end_is_counted(self, label: Label, learned):
         labelled = label("endless", chat("the sky?", "blue"))
         assert learned(labelled).strip() == "blue"
@@ -147,6 +155,16 @@ class TestRefusals:
         example = chat("the sky?", "blue", "and grass?", "green")
         example["messages"][1]["weight"] = 0
         assert learned(label("thinking", example)) == "<think></think>green<|im_end|>"
+
+    def test_a_template_that_opens_a_thought(self, refusal):
+        failed = refusal("thinks_first", chat("hello", "hi"))
+        assert "begins the answer that it asks for differently from message 2" in failed.message
+
+    def test_tool_calls_that_the_template_leaves_out(self, refusal):
+        failed = refusal(
+            "bos", {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": [CALL]}]}
+        )
+        assert failed.message == "Line 1: the base model's chat template does not write the tool calls of message 2."
 
     def test_a_conversation_that_the_template_refuses(self, refusal):
         failed = refusal("bos", {"messages": [{"role": "tool", "content": "x"}, {"role": "assistant", "content": "y"}]})
