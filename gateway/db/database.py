@@ -41,30 +41,35 @@ class Database:
 
         Raises:
             Unavailable: the server cannot be reached, or no connection became free in time.
-            InvalidRequest: a text of the client's holds the character NUL, which PostgreSQL's text cannot.
+            InvalidRequest: a value of the client's cannot be stored: NUL in a text, or a number out of range.
         """
         try:
             async with self._sessions() as session, session.begin():
                 yield session
-        except AWAY as error:
-            log.warning("database away: %s", error)
-            raise Unavailable("The database cannot be reached right now. Nothing was changed; please retry.") from error
-        except DBAPIError as error:
-            if error.connection_invalidated:
-                raise Unavailable("The database connection was lost. Please retry.") from error
-            if getattr(error.orig, "sqlstate", None) in UNSTORABLE:
-                raise InvalidRequest("A text in the request holds the character NUL (\\u0000).") from error
+        except (*AWAY, DBAPIError) as error:
+            if _refuses_a_value(error):
+                raise InvalidRequest("A text in the request holds NUL (\\u0000), or a number is too large.") from error
+            if isinstance(error, AWAY) or error.connection_invalidated:
+                log.warning("database away: %s", error)
+                raise Unavailable("The database cannot be reached right now; please retry.") from error
             raise
 
     @asynccontextmanager
     async def raw(self) -> AsyncGenerator[Any]:
-        """asyncpg's own connection inside a transaction, for COPY. Raises Unavailable."""
+        """asyncpg's own connection inside a transaction, for COPY.
+
+        Raises:
+            Unavailable: the server cannot be reached.
+            asyncpg.DataError, ValueError: it is there, and refuses a value.
+        """
         try:
             async with self.engine.connect() as connection:
                 driver: Any = (await connection.get_raw_connection()).driver_connection
                 async with driver.transaction():
                     yield driver
         except AWAY as error:
+            if _refuses_a_value(error):
+                raise
             raise Unavailable("The database cannot be reached right now.") from error
 
     async def ping(self) -> None:
@@ -74,3 +79,9 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+def _refuses_a_value(error: BaseException) -> bool:
+    """The server said so, or the driver could not encode it (it calls that an interface error, and a ValueError)."""
+    cause = error.orig.__cause__ if isinstance(error, DBAPIError) and error.orig else error
+    return isinstance(cause, ValueError) or getattr(cause, "sqlstate", None) in UNSTORABLE

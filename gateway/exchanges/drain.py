@@ -1,6 +1,7 @@
 """From the spool into PostgreSQL: batches by COPY, each exchange once, in the background."""
 
 import logging
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import blake2b
@@ -22,7 +23,10 @@ log = logging.getLogger(__name__)
 
 BATCH_RECORDS = 2000
 BATCH_BYTES = 4 * 1024 * 1024
+REFUSED = (asyncpg.DataError, ValueError, OverflowError, TypeError)
+"""A value that the server or the driver does not take."""
 COLUMNS = tuple(column.key for column in ExchangeRow.__table__.columns)
+_escaped_nul = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 REJECTED = "rejected"
 """Directory under DATA_DIR for what the database will never take (a torn or unstorable record): kept, never dropped."""
 
@@ -83,7 +87,7 @@ class Drain:
         rows = [values for payload in payloads if (values := self._row(payload)) is not None]
         try:
             await self._insert(rows)
-        except asyncpg.DataError:
+        except REFUSED:
             for payload in payloads:
                 await self._store_alone(payload)
 
@@ -92,7 +96,7 @@ class Drain:
             return
         try:
             await self._insert([values])
-        except asyncpg.DataError as error:
+        except REFUSED as error:
             self._reject(payload, error)
 
     def _row(self, payload: bytes) -> tuple[Any, ...] | None:
@@ -124,13 +128,18 @@ def row(each: Record) -> tuple[Any, ...]:
     """Values in the order of COLUMNS."""
     values: dict[str, Any] = msgspec.structs.asdict(each) | {
         "created_at": from_unix(each.created_at),
-        "error": each.error.decode() if each.error is not None else None,
+        "error": _json(each.error) if each.error is not None else None,
         "reply": assemble(each.reply) if each.streamed and each.reply else each.reply,
-        "request_metadata": msgspec.json.encode(each.request_metadata).decode() if each.request_metadata else None,
+        "request_metadata": _json(msgspec.json.encode(each.request_metadata)) if each.request_metadata else None,
     }
     return tuple(_text(value) if isinstance(value, str) else value for value in map(values.get, COLUMNS))
 
 
 def _text(value: str) -> str:
-    """PostgreSQL's text and jsonb hold no NUL character."""
-    return value.replace("\x00", "\ufffd").replace("\\u0000", "\\ufffd")
+    """PostgreSQL's text holds no NUL character."""
+    return value.replace("\x00", "\ufffd")
+
+
+def _json(value: bytes) -> str:
+    """Nor does its jsonb: the escape is replaced, the same letters behind an escaped backslash are not."""
+    return _escaped_nul.sub(r"\1\\ufffd", value.decode())
