@@ -33,16 +33,12 @@ async def create_file(sv: Sv, caller: Caller, request: Request[Any, Any, Any]) -
     Its limit is `files.max_bytes`, not that of JSON bodies.
     """
     form = await _form(request, sv.settings.files.max_bytes)
-    upload, purpose = form.get("file"), form.get("purpose")
     try:
-        if upload is None:
-            raise MissingParameter("file")
+        upload, purpose = _only(form, "file"), _only(form, "purpose")
         if not isinstance(upload, UploadFile):
-            raise InvalidRequest("'file' must be one file, sent as multipart/form-data with a filename.", param="file")
-        if purpose is None:
-            raise MissingParameter("purpose")
+            raise InvalidRequest("'file' must be a file, sent as multipart/form-data with a filename.", param="file")
         if not isinstance(purpose, str):
-            raise InvalidRequest("'purpose' must be one text field.", param="purpose")
+            raise InvalidRequest("'purpose' must be a text field without a filename.", param="purpose")
         wanted = service.Upload(
             filename=upload.filename, purpose=purpose, pieces=_pieces(upload), expires_after=_expires_after(form)
         )
@@ -114,6 +110,16 @@ async def _form(request: Request[Any, Any, Any], max_bytes: int) -> FormMultiDic
         raise InvalidRequest(f"The body is not a complete multipart/form-data form: {error.detail}.") from None
     except (UnicodeDecodeError, LookupError):
         raise InvalidRequest("A text field of the form is not in UTF-8.") from None
+
+
+def _only(form: FormMultiDict, name: str) -> Any:
+    match form.getall(name, []):
+        case []:
+            raise MissingParameter(name)
+        case [one]:
+            return one
+        case _:
+            raise InvalidRequest(f"'{name}' was sent more than once.", param=name)
 
 
 class _Body:

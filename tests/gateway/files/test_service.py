@@ -1,0 +1,92 @@
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from gateway.db.database import Database
+from gateway.db.tables import FileRow
+from gateway.errors import InvalidRequest, NotFound, Unavailable
+from gateway.files import service
+from gateway.files.service import BATCH_EXPIRY_SECONDS, FILENAME_LIMIT, Upload
+from gateway.files.store import FileStore
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> FileStore:
+    return FileStore("", tmp_path)
+
+
+@pytest.fixture
+async def project(database: Database) -> str:
+    async with database.session() as session:
+        await session.execute(text("INSERT INTO projects (id, name, created_at) VALUES ('proj_1', 'p', now())"))
+    return "proj_1"
+
+
+async def store(database: Any, files: FileStore, **fields: Any) -> FileRow:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"{}\n"
+
+    wanted = {"filename": "a.jsonl", "purpose": "fine-tune", "pieces": pieces(), "expires_after": None}
+    return await service.store(database, files, "proj_1", Upload(**(wanted | fields)), max_bytes=100)
+
+
+class DatabaseAway:
+    @asynccontextmanager
+    async def session(self) -> Any:
+        raise Unavailable("away")
+        yield
+
+
+class TestStore:
+    async def test_expiry_is_only_batches_own(self, database: Database, files: FileStore, project: str) -> None:
+        assert (await store(database, files)).expires_at is None
+        batch = await store(database, files, purpose="batch")
+        assert batch.expires_at is not None
+        assert (batch.expires_at - batch.created_at).total_seconds() == BATCH_EXPIRY_SECONDS
+        asked = await store(database, files, expires_after=3600, purpose="batch")
+        assert asked.expires_at is not None
+        assert (asked.expires_at - asked.created_at).total_seconds() == 3600
+
+    @pytest.mark.parametrize("purpose", ["fine-tune", "batch"])
+    async def test_purposes_that_want_lines_want_jsonl(
+        self, database: Database, files: FileStore, project: str, purpose: str
+    ) -> None:
+        with pytest.raises(InvalidRequest, match=r"must be a \.jsonl file") as caught:
+            await store(database, files, purpose=purpose, filename="a.csv")
+        assert caught.value.param == "file"
+        await store(database, files, purpose=purpose, filename="A.JSONL")
+        await store(database, files, purpose="user_data", filename="a.csv")
+
+    async def test_name_is_kept_as_text_only(
+        self, database: Database, files: FileStore, project: str, tmp_path: Path
+    ) -> None:
+        row = await store(database, files, filename="../../é\x00vil" + "x" * 600, purpose="evals")
+        assert row.filename.startswith("../../évil")
+        assert len(row.filename) == FILENAME_LIMIT
+        assert [path.name for path in (tmp_path / "blobs").iterdir()] == [row.id]
+
+    async def test_row_that_cannot_be_written_leaves_no_content(self, files: FileStore, tmp_path: Path) -> None:
+        with pytest.raises(Unavailable):
+            await store(DatabaseAway(), files)
+        assert list((tmp_path / "blobs").iterdir()) == []
+
+
+class TestDelete:
+    async def test_is_gone_though_its_content_cannot_be_removed(
+        self, database: Database, files: FileStore, project: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        row = await store(database, files)
+
+        async def away(_: str) -> None:
+            raise Unavailable("away")
+
+        monkeypatch.setattr(files, "delete", away)
+        await service.delete(database, files, project, row.id)
+        with pytest.raises(NotFound):
+            await service.delete(database, files, project, row.id)
