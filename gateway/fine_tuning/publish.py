@@ -21,10 +21,11 @@ def publish(source: Path, data_dir: Path, job_id: str) -> str:
         return str(relative)
     incomplete = target.with_name(f".{job_id}.{secrets.token_hex(4)}")
     try:
-        shutil.copytree(source, incomplete)
-        for path in [*incomplete.rglob("*"), incomplete]:
-            _sync(path)
-        _rename(incomplete, target)
+        _copy(source, incomplete)
+        incomplete.rename(target)
+    except OSError:
+        if not target.exists():  # else another was faster, with the same adapter
+            raise
     finally:
         shutil.rmtree(incomplete, ignore_errors=True)
     _sync(target.parent)
@@ -38,12 +39,10 @@ def withdraw(data_dir: Path, job_id: str) -> None:
     shutil.rmtree(data_dir / DIRECTORY / job_id, ignore_errors=True)
 
 
-def _rename(incomplete: Path, target: Path) -> None:
-    try:
-        incomplete.rename(target)
-    except OSError:
-        if not target.exists():  # else another was faster, with the same adapter
-            raise
+def _copy(source: Path, target: Path) -> None:
+    shutil.copytree(source, target)
+    for path in [*target.rglob("*"), target]:
+        _sync(path)
 
 
 def _sync(path: Path) -> None:

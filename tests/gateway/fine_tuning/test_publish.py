@@ -1,0 +1,98 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from gateway.fine_tuning import publish as module
+from gateway.fine_tuning.publish import publish, withdraw
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    source = tmp_path / "job" / "adapter"
+    (source / "deep").mkdir(parents=True)
+    (source / "adapter_config.json").write_text("{}")
+    (source / "deep" / "weights").write_bytes(b"x" * 1000)
+    return source
+
+
+def names(tmp_path: Path) -> list[str]:
+    return sorted(path.name for path in (tmp_path / "adapters").iterdir())
+
+
+class TestPublish:
+    def test_copies_everything_to_a_flat_name(self, source: Path, tmp_path: Path) -> None:
+        assert publish(source, tmp_path, "ftjob-1") == "adapters/ftjob-1"
+        assert (tmp_path / "adapters" / "ftjob-1" / "deep" / "weights").read_bytes() == b"x" * 1000
+        assert names(tmp_path) == ["ftjob-1"]
+
+    def test_second_try_finds_it_and_changes_nothing(self, source: Path, tmp_path: Path) -> None:
+        publish(source, tmp_path, "ftjob-1")
+        (source / "adapter_config.json").write_text("changed")
+        assert publish(source, tmp_path, "ftjob-1") == "adapters/ftjob-1"
+        assert (tmp_path / "adapters" / "ftjob-1" / "adapter_config.json").read_text() == "{}"
+
+    def test_copy_that_breaks_leaves_nothing(
+        self, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(_: Path) -> None:
+            raise OSError("no space left on device")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "_sync", full)
+            with pytest.raises(OSError, match="no space"):
+                publish(source, tmp_path, "ftjob-1")
+        assert names(tmp_path) == []
+        publish(source, tmp_path, "ftjob-1")
+        assert names(tmp_path) == ["ftjob-1"]
+
+    def test_leftover_of_a_dead_worker_does_not_stay(self, source: Path, tmp_path: Path) -> None:
+        (tmp_path / "adapters" / ".ftjob-1.dead").mkdir(parents=True)
+        publish(source, tmp_path, "ftjob-1")
+        assert names(tmp_path) == ["ftjob-1"]
+
+    def test_two_at_once_both_find_it_complete(
+        self, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        both = threading.Barrier(2, timeout=10)
+        copy = module._copy
+
+        def together(source: Path, target: Path) -> None:
+            copy(source, target)
+            both.wait()
+
+        monkeypatch.setattr(module, "_copy", together)
+        with ThreadPoolExecutor(2) as pool:
+            done = list(pool.map(lambda _: publish(source, tmp_path, "ftjob-1"), range(2)))
+        assert done == ["adapters/ftjob-1"] * 2
+        assert (tmp_path / "adapters" / "ftjob-1" / "deep" / "weights").exists()
+        assert names(tmp_path) == ["ftjob-1"]
+
+    def test_slower_one_whose_copy_was_cleared_away_finds_it_too(
+        self, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        copy = module._copy
+
+        def overtaken(source: Path, target: Path) -> None:
+            target.mkdir(parents=True)
+            monkeypatch.setattr(module, "_copy", copy)
+            publish(source, tmp_path, "ftjob-1")
+            (target / "weights").write_bytes(b"x")
+
+        monkeypatch.setattr(module, "_copy", overtaken)
+        assert publish(source, tmp_path, "ftjob-1") == "adapters/ftjob-1"
+        assert names(tmp_path) == ["ftjob-1"]
+
+    def test_missing_source_is_an_error(self, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError):
+            publish(tmp_path / "nothing", tmp_path, "ftjob-1")
+
+
+class TestWithdraw:
+    def test_removes_it_and_no_other(self, source: Path, tmp_path: Path) -> None:
+        publish(source, tmp_path, "ftjob-1")
+        publish(source, tmp_path, "ftjob-2")
+        withdraw(tmp_path, "ftjob-1")
+        withdraw(tmp_path, "ftjob-never")
+        assert names(tmp_path) == ["ftjob-2"]

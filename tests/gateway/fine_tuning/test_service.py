@@ -1,0 +1,68 @@
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.db.tables import FineTuningJobRow
+from gateway.errors import InvalidRequest
+from gateway.fine_tuning import service
+from gateway.protocol.fine_tuning import JobCreate
+
+
+def wanted(**fields: Any) -> JobCreate:
+    return msgspec.convert({"model": "base", "training_file": "file-1", **fields}, JobCreate)
+
+
+def hyperparameters(**fields: Any) -> dict[str, Any]:
+    method: dict[str, Any] = msgspec.to_builtins(service.method_of(wanted(**fields)))
+    return method["supervised"]["hyperparameters"]
+
+
+class TestMethodOf:
+    AUTO = {"n_epochs": "auto", "batch_size": "auto", "learning_rate_multiplier": "auto"}
+
+    def test_default_is_supervised_and_automatic(self) -> None:
+        assert hyperparameters() == self.AUTO
+        assert hyperparameters(method={"type": "supervised"}) == self.AUTO
+        assert hyperparameters(method={"type": "supervised", "supervised": {}}) == self.AUTO
+
+    def test_deprecated_place_counts_where_the_new_one_is_empty(self) -> None:
+        assert hyperparameters(hyperparameters={"n_epochs": 2})["n_epochs"] == 2
+        assert hyperparameters(hyperparameters={"n_epochs": 2}, method={"type": "supervised"})["n_epochs"] == 2
+
+    def test_both_places_are_refused_rather_than_one_ignored(self) -> None:
+        with pytest.raises(InvalidRequest, match="not both") as caught:
+            hyperparameters(
+                hyperparameters={"n_epochs": 2},
+                method={"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 3}}},
+            )
+        assert caught.value.param == "hyperparameters"
+
+    def test_resolved_replaces_auto(self) -> None:
+        method = msgspec.to_builtins(service.method_of(wanted()))
+        numbers = {"n_epochs": 3, "batch_size": 4, "learning_rate_multiplier": 1.0}
+        assert service.resolved(method, numbers)["supervised"] == {"hyperparameters": numbers}
+
+
+class TestModelName:
+    @pytest.mark.parametrize(
+        ("suffix", "shown"),
+        [
+            (None, ""),
+            ("shop", "shop"),
+            ("My-Shop_2.0", "My-Shop_2.0"),
+            ("my shop: v2/final?", "my-shop-v2-final"),
+            ("naïve\r\nx-evil: 1", "na-ve-x-evil-1"),
+            ("日本", ""),
+            ("../..", "..-.."),
+        ],
+    )
+    def test_suffix_fits_urls_and_headers(self, suffix: str | None, shown: str) -> None:
+        row = FineTuningJobRow(id="ftjob-abcdefghijkl", suffix=suffix)
+        assert service.model_name(row, "base", "tuneway") == f"ft:base:tuneway:{shown}:efghijkl"
+
+    @pytest.mark.parametrize("base", ["starter", "org/name", "org/name:latest"])
+    def test_base_of_a_tuned_model_is_found_again(self, base: str) -> None:
+        row = FineTuningJobRow(id="ftjob-abcdefghijkl", suffix="s")
+        assert service.base_name(service.model_name(row, base, "tuneway")) == base
+        assert service.base_name(base) == base

@@ -1,0 +1,99 @@
+import json
+import logging
+from collections.abc import Sequence
+
+import pytest
+from sqlalchemy import text
+
+from gateway.errors import UpstreamFailed
+from gateway.services import WorkerServices
+from gateway.settings import EngineSettings, Settings
+from gateway.tasks.reconcile_adapters import reconcile_adapters
+from tests.fakes.engine import FakeEngine
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def models(project_key: dict[str, str], wv: WorkerServices, settings: Settings) -> list[str]:
+    """Three models with their adapters on disk."""
+    names = ["ft:base:tuneway::one", "ft:base:tuneway::two", "ft:base:tuneway::three"]
+    async with wv.database.session() as session:
+        job = (
+            "INSERT INTO fine_tuning_jobs (id, project_id, api_key_id, created_at, model, status, training_file, method, seed)"
+            " VALUES ('ftjob-1', :project, :key, now(), 'base', 'succeeded', 'file-1', '{}', 1)"
+        )
+        owner = {"project": project_key["project_id"], "key": project_key["id"]}
+        await session.execute(text(job), owner)
+        for number, name in enumerate(names):
+            row = (
+                "INSERT INTO models (id, project_id, job_id, base_model, adapter_path, created_at)"
+                " VALUES (:name, :project, 'ftjob-1', 'base', :path, now())"
+            )
+            path = f"adapters/{number}"
+            await session.execute(text(row), {"name": name, "project": owner["project"], "path": path})
+            (settings.data_dir / path).mkdir(parents=True)
+            (settings.data_dir / path / "adapter_config.json").write_text("{}")
+    return names
+
+
+class TestReconcileAdapters:
+    async def test_what_a_restart_lost_is_loaded_again(
+        self, wv: WorkerServices, engine: FakeEngine, models: Sequence[str]
+    ) -> None:
+        await reconcile_adapters(wv, set())
+        assert sorted(engine.adapters) == sorted(models)
+        engine.adapters.pop(models[1])
+        engine.loads.clear()
+        await reconcile_adapters(wv, set())
+        assert engine.loads == [models[1]]
+
+    async def test_deleted_model_is_not_loaded(
+        self, wv: WorkerServices, engine: FakeEngine, models: Sequence[str]
+    ) -> None:
+        async with wv.database.session() as session:
+            await session.execute(text("UPDATE models SET deleted_at = now() WHERE id = :id"), {"id": models[0]})
+        await reconcile_adapters(wv, set())
+        assert sorted(engine.adapters) == sorted(models[1:])
+
+    async def test_one_that_does_not_fit_keeps_no_other_away_and_is_logged_once(
+        self, wv: WorkerServices, engine: FakeEngine, models: Sequence[str], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        engine.misfit.add(models[0])
+        refused: set[str] = set()
+        with caplog.at_level(logging.ERROR):
+            for _ in range(3):
+                await reconcile_adapters(wv, refused)
+        assert sorted(engine.adapters) == sorted(models[1:])
+        assert refused == {models[0]}
+        assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 1
+        engine.misfit.clear()
+        await reconcile_adapters(wv, refused)
+        assert models[0] in engine.adapters
+        assert refused == set()
+
+    async def test_engine_that_is_away_is_told(
+        self, wv: WorkerServices, engine: FakeEngine, models: Sequence[str]
+    ) -> None:
+        engine.away = True
+        with pytest.raises(UpstreamFailed):
+            await reconcile_adapters(wv, set())
+
+    @pytest.mark.parametrize("odd", ["", "[]", '{"data": [{"name": 1}]}', "<html>"])
+    async def test_list_of_models_that_cannot_be_read_is_told(
+        self, wv: WorkerServices, engine: FakeEngine, models: Sequence[str], odd: str
+    ) -> None:
+        engine.odd = odd
+        with pytest.raises(UpstreamFailed):
+            await reconcile_adapters(wv, set())
+        engine.odd = json.dumps({"object": "list", "data": []})
+        await reconcile_adapters(wv, set())
+
+    async def test_without_an_engine_there_is_nothing_to_do(self, wv: WorkerServices, engine: FakeEngine) -> None:
+        import dataclasses
+
+        import msgspec
+
+        alone = msgspec.structs.replace(wv.settings, engine=EngineSettings())
+        await reconcile_adapters(dataclasses.replace(wv, settings=alone), set())
+        assert engine.loads == []

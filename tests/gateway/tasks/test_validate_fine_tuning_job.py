@@ -1,0 +1,225 @@
+"""From a new job to one that is queued, or failed with the lines to mend."""
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from gateway.db.tables import FineTuningJobRow
+from gateway.errors import Unavailable
+from gateway.fine_tuning.validation import MAX_PROBLEMS
+from gateway.services import WorkerServices
+from gateway.settings import Settings
+from gateway.tasks import validate_fine_tuning_job as task
+from gateway.tasks.validate_fine_tuning_job import validate_fine_tuning_job
+from tests.fakes.fine_tuning import QUICK, TEN, create_job, example, job_of, jsonl, messages_of, upload
+
+pytestmark = pytest.mark.anyio
+
+Client = httpx.AsyncClient
+
+
+@pytest.fixture
+async def wv(wv: WorkerServices) -> WorkerServices:
+    """A worker that validates and does not train."""
+    while not wv.training.locked():
+        await wv.training.acquire()
+    return wv
+
+
+@pytest.fixture(autouse=True)
+async def training_allowed_again(wv: WorkerServices) -> Any:
+    yield
+    wv.training.release()
+
+
+async def validated(client: Client, wv: WorkerServices, content: bytes = TEN, **fields: Any) -> dict[str, Any]:
+    job = await create_job(client, content, **fields)
+    await validate_fine_tuning_job(wv, job["id"], QUICK)
+    return await job_of(client, job["id"])
+
+
+class TestGoodFiles:
+    async def test_job_is_queued_and_free_for_training(self, client: Client, wv: WorkerServices) -> None:
+        job = await validated(client, wv)
+        assert job["status"] == "queued"
+        async with wv.database.session() as session:
+            row = await session.get(FineTuningJobRow, job["id"])
+            assert row is not None
+            assert (row.lease_holder, row.leased_until) == (None, None)
+
+    async def test_validation_file_is_told_and_copied(
+        self, client: Client, wv: WorkerServices, settings: Settings
+    ) -> None:
+        other = jsonl(example())
+        job = await validated(client, wv, validation_file=await upload(client, other))
+        told = f"Validating training file: {job['training_file']} and validation file: {job['validation_file']}"
+        assert told in await messages_of(client, job["id"])
+        directory = settings.data_dir / "jobs" / job["id"]
+        assert (directory / "training.jsonl").read_bytes() == TEN
+        assert (directory / "validation.jsonl").read_bytes() == other
+        assert sorted(path.name for path in directory.iterdir()) == ["training.jsonl", "validation.jsonl"]
+
+    async def test_byte_order_mark_does_not_reach_the_trainer(
+        self, client: Client, wv: WorkerServices, settings: Settings
+    ) -> None:
+        job = await validated(client, wv, b"\xef\xbb\xbf" + TEN)
+        assert job["status"] == "queued"
+        assert (settings.data_dir / "jobs" / job["id"] / "training.jsonl").read_bytes() == TEN
+
+    async def test_repeated_it_changes_nothing(self, client: Client, wv: WorkerServices) -> None:
+        job = await validated(client, wv)
+        told = await messages_of(client, job["id"])
+        await validate_fine_tuning_job(wv, job["id"], QUICK)
+        await validate_fine_tuning_job(wv, "ftjob-unknown", QUICK)
+        assert await messages_of(client, job["id"]) == told
+
+
+class TestBadFiles:
+    async def test_one_bad_line_is_the_jobs_error(self, client: Client, wv: WorkerServices) -> None:
+        job = await validated(client, wv, TEN + b"{oops\n")
+        assert job["status"] == "failed"
+        assert job["finished_at"] is not None
+        assert job["error"]["code"] == "invalid_training_file"
+        assert job["error"]["param"] == "training_file"
+        opening = (
+            "The job failed due to an invalid training file. Invalid file format. Example 11 (line 11): line contains"
+        )
+        assert job["error"]["message"].startswith(opening)
+        assert (await messages_of(client, job["id"]))[-1] == job["error"]["message"]
+
+    async def test_many_bad_lines_are_events_and_bounded(self, client: Client, wv: WorkerServices) -> None:
+        job = await validated(client, wv, b"{}\n" * 50)
+        assert "50 examples have problems" in job["error"]["message"]
+        told = await messages_of(client, job["id"])
+        assert sum(message.startswith("Example ") for message in told) == MAX_PROBLEMS
+        events = (await client.get(f"/v1/fine_tuning/jobs/{job['id']}/events?limit=100")).json()["data"]
+        assert [event["level"] for event in events].count("error") == MAX_PROBLEMS + 1
+
+    async def test_bad_validation_file_is_named(self, client: Client, wv: WorkerServices) -> None:
+        job = await validated(client, wv, validation_file=await upload(client, b"[]\n"))
+        assert job["error"]["code"] == "invalid_validation_file"
+        assert job["error"]["param"] == "validation_file"
+        assert "invalid validation file" in job["error"]["message"]
+
+    @pytest.mark.parametrize(("content", "count"), [(b"", 0), (b"\n\r\n  \n", 0), (jsonl(example()) * 3, 3)])
+    async def test_too_few_examples_in_openais_words(
+        self, client: Client, wv: WorkerServices, content: bytes, count: int
+    ) -> None:
+        job = await validated(client, wv, content)
+        message = f"Training file has {count} example(s), but must have at least 10 examples"
+        assert job["error"] == {"code": "invalid_n_examples", "message": message, "param": "training_file"}
+
+    async def test_empty_validation_file(self, client: Client, wv: WorkerServices) -> None:
+        job = await validated(client, wv, validation_file=await upload(client, b""))
+        assert job["error"]["code"] == "invalid_n_examples"
+        assert job["error"]["param"] == "validation_file"
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            b'{"messages": [{"role": "bot\\u0000", "content": "x"}]}',
+            b'{"messages": ' + b"[" * 100_000 + b"\n",
+            b'{"messages": 5, oops',
+            b'{"messages": [{"role": "' + b"x" * 1_000_000 + b'", "content": "x"}]}',
+            b"\xff\xfe{\x00",
+        ],
+        ids=["nul", "deep", "broken-behind-a-wrong-type", "long-quote", "utf-16"],
+    )
+    async def test_odd_bytes_fail_the_job_and_never_get_stuck(
+        self, client: Client, wv: WorkerServices, line: bytes
+    ) -> None:
+        job = await validated(client, wv, TEN + line + b"\n" + line + b"\n")
+        assert job["status"] == "failed"
+        assert job["error"]["code"] == "invalid_training_file"
+        assert len(json.dumps(job)) < 10_000
+
+
+class TestRaces:
+    async def test_file_deleted_before_validation_fails_the_job(self, client: Client, wv: WorkerServices) -> None:
+        job = await create_job(client)
+        await client.delete(f"/v1/files/{job['training_file']}")
+        await validate_fine_tuning_job(wv, job["id"], QUICK)
+        failed = await job_of(client, job["id"])
+        assert failed["error"]["code"] == "file_not_found"
+        assert failed["error"]["param"] == "training_file"
+        assert "upload it again" in failed["error"]["message"]
+
+    async def test_content_that_is_gone_fails_the_job(
+        self, client: Client, wv: WorkerServices, settings: Settings
+    ) -> None:
+        job = await create_job(client)
+        (settings.data_dir / "blobs" / job["training_file"]).unlink()
+        await validate_fine_tuning_job(wv, job["id"], QUICK)
+        assert (await job_of(client, job["id"]))["error"]["code"] == "file_not_found"
+
+    async def test_second_validation_at_the_same_time_leaves_the_job_alone(
+        self, client: Client, wv: WorkerServices, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job = await create_job(client)
+        calls: list[str] = []
+        check = task._check_files
+
+        async def slow(*arguments: Any) -> None:
+            calls.append("check")
+            await asyncio.sleep(0.1)
+            await check(*arguments)
+
+        monkeypatch.setattr(task, "_check_files", slow)
+        await asyncio.gather(*(validate_fine_tuning_job(wv, job["id"], QUICK) for _ in range(3)))
+        assert calls == ["check"]
+        assert (await job_of(client, job["id"]))["status"] == "queued"
+
+    async def test_that_lost_its_lease_decides_nothing(
+        self, client: Client, wv: WorkerServices, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def taken_meanwhile(*_: Any) -> None:
+            async with wv.database.session() as session:
+                await session.execute(text("UPDATE fine_tuning_jobs SET lease_holder = 'other', status = 'running'"))
+            raise task.Failure("file_not_found", "too late")
+
+        monkeypatch.setattr(task, "_check_files", taken_meanwhile)
+        job = await validated(client, wv)
+        assert job["status"] == "running"
+        assert job["error"] is None
+
+    async def test_cancel_during_validation_stays(
+        self, client: Client, wv: WorkerServices, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job = await create_job(client)
+
+        async def cancelled_meanwhile(*_: Any) -> None:
+            await client.post(f"/v1/fine_tuning/jobs/{job['id']}/cancel")
+
+        monkeypatch.setattr(task, "_check_files", cancelled_meanwhile)
+        await validate_fine_tuning_job(wv, job["id"], QUICK)
+        assert (await job_of(client, job["id"]))["status"] == "cancelled"
+        assert (await messages_of(client, job["id"]))[-1] == "Fine-tuning job cancelled"
+
+    async def test_storage_that_is_away_leaves_the_job_for_the_next_try(
+        self, client: Client, wv: WorkerServices, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def away(*_: Any) -> None:
+            raise Unavailable("the storage is away")
+
+        job = await create_job(client)
+        with monkeypatch.context() as patched:
+            patched.setattr(task, "_check_files", away)
+            with pytest.raises(Unavailable):
+                await validate_fine_tuning_job(wv, job["id"], QUICK)
+        assert (await job_of(client, job["id"]))["status"] == "validating_files"
+        await validate_fine_tuning_job(wv, job["id"], QUICK)
+        assert (await job_of(client, job["id"]))["status"] == "queued"
+
+    async def test_surprise_fails_the_job_instead_of_repeating_for_ever(
+        self, client: Client, wv: WorkerServices, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def full(*_: Any) -> None:
+            raise OSError("no space left on device")
+
+        monkeypatch.setattr(task, "_check_files", full)
+        job = await validated(client, wv)
+        assert job["error"]["code"] == "server_error"
