@@ -5,12 +5,15 @@ import os
 import random
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from openai import OpenAI
+
+from tests.trainer.engine.wire import CONTEXT, PATIENCE, Gate, RunningEngine, until
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -41,8 +44,6 @@ CHATML = (
     "{{- '<|im_end|>\n' }}{%- endfor %}"
     "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}"
 )
-
-CONTEXT = 256
 
 WORDS = [
     "the",
@@ -148,13 +149,6 @@ def adapter_b(make_adapter: AdapterMaker) -> Path:
     return make_adapter(2, r=8, target_modules=["q_proj", "down_proj"])
 
 
-@dataclass(frozen=True)
-class RunningEngine:
-    url: str
-    engine: Any
-    loop: asyncio.AbstractEventLoop
-
-
 @pytest.fixture(scope="session")
 def start_engine(nano_model: Path) -> Iterator[Callable[..., RunningEngine]]:
     """Starts engines in this process, each on its own event loop and port."""
@@ -200,3 +194,31 @@ def start_engine(nano_model: Path) -> Iterator[Callable[..., RunningEngine]]:
 def served(start_engine: Callable[..., RunningEngine]) -> RunningEngine:
     """The engine that most tests share. A test that loads an adapter unloads it."""
     return start_engine()
+
+
+@pytest.fixture(scope="module")
+def two_at_once(start_engine: Callable[..., RunningEngine]) -> RunningEngine:
+    """An engine with two places and a gate in front of its model."""
+    running = start_engine(max_concurrency=2)
+    running.engine.scheduler._model = Gate(running.engine.scheduler._model)
+    return running
+
+
+@pytest.fixture
+def gate(two_at_once: RunningEngine) -> Iterator[Gate]:
+    gate = two_at_once.engine.scheduler._model
+    yield gate
+    gate.open()
+    until(lambda: two_at_once.engine.scheduler.running == 0)
+
+
+@pytest.fixture(scope="module")
+def client(two_at_once: RunningEngine) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{two_at_once.url}/v1", api_key="none", max_retries=0, timeout=PATIENCE) as client:
+        yield client
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(16) as pool:
+        yield pool

@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import GenerationConfig, Mamba2Config, Mamba2ForCausalLM
 
-from tests.trainer.engine.conftest import CONTEXT
+from tests.trainer.engine.wire import CONTEXT
 from trainer.engine.loading import SMALL, load, pick_device, pick_threads, sampling_defaults_of
 
 pytestmark = pytest.mark.train
