@@ -48,6 +48,7 @@ def seal(path: Path, manifest: Manifest) -> Manifest:
         sync(file)
         files[file.name] = _sha256(file)
     sync(path)
+    sync(path.parent)
     sealed = msgspec.structs.replace(manifest, files=files)
     write_atomically(path / MANIFEST, msgspec.json.encode(sealed))
     return sealed

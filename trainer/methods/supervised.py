@@ -118,8 +118,10 @@ def _load_tokenizer(base_path: str) -> tuple[BaseModel, PreTrainedTokenizerBase]
     try:
         config = AutoConfig.from_pretrained(base_path).get_text_config()
         tokenizer = AutoTokenizer.from_pretrained(base_path)
-    except (OSError, ValueError):
+    except OSError:
         raise TrainingFailed("model_not_found", "The base model is not on the machine that trains.") from None
+    except ValueError:
+        raise TrainingFailed("invalid_model", "The trainer does not know base models of this kind.") from None
     base = BaseModel(
         family=config.model_type,
         hidden_size=config.hidden_size,

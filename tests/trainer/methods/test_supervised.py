@@ -346,6 +346,10 @@ class TestFailures:
     def test_no_such_base_model(self, make_job: MakeJob):
         assert self.failed(make_job(base_model="no-such-model")).code == "model_not_found"
 
+    def test_a_base_model_of_an_unknown_kind(self, make_job: MakeJob, tmp_path: Path):
+        (tmp_path / "config.json").write_text('{"model_type": "mystery"}')
+        assert self.failed(make_job(base_model=tmp_path)).code == "invalid_model"
+
     def test_a_learning_rate_that_diverges(self, make_job: MakeJob):
         failed = self.failed(make_job(learning_rate_multiplier=1e30))
         assert failed.code == "training_diverged"
