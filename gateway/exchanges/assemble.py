@@ -1,4 +1,7 @@
-"""The JSON body that a stream would have been without `stream: true`, for the log. Runs when the spool is drained."""
+"""The JSON body that a stream would have been without `stream: true`, for the log. Runs when the spool is drained.
+
+An upstream may send anything: what does not have the expected form is left out, and never an exception.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +11,7 @@ import msgspec
 _json = msgspec.json.Decoder()
 _encode = msgspec.json.Encoder().encode
 
-OBJECTS: dict[Any, Any] = {"chat.completion.chunk": "chat.completion", "text_completion": "text_completion"}
+OBJECTS = {"chat.completion.chunk": "chat.completion"}
 
 
 def assemble(events: bytes) -> bytes:
@@ -16,25 +19,17 @@ def assemble(events: bytes) -> bytes:
 
     A stream that was cut gives what had arrived, its finish_reason null.
     """
-    body: dict[str, Any] = {}
-    choices: dict[int, dict[str, Any]] = {}
-    for chunk in payloads(events):
-        if not isinstance(chunk.get("choices"), list):
-            continue
-        _take_top(body, chunk)
-        for part in chunk["choices"]:
-            _take_choice(choices.setdefault(part.get("index", 0), {"index": part.get("index", 0)}), part)
-    body["choices"] = [choices[index] for index in sorted(choices)]
-    return _encode(body)
+    return _encode(_body(events))
 
 
 def reply_text(events: bytes) -> str:
-    """All generated text and tool arguments of a stream, for an estimate of its tokens."""
+    """All generated text, thoughts and tool arguments of a stream, for an estimate of its tokens."""
     texts: list[str] = []
-    for choice in _json.decode(assemble(events)).get("choices", []):
-        message = choice.get("message") or {}
-        texts += [str(message.get("content") or ""), str(choice.get("text") or "")]
-        texts += [str(call.get("function", {}).get("arguments") or "") for call in message.get("tool_calls", [])]
+    for choice in _body(events)["choices"]:
+        message: dict[str, Any] = choice.get("message", {})
+        texts.append(choice.get("text", ""))
+        texts += [value for name, value in message.items() if name != "role" and isinstance(value, str)]
+        texts += [call["function"]["arguments"] for call in message.get("tool_calls", [])]
     return "".join(texts)
 
 
@@ -51,51 +46,89 @@ def payloads(events: bytes) -> Iterator[dict[str, Any]]:
             yield chunk
 
 
+def _body(events: bytes) -> dict[str, Any]:
+    body: dict[str, Any] = {}
+    choices: dict[int, dict[str, Any]] = {}
+    for chunk in payloads(events):
+        parts = chunk.get("choices")
+        if isinstance(parts, list):
+            _take_top(body, chunk)
+            for part in filter(_is_object, parts):
+                index = _index(part)
+                _take_choice(choices.setdefault(index, {"index": index}), part)
+    body["choices"] = [_finished(choices[index]) for index in sorted(choices)]
+    return body
+
+
 def _take_top(body: dict[str, Any], chunk: dict[str, Any]) -> None:
     for name, value in chunk.items():
         if name == "choices" or (value is None and name in body):
             continue
-        body[name] = OBJECTS.get(value, value) if name == "object" else value
+        body[name] = OBJECTS.get(value, value) if name == "object" and isinstance(value, str) else value
 
 
 def _take_choice(choice: dict[str, Any], part: dict[str, Any]) -> None:
     if "text" in part:
-        choice["text"] = choice.get("text", "") + (part["text"] or "")
-    if isinstance(part.get("delta"), dict):
-        empty = {"role": "assistant", "content": None, "refusal": None}
-        _take_delta(choice.setdefault("message", empty), part["delta"])
+        choice["text"] = choice.get("text", "") + _text(part["text"])
+    if _is_object(part.get("delta")):
+        message = choice.setdefault("message", {"role": "assistant", "content": None, "refusal": None})
+        _take_delta(message, part["delta"])
     choice.setdefault("logprobs", None)
     choice["finish_reason"] = part.get("finish_reason") or choice.get("finish_reason")
-    if isinstance(part.get("logprobs"), dict):
+    if _is_object(part.get("logprobs")):
         _take_logprobs(choice, part["logprobs"])
 
 
 def _take_delta(message: dict[str, Any], delta: dict[str, Any]) -> None:
     for name, value in delta.items():
+        known = message.get(name)
         if name == "tool_calls":
-            for part in value or []:
-                _take_tool_call(message.setdefault("tool_calls", []), part)
-        elif isinstance(value, str) and name != "role":
-            message[name] = (message.get(name) or "") + value
-        elif value is not None or name not in message:
+            calls = message.setdefault(name, {})
+            for part in filter(_is_object, value if isinstance(value, list) else []):
+                _take_tool_call(calls, part)
+        elif name == "function_call" and isinstance(value, dict):  # the form before tool_calls
+            message[name] = {key: (known or {}).get(key, "") + _text(value.get(key)) for key in ("name", "arguments")}
+        elif isinstance(value, str) and name != "role" and (known is None or isinstance(known, str)):
+            message[name] = (known or "") + value
+        elif known is None:
             message[name] = value
 
 
-def _take_tool_call(calls: list[dict[str, Any]], part: dict[str, Any]) -> None:
-    index = part.get("index", len(calls))
-    while len(calls) <= index:
-        calls.append({"id": None, "type": "function", "function": {"name": "", "arguments": ""}})
-    call = calls[index]
+def _take_tool_call(calls: dict[int, dict[str, Any]], part: dict[str, Any]) -> None:
+    empty = {"id": None, "type": "function", "function": {"name": "", "arguments": ""}}
+    call = calls.setdefault(_index(part, len(calls)), empty)
     call["id"] = part.get("id") or call["id"]
-    function = part.get("function") or {}
-    call["function"]["name"] += function.get("name") or ""
-    call["function"]["arguments"] += function.get("arguments") or ""
+    function = part.get("function")
+    if isinstance(function, dict):
+        for name in ("name", "arguments"):
+            call["function"][name] += _text(function.get(name))
 
 
 def _take_logprobs(choice: dict[str, Any], logprobs: dict[str, Any]) -> None:
-    kept = choice["logprobs"] = choice["logprobs"] or {}
+    kept: dict[str, Any] = choice["logprobs"] or {}
     for name, value in logprobs.items():
-        if isinstance(value, list):
-            kept[name] = (kept.get(name) or []) + value
-        else:
-            kept.setdefault(name, value)
+        known = kept.get(name)
+        kept[name] = known + value if isinstance(known, list) and isinstance(value, list) else known or value
+    choice["logprobs"] = kept
+
+
+def _finished(choice: dict[str, Any]) -> dict[str, Any]:
+    """Tool calls, gathered by index, become the list that OpenAI has."""
+    if "tool_calls" in (message := choice.get("message", {})):
+        calls = message.pop("tool_calls")
+        if calls:
+            message["tool_calls"] = [calls[index] for index in sorted(calls)]
+    return choice
+
+
+def _index(part: dict[str, Any], default: int = 0) -> int:
+    index = part.get("index")
+    return index if isinstance(index, int) else default
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)

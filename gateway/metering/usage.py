@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-"""A count beyond it is a mistake, and no database column or JSON number would hold it."""
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+"""A count beyond it is a mistake, and its cost would fit no database column."""
 
 
 class _PromptDetails(msgspec.Struct):
