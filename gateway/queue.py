@@ -47,7 +47,7 @@ ANSWER_SECONDS = 5.0
 def redis_settings(url: str) -> RedisSettings:
     """Settings for arq that give up soon: a caller waits for the answer."""
     settings = RedisSettings.from_dsn(url)
-    settings.conn_timeout, settings.conn_retries, settings.conn_retry_delay = 2, 1, 1
+    settings.conn_timeout, settings.conn_retries = 2, 0
     return settings
 
 

@@ -16,7 +16,8 @@ from gateway.errors import ContentTooLarge, NotFound, Unavailable
 log = logging.getLogger(__name__)
 
 PART = 8 * 1024 * 1024
-"""Bytes held in memory while a file is stored."""
+PARTS = 2
+"""At most these many parts of these many bytes are on their way, and in memory, while a file is stored."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class FileStore:
                 yield piece
 
         with _mapped():
-            await obstore.put_async(self._store, key, counted(), chunk_size=PART)
+            await obstore.put_async(self._store, key, counted(), chunk_size=PART, max_concurrency=PARTS)
         return Stored(size, digest.hexdigest())
 
     async def get(self, key: str) -> AsyncIterator[bytes]:
