@@ -1,0 +1,79 @@
+"""`python -m deploy.demo`, as `make demo` runs it."""
+
+import importlib.util
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[3]
+SECONDS = 600
+
+pytestmark = [
+    pytest.mark.train,
+    pytest.mark.skipif(
+        importlib.util.find_spec("torch") is None,
+        reason="the demo needs torch: pip install 'tuneway[train]'",
+    ),
+]
+
+
+@contextmanager
+def demo() -> Generator[subprocess.Popen[str]]:
+    """The demo at work; ended like a Ctrl-C would if the test has not waited for it."""
+    process = subprocess.Popen(
+        (sys.executable, "-m", "deploy.demo"),
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                process.communicate(timeout=SECONDS)
+
+
+@pytest.mark.slow
+def test_the_whole_story() -> None:
+    """From nothing to a tuned model that is better, and nothing is left."""
+    with demo() as process:
+        output, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0, output
+    [base], [tuned] = (re.findall(rf"{model}  ([01]\.\d\d) exact", output) for model in ("starter", "tuned"))
+    assert float(base) <= 0.2
+    assert float(tuned) >= 0.9
+    assert re.search(r"ft:starter:tuneway:support:\w{8}", output)
+    for key in ("web", "evaluation"):
+        assert re.search(rf"^ +{key} .*\d\.\d{{6}}$", output, re.MULTILINE), output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_an_interrupt_leaves_no_process_behind(number: signal.Signals) -> None:
+    """Ctrl-C while the stack works for it."""
+    with demo() as process:
+        assert process.stdout is not None
+        told = "ftjob-" if number == signal.SIGINT else "ready at"
+        for line in process.stdout:
+            if told in line:
+                break
+        started = psutil.Process(process.pid).children(recursive=True)
+        assert len(started) > 5
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 130
+    assert "Interrupted; everything is stopped." in output
+    _gone, alive = psutil.wait_procs(started, timeout=60)
+    assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []
