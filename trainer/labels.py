@@ -24,6 +24,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 
 from trainer.contract import DataSummary
 from trainer.data import Example, Json
+from trainer.dialect import Dialect
 from trainer.failures import Param, TrainingFailed, invalid_file
 
 IGNORED = -100
@@ -90,7 +91,7 @@ class ChatLabels:
         special = {token: added.content for token, added in tokenizer.added_tokens_decoder.items() if added.special}
         self._ends = set(special)
         self._end_texts = re.compile("|".join(map(re.escape, special.values())) or "(?!)")
-        self._takes_parts = not self._writes_plain_text()
+        self._dialect = Dialect(tokenizer)
 
     def label(self, examples: Iterable[Example], context: int, param: Param) -> Labelled:
         labelled = Labelled()
@@ -127,7 +128,7 @@ class ChatLabels:
         raise invalid_file(param, f"Line {example.line}: {reason}.")
 
     def _text_and_spans(self, example: Example) -> tuple[str, list[Span]]:
-        messages = [self._as_template_knows(message) for message in example.messages]
+        messages = self._dialect.adapt(example.messages)
         template = self._tokenizer.get_chat_template(tools=example.tools)
         text, spans = self._tagged(template, messages, example) or self._searched(template, messages, example)
         for index, (start, end) in zip(example.trained, spans, strict=True):
@@ -148,22 +149,6 @@ class ChatLabels:
         """Method (b)."""
         text = self._render(template, messages, example.tools)
         return text, [self._span(template, messages, example.tools, text, index) for index in example.trained]
-
-    def _as_template_knows(self, message: Json) -> Json:
-        """`developer` is OpenAI's newer word for `system`, which few templates know; templates of models that see
-        images take text as a list of parts."""
-        if message["role"] == "developer" and "developer" not in str(self._tokenizer.chat_template):
-            message = {**message, "role": "system"}
-        if self._takes_parts:
-            message = {**message, "content": [{"type": "text", "text": message["content"]}]}
-        return message
-
-    def _writes_plain_text(self) -> bool:
-        try:
-            template = self._tokenizer.get_chat_template()
-            return "plain text" in self._render(template, [{"role": "user", "content": "plain text"}], None)
-        except (TemplateError, TypeError):
-            return False
 
     def _require_written(self, index: int, message: Json, written: str) -> None:
         """Some templates leave out what they do not know, and the model would learn to say nothing."""

@@ -1,6 +1,7 @@
 """Chat messages as they come, to what chat templates expect.
 
-The same rules as when training reads a file (`trainer/data.py`): an adapter must see at serving what it saw at training.
+The same rules as when training reads a file (`trainer/data.py`, then `trainer/dialect.py` in both): an adapter must see at
+serving what it saw at training.
 """
 
 import json

@@ -7,6 +7,7 @@ import jinja2
 from transformers import PreTrainedTokenizerBase
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
+from trainer.dialect import Dialect
 from trainer.engine.refusals import Invalid
 
 BYTE_OF_CHARACTER = {character: byte for byte, character in bytes_to_unicode().items()}
@@ -19,6 +20,7 @@ class Vocabulary:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, stop_ids: frozenset[int]) -> None:
         self._tokenizer = tokenizer
+        self._dialect = Dialect(tokenizer)
         self._fast = getattr(tokenizer, "backend_tokenizer", None)
         self._special = frozenset(tokenizer.all_special_ids)
         self._byte_level = self._fast is not None and "ByteLevel" in repr(self._fast.decoder)
@@ -41,6 +43,7 @@ class Vocabulary:
         """The prompt of a chat, ready for the assistant's turn. Raises Invalid with the template's own complaint."""
         if not self._tokenizer.chat_template:
             raise Invalid("This model has no chat template: use /v1/completions.", "messages")
+        messages = self._dialect.adapt(messages)
         variables = {"add_generation_prompt": True, **variables, "tokenize": False}
         try:
             text = self._tokenizer.apply_chat_template(messages, tools=tools or None, **variables)  # type: ignore[arg-type]
