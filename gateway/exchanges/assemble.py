@@ -87,7 +87,10 @@ def _take_delta(message: dict[str, Any], delta: dict[str, Any]) -> None:
             for part in filter(_is_object, value if isinstance(value, list) else []):
                 _take_tool_call(calls, part)
         elif name == "function_call" and isinstance(value, dict):  # the form before tool_calls
-            message[name] = {key: (known or {}).get(key, "") + _text(value.get(key)) for key in ("name", "arguments")}
+            message[name] = {
+                key: (known if isinstance(known, dict) else {}).get(key, "") + _text(value.get(key))
+                for key in ("name", "arguments")
+            }
         elif isinstance(value, str) and name != "role" and (known is None or isinstance(known, str)):
             message[name] = (known or "") + value
         elif known is None:

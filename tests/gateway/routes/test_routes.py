@@ -1,0 +1,66 @@
+"""What holds for every URL."""
+
+import re
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from litestar.handlers import HTTPRouteHandler
+
+from gateway.app import App
+from gateway.routes import HOT, ROUTES
+from tests.conftest import client_of
+from tests.gateway.test_errors import error_in
+
+pytestmark = pytest.mark.anyio
+
+OPEN = {"/health", "/ready", "/metrics"}
+"""For load balancers and Prometheus: no key, and nothing of any client's."""
+
+
+def every() -> Iterator[tuple[str, str]]:
+    """Method and URL of every route, parameters filled in."""
+    for handler in ROUTES:
+        assert isinstance(handler, HTTPRouteHandler)
+        for path in handler.paths:
+            filled = re.sub(r"\{[^}]+\}", "x", path)
+            yield from ((method, filled) for method in handler.http_methods if method not in ("HEAD", "OPTIONS"))
+    yield from (("POST", path) for path in HOT)
+
+
+PROTECTED = sorted({(method, path) for method, path in every() if path not in OPEN})
+
+
+class TestEveryRoute:
+    def test_all_are_walked(self) -> None:
+        assert len(PROTECTED) >= 30
+        assert ("POST", "/v1/chat/completions") in PROTECTED
+        assert ("GET", "/v1/organization/projects/x/api_keys/x") in PROTECTED
+
+    async def test_refuses_who_sends_no_key_or_a_wrong_one(self, app: App) -> None:
+        async with client_of(app, None) as nobody, client_of(app, "sk-svcacct-wrong-wrong-wrong") as wrong:
+            for method, path in PROTECTED:
+                for client in (nobody, wrong):
+                    error = error_in(await client.request(method, path, content=b"{}"), 401)
+                    assert error["code"] == "invalid_api_key", (method, path)
+
+    async def test_is_for_admins_or_for_projects(self, client: httpx.AsyncClient, admin: httpx.AsyncClient) -> None:
+        for method, path in PROTECTED:
+            forbidden = client if path.startswith("/v1/organization") else admin
+            error = error_in(await forbidden.request(method, path, content=b"{}"), 403)
+            assert error["code"] == "insufficient_permissions", (method, path)
+
+    async def test_open_ones_answer_anybody(self, app: App) -> None:
+        async with client_of(app, None) as nobody:
+            for path in OPEN:
+                assert (await nobody.get(path)).status_code in (200, 503)
+
+    async def test_says_its_request_id(self, app: App) -> None:
+        async with client_of(app, None) as nobody:
+            for path in ("/health", "/nothing", "/v1/models"):
+                answers = [await nobody.get(path) for _ in range(2)]
+                ids = {answer.headers["x-request-id"] for answer in answers}
+                assert len(ids) == 2
+                assert all(
+                    answer.headers.get_list("x-request-id") == [answer.headers["x-request-id"]] for answer in answers
+                )
