@@ -19,10 +19,11 @@ class Api:
             self._client = httpx.Client(
                 base_url=self.url, headers={"authorization": f"Bearer {admin_key.strip()}"}, timeout=TIMEOUT
             )
-        except httpx.InvalidURL as error:
-            raise click.BadParameter(f"{url} is not a URL: {error}", param_hint="--url") from None
         except UnicodeEncodeError:
             raise click.BadParameter("it holds characters that no key has.", param_hint="--admin-key") from None
+        except (httpx.InvalidURL, ValueError) as error:
+            raise click.BadParameter(f"{url} is not a URL: {error}", param_hint="--url") from None
+        click.get_current_context().call_on_close(self._client.close)
 
     def call(
         self, method: str, path: str, body: dict[str, Any] | None = None, query: dict[str, Any] | None = None

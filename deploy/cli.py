@@ -81,7 +81,7 @@ def migrate_command() -> None:
     """Bring the database to the newest schema; with TUNEWAY_ADMIN_KEY set, make sure that key is an admin key."""
     try:
         asyncio.run(_migrate(_settings(None, needs_secret=True)))
-    except (OSError, SQLAlchemyError, PostgresError, Unavailable) as error:
+    except (OSError, ImportError, SQLAlchemyError, PostgresError, Unavailable) as error:
         reason = " ".join(str(error).split("\n(Background", 1)[0].split()) or repr(error)
         raise click.ClickException(f"the database (database.url) could not be brought up to date: {reason}") from error
 
