@@ -1,0 +1,175 @@
+"""/v1/exchanges"""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.db.database import Database
+from gateway.services import Services
+from tests.conftest import chat
+from tests.gateway.metering.test_usage_report import MIDNIGHT, add
+from tests.gateway.test_errors import error_in
+
+pytestmark = pytest.mark.anyio
+
+CHAT, EXCHANGES = "/v1/chat/completions", "/v1/exchanges"
+BODIES = {"request", "request_text", "reply", "reply_text"}
+
+
+async def listed(client: httpx.AsyncClient, **query: Any) -> list[dict[str, Any]]:
+    answer = await client.get(EXCHANGES, params=query)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["data"]
+
+
+async def ids(client: httpx.AsyncClient, **query: Any) -> list[str]:
+    return [each["id"] for each in await listed(client, **query)]
+
+
+class TestRetrieve:
+    async def test_says_everything_about_a_call(
+        self, client: httpx.AsyncClient, project_key: dict[str, Any], sv: Services
+    ) -> None:
+        asked = chat("echo", metadata={"team": "a"}, temperature=1.0)
+        reply = await client.post(CHAT, json=asked)
+        await sv.drain.drain()
+        shown = (await client.get(f"{EXCHANGES}/{reply.headers['x-request-id']}")).json()
+        times = {name: shown.pop(name) for name in ("created_at", "duration_ms", "upstream_ms")}
+        assert all(times.values())
+        assert shown == {
+            "id": reply.headers["x-request-id"],
+            "object": "exchange",
+            "endpoint": "/chat/completions",
+            "requested_model": "echo",
+            "served_model": "echo",
+            "upstream": "fake",
+            "streamed": False,
+            "outcome": "completed",
+            "status": 200,
+            "error": None,
+            "request": asked,
+            "reply": reply.json(),
+            "reply_id": "chatcmpl-fake",
+            "usage": {"input_tokens": 12, "cached_input_tokens": 4, "output_tokens": 4, "estimated": False},
+            "cost_usd": "0.000082",
+            "cost_nano": 82_000,
+            "priced": True,
+            "first_token_ms": None,
+            "api_key_id": project_key["id"],
+            "metadata": {"team": "a"},
+        }
+
+    async def test_a_stream_is_shown_as_one_reply(self, client: httpx.AsyncClient, sv: Services) -> None:
+        reply = await client.post(CHAT, json=chat("echo", stream=True))
+        await sv.drain.drain()
+        shown = (await client.get(f"{EXCHANGES}/{reply.headers['x-request-id']}")).json()
+        assert shown["reply"]["choices"][0]["message"]["content"] == "one two three four "
+        assert (shown["streamed"], shown["first_token_ms"] > 0) == (True, True)
+
+    async def test_a_refusal_has_no_reply_and_costs_nothing(self, client: httpx.AsyncClient, sv: Services) -> None:
+        refused = await client.post(CHAT, content=b'{"model": "nothing", "messages": [\xff]}')
+        await sv.drain.drain()
+        shown = (await client.get(f"{EXCHANGES}/{refused.headers['x-request-id']}")).json()
+        assert (shown["outcome"], shown["status"], shown["error"]) == ("refused", 400, refused.json()["error"])
+        assert (shown["request"], shown["request_text"]) == (None, '{"model": "nothing", "messages": [\ufffd]}')
+        assert (shown["reply"], "reply_text" in shown) == (None, False)
+        assert (shown["usage"], shown["cost_usd"], shown["cost_nano"], shown["priced"]) == (None, None, None, True)
+
+    async def test_bodies_come_as_they_were(self, client: httpx.AsyncClient, sv: Services) -> None:
+        body = b'{ "model":"echo", "messages":[{"role":"user","content":"\\u00e9"}], "big":123456789012345678901, "x":1.00 }'
+        reply = await client.post(CHAT, content=body)
+        await sv.drain.drain()
+        answer = await client.get(f"{EXCHANGES}/{reply.headers['x-request-id']}")
+        assert body in answer.content
+        assert reply.content in answer.content
+
+    async def test_by_the_replys_id_the_newest(self, client: httpx.AsyncClient, sv: Services) -> None:
+        replies = [await client.post(CHAT, json=chat("echo", user=str(number))) for number in range(3)]
+        await sv.drain.drain()
+        shown = (await client.get(f"{EXCHANGES}/chatcmpl-fake")).json()
+        assert shown["id"] == replies[-1].headers["x-request-id"]
+
+    async def test_another_projects_is_404(
+        self, client: httpx.AsyncClient, stranger: httpx.AsyncClient, sv: Services
+    ) -> None:
+        reply = await client.post(CHAT, json=chat("echo"))
+        await sv.drain.drain()
+        for id in (reply.headers["x-request-id"], "chatcmpl-fake"):
+            assert (await client.get(f"{EXCHANGES}/{id}")).status_code == 200
+            error = error_in(await stranger.get(f"{EXCHANGES}/{id}"), 404)
+            assert error["code"] == "not_found"
+        assert await listed(stranger) == []
+        error_in(await stranger.get(EXCHANGES, params={"after": reply.headers["x-request-id"]}), 400)
+
+    async def test_one_that_cannot_be_read_back_is_shown_as_text(
+        self, client: httpx.AsyncClient, project_key: dict[str, Any], database: Database
+    ) -> None:
+        await add(database, {"project_id": project_key["project_id"], "reply": b"<html>\xff", "request": b"[" * 5000})
+        shown = (await client.get(f"{EXCHANGES}/req_000")).json()
+        assert (shown["reply"], shown["reply_text"]) == (None, "<html>\ufffd")
+        assert (shown["request"], shown["request_text"]) == (None, "[" * 5000)
+
+    async def test_an_unpriced_one_says_so(self, client: httpx.AsyncClient, sv: Services) -> None:
+        await client.post(CHAT, json=chat("unpriced"))
+        await sv.drain.drain()
+        (shown,) = await listed(client)
+        assert (shown["priced"], shown["cost_usd"], shown["cost_nano"]) == (False, None, None)
+        assert shown["usage"]["input_tokens"] == 12
+
+
+class TestList:
+    async def test_is_newest_first_and_without_bodies(self, client: httpx.AsyncClient, sv: Services) -> None:
+        calls = [await client.post(CHAT, json=chat("echo")) for _ in range(3)]
+        await sv.drain.drain()
+        made = [call.headers["x-request-id"] for call in calls]
+        answer = (await client.get(EXCHANGES)).json()
+        assert [each["id"] for each in answer["data"]] == made[::-1]
+        assert (answer["object"], answer["has_more"]) == ("list", False)
+        assert (answer["first_id"], answer["last_id"]) == (made[-1], made[0])
+        assert all(not BODIES & set(each) for each in answer["data"])
+        assert "hello" not in json.dumps(answer)
+
+    async def test_is_paged(self, client: httpx.AsyncClient, project_key: dict[str, Any], database: Database) -> None:
+        await add(database, *({"project_id": project_key["project_id"]} for _ in range(25)))
+        assert len(await ids(client)) == 20
+        shown: list[str] = []
+        while len(page := await ids(client, limit=10, **({"after": shown[-1]} if shown else {}))) == 10:
+            shown += page
+        assert [*shown, *page] == [f"req_{number:03}" for number in range(24, -1, -1)]
+        assert (await ids(client, order="asc", limit=2)) == ["req_000", "req_001"]
+        for query, param in (({"limit": 101}, "limit"), ({"limit": 0}, "limit"), ({"after": "req_x"}, "after")):
+            assert error_in(await client.get(EXCHANGES, params=query), 400)["param"] == param
+
+    async def test_filters(self, client: httpx.AsyncClient, project_key: dict[str, Any], database: Database) -> None:
+        own = {"project_id": project_key["project_id"], "request_metadata": None}
+        await add(
+            database,
+            own | {"requested_model": "x"},
+            own | {"served_model": "x", "created_at": MIDNIGHT + 10},
+            own | {"status": 404, "outcome": "refused"},
+            own | {"outcome": "client_left", "request_metadata": {"team": "a", "k y": "v"}},
+            own | {"request_metadata": {"team": "b"}, "created_at": MIDNIGHT + 20.5},
+        )
+        for query, numbers in (
+            ({"model": "x"}, [1, 0]),
+            ({"status": 404}, [2]),
+            ({"outcome": "client_left"}, [3]),
+            ({"metadata[team]": "a"}, [3]),
+            ({"metadata[team]": "a", "metadata[k y]": "v"}, [3]),
+            ({"metadata[team]": "a", "metadata[k y]": "w"}, []),
+            ({"created_after": MIDNIGHT + 10}, [4, 1]),
+            ({"created_before": MIDNIGHT + 10}, [3, 2, 0]),
+            ({"created_after": MIDNIGHT + 10, "created_before": MIDNIGHT + 20}, [1]),
+            ({"model": "x", "created_after": MIDNIGHT + 11}, []),
+        ):
+            assert await ids(client, **query) == [f"req_{number:03}" for number in numbers], query
+
+    async def test_refuses_filters_that_mean_nothing(self, client: httpx.AsyncClient) -> None:
+        for query, param in (
+            ({"status": "x"}, "status"), ({"status": 99}, "status"), ({"outcome": "lost"}, "outcome"),
+            ({"created_after": "x"}, "created_after"), ({"created_before": 2**50}, "created_before"),
+            ({"order": "up"}, "order"),
+        ):  # fmt: skip
+            assert error_in(await client.get(EXCHANGES, params=query), 400)["param"] == param
