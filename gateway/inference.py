@@ -131,14 +131,17 @@ async def _frames(
 ) -> AsyncGenerator[bytes]:
     """Every frame for the client; the exchange is recorded before the last one."""
     error: Refusal | None = None
+    ended = False
     try:
         async for frame in frames:
             yield frame
+        ended = True
     except Exception as failure:
-        error = refusal_of(failure)
+        ended, error = True, refusal_of(failure)
         if isinstance(error, Surprise):
             log.exception("a stream broke", extra={"request_id": call.request_id})
     finally:
+        reply.left = reply.left or not ended  # closed from outside: the server could not send on
         error = _end_stream(sv, call, reply, relay, error)
     yield error_frame(error) if error else DONE
 
@@ -147,20 +150,17 @@ def _end_stream(sv: Services, call: Call, reply: StreamedReply, relay: Relay, er
     """Hang up and record; the refusal that the client should still hear of."""
     reply.hang_up()
     raw = relay.raw()
-    end = End(
-        reply=raw,
-        reply_id=relay.reply_id,
-        usage=relay.usage or estimate_usage(call.body, reply_text(raw)),
-        error=error,
-        left=reply.left,
-        first_at=relay.first_at,
-    )
     try:
+        usage = relay.usage or estimate_usage(call.body, reply_text(raw))
+        end = End(
+            reply=raw, reply_id=relay.reply_id, usage=usage, error=error, left=reply.left, first_at=relay.first_at
+        )
         finish(sv, call, end)
     except Refusal as full:
-        error = full
-    sv.streams.discard(reply)
-    reply.ended.set()
+        return full
+    finally:
+        sv.streams.discard(reply)
+        reply.ended.set()
     return error
 
 
