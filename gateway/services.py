@@ -67,7 +67,7 @@ async def gateway_services(settings: Settings) -> AsyncGenerator[Services]:
     """Open everything, run the background loops, and on the way out bring the spool to the database."""
     sv = _build(settings)
     await sv.upstreams.open()
-    await _first_load(sv)
+    await sv.mirrors.catch_up()  # without the database, serve what needs none and keep trying
     sv.background.repeat(sv.mirrors.refresh, POLL_SECONDS, "refresh keys and models")
     sv.background.repeat(lambda: sv.keys.save_last_used(sv.database), LAST_USED_SECONDS, "save when keys were used")
     sv.background.repeat(sv.drain.drain, settings.exchanges.drain_seconds, "drain the exchange log")
@@ -120,14 +120,6 @@ def _build(settings: Settings) -> Services:
 
 def database_of(settings: Settings) -> Database:
     return Database(settings.database.url, pool_size=settings.database.pool_size, timeout=settings.timeouts.database)
-
-
-async def _first_load(sv: Services) -> None:
-    """Start with the rows if the database is there; without it, serve what needs none and keep trying."""
-    try:
-        await sv.mirrors.refresh()
-    except Unavailable:
-        return
 
 
 async def _end_calls(sv: Services) -> None:

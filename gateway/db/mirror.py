@@ -2,7 +2,7 @@
 
 1. Whoever changes such rows calls `touch(session, name)` in the same transaction: it raises the version in `changes`.
 2. Every process polls that tiny table four times a second and reloads what moved (`Mirrors.refresh`).
-3. The process that made the change does not wait: it calls `refresh()` itself after the commit.
+3. The process that made the change does not wait: it calls `catch_up()` itself after the commit.
 
 So a revoked key is refused everywhere within a second, no message can be lost, and when the database is away the last
 known rows go on serving. Why not pub/sub: docs/decisions/0005-mirrors-by-version.md.
@@ -10,6 +10,7 @@ known rows go on serving. Why not pub/sub: docs/decisions/0005-mirrors-by-versio
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from sqlalchemy import select
@@ -18,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.database import Database
 from gateway.db.tables import ChangeRow
+from gateway.errors import Unavailable
 
 POLL_SECONDS = 0.25
 
@@ -46,6 +48,12 @@ class Mirrors:
         self._mirrors = mirrors
         self._seen: dict[str, int] = {}
         self._one_at_a_time = asyncio.Lock()
+
+    async def catch_up(self) -> None:
+        """Show a change that was just committed. It stands whatever happens now, so a database that goes away at this
+        moment is no error: the next poll shows it."""
+        with suppress(Unavailable):
+            await self.refresh()
 
     async def refresh(self) -> None:
         """Reload what changed since the last look; at the first call, everything."""

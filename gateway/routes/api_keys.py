@@ -41,7 +41,7 @@ async def revoke_api_key(sv: Sv, admin: Admin, project_id: FromPath[str], key_id
     async with sv.database.session() as session:
         row = await _find(session, project_id, key_id)
         await repository.revoke(session, ApiKeyRow.id == row.id)
-    await sv.mirrors.refresh()
+    await sv.mirrors.catch_up()
     return Deleted(id=key_id, object="organization.project.api_key.deleted")
 
 

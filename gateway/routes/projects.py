@@ -68,7 +68,7 @@ async def archive_project(sv: Sv, admin: Admin, project_id: FromPath[str]) -> Pr
     async with sv.database.session() as session:
         row = await repository.project(session, project_id)
         await repository.archive(session, row)
-    await sv.mirrors.refresh()
+    await sv.mirrors.catch_up()
     return project(row)
 
 
@@ -93,7 +93,7 @@ async def create_service_account(sv: Sv, admin: Admin, project_id: FromPath[str]
         session.add(row)
         await session.flush()
         made = None if wanted.create_service_account_only else await _new_key(sv, session, row, wanted.name)
-    await sv.mirrors.refresh()
+    await sv.mirrors.catch_up()
     return service_account(row, made)
 
 
@@ -110,7 +110,7 @@ async def delete_service_account(sv: Sv, admin: Admin, project_id: FromPath[str]
     async with sv.database.session() as session:
         row = await repository.service_account(session, project_id, account_id)
         await repository.delete_service_account(session, row.id)
-    await sv.mirrors.refresh()
+    await sv.mirrors.catch_up()
     return Deleted(id=account_id, object="organization.project.service_account.deleted")
 
 
@@ -123,7 +123,7 @@ async def create_service_account_key(
     async with sv.database.session() as session:
         row = await repository.service_account(session, project_id, account_id)
         made = await _new_key(sv, session, row, wanted.name or row.name)
-    await sv.mirrors.refresh()
+    await sv.mirrors.catch_up()
     return made
 
 

@@ -63,6 +63,15 @@ class TestRefresh:
         assert mirror.loads == 2
 
 
+class TestCatchUp:
+    async def test_is_no_error_while_the_database_is_away(self) -> None:
+        nowhere = Database("postgresql+asyncpg://nobody@127.0.0.1:1/none", pool_size=1, timeout=5)
+        mirror = Counting("a")
+        await Mirrors(nowhere, [mirror]).catch_up()
+        await nowhere.close()
+        assert mirror.loads == 0
+
+
 class TestTouch:
     async def test_of_a_transaction_that_is_rolled_back_tells_nobody(self, database: Database) -> None:
         mirror = Counting("a")
