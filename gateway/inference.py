@@ -25,6 +25,7 @@ from gateway.metering.usage import Usage, estimate_usage, read_usage
 from gateway.protocol.decode import decode
 from gateway.protocol.envelope import ChatEnvelope, CompletionEnvelope, Envelope, ask_for_usage
 from gateway.routing.catalog import Deployment
+from gateway.routing.lookup import find_deployment
 from gateway.services import Services
 from gateway.streaming import DONE, Relay, StreamedReply, error_frame, prime, split
 from gateway.upstreams.client import UpstreamReply
@@ -90,7 +91,7 @@ async def run(sv: Services, call: Call) -> Reply | StreamedReply:
 async def _send(sv: Services, call: Call, key: ApiKey) -> UpstreamReply:
     """Decide where the call goes, and send it there."""
     call.envelope = envelope = decode(call.endpoint.decoder, call.body)
-    call.deployment = deployment = sv.catalog.find(envelope.model, key.project_id)
+    call.deployment = deployment = await find_deployment(sv.catalog, sv.mirrors, envelope.model, key.project_id)
     upstream, body = deployment.upstream, call.body
     if envelope.stream:
         body = ask_for_usage(body, envelope.stream_options, running=upstream.is_engine)

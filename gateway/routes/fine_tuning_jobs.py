@@ -22,6 +22,7 @@ from gateway.protocol.fine_tuning import Checkpoint, Event, Job, JobCreate, JobE
 from gateway.protocol.lists import CursorList, ShortList, cursor_list
 from gateway.protocol.queries import cursor, mapping
 from gateway.routes.callers import Caller, Sv
+from gateway.routing.lookup import find_deployment
 from gateway.services import Services
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ VALIDATE = "validate_fine_tuning_job"
 async def create_job(sv: Sv, caller: Caller, body: RawBody) -> Job:
     """The job is in the database when this answers; if the queue is away, a worker still finds it there."""
     wanted = decode(decode_job, body)
-    _check_model(sv, caller, wanted.model)
+    await _check_model(sv, caller, wanted.model)
     async with sv.database.session() as session:
         for param in ("training_file", "validation_file"):
             await _check_file(session, caller, param, getattr(wanted, param))
@@ -93,9 +94,9 @@ async def list_checkpoints(sv: Sv, caller: Caller, job_id: FromPath[str], query:
     return cursor_list([checkpoint(each, row, sv) for each in page.rows], has_more=page.has_more)
 
 
-def _check_model(sv: Services, caller: ApiKey, model: str) -> None:
+async def _check_model(sv: Services, caller: ApiKey, model: str) -> None:
     """Only what our engine serves can be trained: its base, or an adapter of this project to go on from."""
-    deployment = sv.catalog.find(model, caller.project_id)
+    deployment = await find_deployment(sv.catalog, sv.mirrors, model, caller.project_id)
     if not deployment.upstream.is_engine:
         raise InvalidRequest(
             f"Model {model} is not available for fine-tuning: its weights are not on this server. "

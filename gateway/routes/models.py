@@ -6,11 +6,13 @@ from litestar.params import FromPath
 from gateway.protocol.models import Model
 from gateway.routes.callers import Caller, Sv
 from gateway.routing.catalog import Deployment
+from gateway.routing.lookup import find_deployment
 from gateway.services import Services
 
 
 @get("/v1/models")
 async def list_models(sv: Sv, caller: Caller) -> dict[str, object]:
+    await sv.mirrors.catch_up()  # a job that has just succeeded is in the list
     models = [model(deployment, sv) for deployment in sv.catalog.visible_to(caller.project_id)]
     return {"object": "list", "data": models}
 
@@ -18,7 +20,7 @@ async def list_models(sv: Sv, caller: Caller) -> dict[str, object]:
 @get("/v1/models/{model_id:path}")
 async def retrieve_model(sv: Sv, caller: Caller, model_id: FromPath[str]) -> Model:
     """The id may contain slashes and colons: `org/name`, `ft:base:org:suffix:id`."""
-    return model(sv.catalog.find(model_id.removeprefix("/"), caller.project_id), sv)
+    return model(await find_deployment(sv.catalog, sv.mirrors, model_id.removeprefix("/"), caller.project_id), sv)
 
 
 def model(deployment: Deployment, sv: Services) -> Model:

@@ -13,7 +13,7 @@ from openai.types.fine_tuning import FineTuningJob
 from deploy.demo.stack import DemoStack, Key, running
 from tests.fakes.upstream import Upstream, running_upstream
 from tests.faults.parts import is_gone, kill, part, steps, wait_for_restart
-from tests.openai_sdk.stacks import CONFIG, connect, ended, examples, served, start_job, wait_until
+from tests.openai_sdk.stacks import CONFIG, connect, ended, examples, start_job, wait_until
 
 LEASE = "\n[fine_tuning]\nlease_seconds = 3.0\n"
 
@@ -58,5 +58,4 @@ def published(stack: DemoStack, client: OpenAI) -> FineTuningJob:
     wait_until(lambda: all(map(is_gone, trainers)), "the trainer has ended with its worker")
     job = ended(client, job.id)
     assert job.status == "succeeded", job.error
-    served(client, job)
     return job

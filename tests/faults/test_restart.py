@@ -10,7 +10,7 @@ from openai.types.fine_tuning import FineTuningJob
 from deploy.demo.stack import DemoStack, Key
 from tests.faults.load import chat
 from tests.faults.parts import logged, steps, wait_until_logged
-from tests.openai_sdk.stacks import ended, examples, question_and_answer, served, start_job, user, wait_until
+from tests.openai_sdk.stacks import ended, examples, question_and_answer, start_job, user, wait_until
 
 pytestmark = pytest.mark.train
 
@@ -51,7 +51,6 @@ class TestAfterARestart:
     def test_the_job_goes_on_and_succeeds(self, client: OpenAI, past: Past) -> None:
         job = ended(client, past.job.id)
         assert job.status == "succeeded", job.error
-        served(client, job)
         assert _answer(client, job)
 
     def test_from_its_checkpoint(self, client: OpenAI, past: Past) -> None:

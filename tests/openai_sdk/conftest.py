@@ -13,7 +13,7 @@ from openai.types.fine_tuning import FineTuningJob
 from deploy.demo.stack import DemoStack, Key, running
 from tests.fakes.upstream import Upstream, running_upstream
 from tests.openai_sdk import contract
-from tests.openai_sdk.stacks import CONFIG, EXAMPLES, connect, ended, examples, served
+from tests.openai_sdk.stacks import CONFIG, EXAMPLES, connect, ended, examples
 
 
 @pytest.fixture(scope="package")
@@ -89,5 +89,4 @@ def tuned(stack: DemoStack, key: Key, started_job: FineTuningJob) -> FineTuningJ
     with connect(stack, key.value) as client:
         job = ended(client, started_job.id)
         assert job.status == "succeeded", job
-        served(client, job)
     return job

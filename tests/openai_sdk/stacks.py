@@ -61,12 +61,6 @@ def ended(client: OpenAI, job_id: str) -> FineTuningJob:
     return client.fine_tuning.jobs.retrieve(job_id)
 
 
-def served(client: OpenAI, job: FineTuningJob) -> None:
-    """Return when the gateway has heard of the job's model, which takes it a moment."""
-    model = job.fine_tuned_model
-    wait_until(lambda: model in [each.id for each in client.models.list()], f"{model} is listed")
-
-
 def user(content: str) -> Any:
     return [{"role": "user", "content": content}]
 

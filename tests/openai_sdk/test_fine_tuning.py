@@ -17,7 +17,6 @@ from tests.openai_sdk.stacks import (
     ended,
     examples,
     question_and_answer,
-    served,
     start_job,
     user,
     wait_until,
@@ -120,7 +119,6 @@ class TestModel:
             first = _losses(client, job.id)[0]
             assert first < _losses(client, tuned.id)[0] / 2  # it starts from what was learnt
             question, _ = question_and_answer(0)
-            served(client, job)
             assert _answer(client, str(job.fine_tuned_model), question)
 
 
