@@ -31,6 +31,7 @@ class Lease:
         self.lost = asyncio.Event()
         """Set once the job was cancelled, another worker has it, or the database was away for too long."""
         self._over = asyncio.Event()
+        self._one_query_at_a_time = asyncio.Lock()
         self._database = database
         self._seconds = seconds
         self._poll_seconds = poll_seconds
@@ -66,14 +67,14 @@ class Lease:
         self.lost.set()
 
     async def _extend(self) -> bool:
-        async with self._database.session() as session:
+        async with self._one_query_at_a_time, self._database.session() as session:
             return await repository.extend_lease(session, self.job_id, self.holder, self._seconds)
 
     async def give_back(self) -> None:
-        """So that the next worker need not wait for the lease to run out."""
+        """So that the next worker need not wait for the lease to run out, nor meet a row that is still locked."""
         self._over.set()
         try:
-            async with self._database.session() as session:
+            async with self._one_query_at_a_time, self._database.session() as session:
                 await repository.release(session, self.job_id, self.holder)
         except Unavailable:
             log.warning("the lease of %s runs out on its own: the database is away", self.job_id)

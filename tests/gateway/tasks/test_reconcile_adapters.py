@@ -1,7 +1,9 @@
+import dataclasses
 import json
 import logging
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 from sqlalchemy import text
 
@@ -90,10 +92,6 @@ class TestReconcileAdapters:
         await reconcile_adapters(wv, set())
 
     async def test_without_an_engine_there_is_nothing_to_do(self, wv: WorkerServices, engine: FakeEngine) -> None:
-        import dataclasses
-
-        import msgspec
-
         alone = msgspec.structs.replace(wv.settings, engine=EngineSettings())
         await reconcile_adapters(dataclasses.replace(wv, settings=alone), set())
         assert engine.loads == []

@@ -5,12 +5,15 @@ import os
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from sqlalchemy import select, text, update
 
 from gateway.app import App
 from gateway.db.tables import FineTuningEventRow, FineTuningJobRow, ModelRow, ProjectRow
 from gateway.errors import Unavailable
+from gateway.fine_tuning.lease import Lease
+from gateway.fine_tuning.runner import Stopped
 from gateway.services import WorkerServices, worker_services
 from gateway.settings import Settings
 from gateway.tasks import train_fine_tuning_jobs as task
@@ -28,6 +31,7 @@ from tests.fakes.fine_tuning import (
     starts_of,
     until,
 )
+from trainer.contract import Message, Metrics, StepMetrics
 
 pytestmark = pytest.mark.anyio
 
@@ -218,8 +222,6 @@ class TestTrainerFails:
         assert "create the job again" in job["error"]["message"]
 
     async def test_command_that_does_not_exist_fails_the_job(self, client: Client, settings: Settings) -> None:
-        import msgspec
-
         fine_tuning = msgspec.structs.replace(settings.fine_tuning, command=("/no/such/trainer",))
         async with worker_services(msgspec.structs.replace(settings, fine_tuning=fine_tuning)) as wv:
             job = await ended(client, wv)
@@ -496,8 +498,6 @@ class TestTakeover:
 
     async def test_message_whose_sequence_was_given_anew_is_not_lost(self, client: Client, wv: WorkerServices) -> None:
         """A crash of the machine may lose the end of events.jsonl after it was stored."""
-        from trainer.contract import Message
-
         job = await create_job(client)
         async with wv.database.session() as session:
             row = await session.get(FineTuningJobRow, job["id"])
@@ -507,9 +507,22 @@ class TestTakeover:
         told = await messages_of(client, job["id"])
         assert told[1:] == ["before the crash", "after it"]
 
-    async def test_step_told_again_shows_what_is_known_last(self, client: Client, wv: WorkerServices) -> None:
-        from trainer.contract import Metrics, StepMetrics
+    async def test_nothing_is_told_of_a_job_that_has_ended(
+        self, client: Client, wv: WorkerServices, settings: Settings
+    ) -> None:
+        job = await create_job(client)
+        lease = Lease(wv.database, 60)
+        assert await lease.take_validation(job["id"])
+        event = Message(sequence=1, created_at=1, level="info", message="too late")
+        async with wv.database.session() as session:
+            row = await session.get(FineTuningJobRow, job["id"])
+        assert row is not None
+        await client.post(f"/v1/fine_tuning/jobs/{job['id']}/cancel")
+        with pytest.raises(Stopped):
+            await task._store_now(wv, lease, row, [event])
+        assert "too late" not in await messages_of(client, job["id"])
 
+    async def test_step_told_again_shows_what_is_known_last(self, client: Client, wv: WorkerServices) -> None:
         job = await create_job(client)
         rates = {"total_steps": 9, "learning_rate": 1.0, "tokens_per_second": 1.0}
         async with wv.database.session() as session:
@@ -549,8 +562,6 @@ class TestDatabaseAway:
     async def test_for_longer_than_the_lease_the_job_is_given_up_and_resumed(
         self, client: Client, settings: Settings
     ) -> None:
-        import msgspec
-
         short = msgspec.structs.replace(
             settings, fine_tuning=msgspec.structs.replace(settings.fine_tuning, lease_seconds=0.6)
         )
