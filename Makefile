@@ -36,7 +36,7 @@ check: install ## Lint, formatting, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/codespell --skip '*.json,*.jsonl,./.venv,./trainer/starter/text' .
+	$(BIN)/codespell
 
 .PHONY: format
 format: install ## Format the code and fix what ruff can fix
