@@ -14,7 +14,17 @@ import pytest
 
 from gateway.settings import Settings
 from tests.fakes.engine import FakeEngine, running_engine
-from tests.fakes.fine_tuning import TRAINER, create_job, job_of, messages_of, set_mode, starts_of, until, with_engine
+from tests.fakes.fine_tuning import (
+    TRAINER,
+    create_job,
+    gone,
+    job_of,
+    messages_of,
+    set_mode,
+    starts_of,
+    until,
+    with_engine,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -59,14 +69,6 @@ def working(settings: Settings, log: Path, **environment: str) -> Iterator[subpr
     finally:
         worker.send_signal(signal.SIGTERM)
         worker.wait(30)
-
-
-def gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 class TestWorker:

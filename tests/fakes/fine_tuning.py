@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -11,8 +12,10 @@ from typing import Any
 import httpx
 import msgspec
 
+from gateway.services import WorkerServices
 from gateway.settings import EngineSettings, FineTuningSettings, Settings
 from gateway.tasks.train_fine_tuning_jobs import Pauses
+from gateway.tasks.validate_fine_tuning_job import validate_fine_tuning_job
 from tests.fakes.engine import BASE, FakeEngine
 
 TRAINER = (sys.executable, "-P", str(Path(__file__).with_name("trainer.py")))
@@ -88,3 +91,43 @@ async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
             return
         await asyncio.sleep(0.02)
     raise AssertionError("the condition was not met in time")
+
+
+async def ended(client: httpx.AsyncClient, wv: WorkerServices, pauses: Pauses = QUICK, **fields: Any) -> dict[str, Any]:
+    """A new job, validated and trained to its end."""
+    job = await create_job(client, **fields)
+    await validate_fine_tuning_job(wv, job["id"], pauses)
+    return await wait(client, job["id"])
+
+
+async def wait(client: httpx.AsyncClient, job_id: str, *statuses: str) -> dict[str, Any]:
+    async def there() -> bool:
+        return (await job_of(client, job_id))["status"] in (statuses or ("succeeded", "failed", "cancelled"))
+
+    await until(there)
+    return await job_of(client, job_id)
+
+
+async def training(client: httpx.AsyncClient, wv: WorkerServices, settings: Settings, **fields: Any) -> dict[str, Any]:
+    """A job whose trainer waits after its first step."""
+    set_mode(settings, "hold")
+    job = await create_job(client, **fields)
+    await validate_fine_tuning_job(wv, job["id"], QUICK)
+
+    async def stepped() -> bool:
+        return "Checkpoint created at step 1" in await messages_of(client, job["id"])
+
+    await until(stepped)
+    return job
+
+
+def go_on(settings: Settings, job_id: str) -> None:
+    (settings.data_dir / "jobs" / job_id / "go").touch()
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
