@@ -19,9 +19,12 @@ class Supervised(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     hyperparameters: Hyperparameters = msgspec.field(default_factory=Hyperparameters)
 
 
-class Method(msgspec.Struct, kw_only=True):
+class Method(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     type: Literal["supervised", "dpo", "reinforcement"]
     supervised: Supervised | None = None
+    dpo: Any = None
+    """Read only to refuse it by name."""
+    reinforcement: Any = None
 
 
 class JobCreate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

@@ -162,6 +162,10 @@ class TestRefusals:
         error = await refused(client, **numbers, method={"type": "supervised", "supervised": numbers})
         assert "not both" in error["message"]
 
+    async def test_a_typo_in_the_method_is_named(self, client: Client) -> None:
+        error = await refused(client, method={"type": "supervised", "supervized": {}})
+        assert error["param"] == "method.supervized"
+
     async def test_unknown_model(self, client: Client) -> None:
         error = await refused(client, 404, model="gpt-unknown")
         assert (error["param"], error["code"]) == ("model", "model_not_found")
