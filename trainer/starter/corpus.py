@@ -17,10 +17,10 @@ TEXT = pathlib.Path(__file__).parent / "text"
 
 Message = dict[str, str]
 
-SHARES = {"small_talk": 0.2, "knowledge": 0.4, "support": 0.4}
+SHARES = {"small_talk": 0.2, "copying": 0.25, "knowledge": 0.25, "support": 0.3}
 """How often a turn comes from which file."""
 
-OPENERS = ("Hello, ", "Hi, ", "Please, ", "A question: ", "Can you help me? ", "Tell me, ")
+OPENERS = ("Hello! ", "Hello, ", "Hi! ", "Hi, ", "Good morning! ", "A question: ", "Can you help me? ", "Please help. ")
 CLOSERS = (" Thanks!", " Thank you.", " Please help.", " Please.")
 ASKING = re.compile(
     r"(what|which|who|whose|whom|where|when|why|how|is|are|am|do|does|did|can|could|may|should|must|will|at which|"
@@ -41,7 +41,7 @@ def chats(seed: int) -> Iterator[list[Message]]:
     rng = random.Random(seed)  # noqa: S311 - not a secret
     groups = {name: read_groups(name) for name in SHARES}
     while True:
-        if rng.random() < 0.15:
+        if rng.random() < 0.2:
             yield desk_chat(rng, groups["support"])
         else:
             yield plain_chat(rng, groups)
@@ -81,15 +81,16 @@ def unknown(group: Group) -> str:
 
 
 def desk_chat(rng: random.Random, topics: list[Group]) -> list[Message]:
-    """A support desk whose system message holds some facts, asked about these and sometimes about another topic."""
-    *told, other = rng.sample(topics, rng.choice((3, 4, 5)))
+    """A support desk whose system message holds a fact or two, asked about one of them or about another topic."""
+    *told, other = rng.sample(topics, rng.choice((2, 3)))
     facts = {group: slots.fill(rng, rng.choice(group.answers))[0] for group in told}
     head = slots.fill(rng, "You are the support desk of {company}.")[0]
     messages = [_message("system", " ".join([head, *map(sentence_case, facts.values())]))]
-    for group in rng.sample(told, rng.choice((1, 1, 2))):
-        [question] = slots.fill(rng, rng.choice(group.questions))
-        messages += [_message("user", asked(rng, question)), _message("assistant", sentence_case(facts[group]))]
-    return messages if rng.random() < 0.8 else [*messages, *unanswered(rng, other)]
+    if rng.random() < 0.2:
+        return messages + unanswered(rng, other)
+    group = rng.choice(told)
+    [question] = slots.fill(rng, rng.choice(group.questions))
+    return [*messages, _message("user", asked(rng, question)), _message("assistant", sentence_case(facts[group]))]
 
 
 def asked(rng: random.Random, question: str) -> str:

@@ -72,15 +72,14 @@ class TestAnswers:
 
 
 @pytest.fixture
-def _torch_settings() -> Iterator[None]:
-    """The script sets the number of threads and asks for deterministic algorithms, for its whole process."""
+def _torch_threads() -> Iterator[None]:
+    """The script sets the number of threads, for its whole process."""
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(False)
 
 
-@pytest.mark.usefixtures("_torch_settings")
+@pytest.mark.usefixtures("_torch_threads")
 class TestScript:
     def test_a_seed_gives_the_same_weights(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(train, "TOKENIZER_CHATS", 1_000)
