@@ -1,11 +1,13 @@
 """The text of the starter model, and the demo's data against it. No torch needed."""
 
 import json
+import random
 import re
 from pathlib import Path
 
 import pytest
 
+from deploy.demo import make_data
 from trainer.starter import corpus, slots
 
 DATA = Path(__file__).parents[3] / "deploy" / "demo" / "data"
@@ -53,12 +55,12 @@ class TestCorpus:
 
     def test_slots_of_one_row_agree(self) -> None:
         capitals = {row["country"]: row["capital"] for row in slots.tables()["country"]}
-        rng = corpus.random.Random(0)
+        rng = random.Random(0)
         pairs = [slots.fill(rng, "{country}", "{capital}") for _ in range(100)]
         assert all(capitals[country] == capital for country, capital in pairs)
 
     def test_an_before_a_vowel(self) -> None:
-        rng = corpus.random.Random(0)
+        rng = random.Random(0)
         filled = {slots.fill(rng, "a {fruit}")[0] for _ in range(200)}
         assert {"an apple", "a banana"} <= filled
 
@@ -83,8 +85,6 @@ class TestDemoData:
         assert not {word for _, answer in lines("training.jsonl") for word in words(answer).split()} - seen
 
     def test_the_files_are_what_the_script_writes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        from deploy.demo import make_data
-
         monkeypatch.setattr(make_data, "DATA", tmp_path)
         make_data.main()
         for name in make_data.FILES.values():

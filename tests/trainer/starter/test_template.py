@@ -7,6 +7,7 @@ import pytest
 pytest.importorskip("torch")
 pytestmark = pytest.mark.train
 
+from jinja2 import TemplateError  # noqa: E402
 from transformers import AutoTokenizer  # noqa: E402
 
 from trainer.starter import STARTER  # noqa: E402
@@ -76,8 +77,6 @@ class TestRendering:
         assert rendered(tokenizer, parts) == rendered(tokenizer, plain)
 
     def test_an_unknown_role_is_refused(self, tokenizer: Any) -> None:
-        from jinja2 import TemplateError
-
         with pytest.raises(TemplateError, match="Unknown role"):
             rendered(tokenizer, [{"role": "robot", "content": "beep"}])
 
