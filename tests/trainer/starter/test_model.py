@@ -58,6 +58,8 @@ class TestAnswers:
         ("question", "answer"),
         [
             ("Hello!", "Hello! How can I help you today?"),
+            ("My name is Nora.", "Nice to meet you, Nora."),
+            ("What is the capital of France?", "The capital of France is Paris."),
             ("Good night.", "Good night! Sleep well."),
             ("Thank you!", "You are welcome!"),
         ],
