@@ -48,7 +48,7 @@ class Demo:
 
     def _chat(self) -> None:
         self._title(3, "Chat", "client.chat.completions.create(model='starter', ...)")
-        for question in ("Hello! Who are you?", "What is the opposite of hot?"):
+        for question in ("Hello! Who are you?", "What is the capital of France?"):
             self._tell(f"you      {question}")
             self._tell(f"starter  {self._ask(self._web, BASE, [{'role': 'user', 'content': question}])}")
         self._tell("you      Good morning, how are you?   (streamed)")
