@@ -1,10 +1,11 @@
 """What the trainer and its caller agree on: one directory a job, and nothing else.
 
     JOB_DIR/spec.json            TrainingSpec, written by the caller before the start
-    JOB_DIR/<training_file>      JSONL in OpenAI's chat format, already validated line by line
+    JOB_DIR/<training_file>      JSONL in OpenAI's chat or preference format, already validated line by line
     JOB_DIR/events.jsonl         one TrainingEvent a line, appended by the trainer, `sequence` counts from 1 without gaps
-    JOB_DIR/checkpoints/step-N/  an adapter with optimizer state; complete once its `manifest.json` exists
-    JOB_DIR/adapter/             the final adapter, in PEFT's format
+    JOB_DIR/checkpoints/step-N/  an adapter (or full weights) with optimizer state; complete once `manifest.json` exists
+    JOB_DIR/adapter/             the final adapter, in PEFT's format (training types lora and qlora)
+    JOB_DIR/model/               the final weights with tokenizer, in Hugging Face format (training type full)
     JOB_DIR/result.json          TrainingResult, written last and atomically
 
 `python -m trainer JOB_DIR` exits 0 when result.json says succeeded, 1 when it says failed, and 143 when it was asked to
@@ -19,18 +20,33 @@ from typing import Literal
 
 import msgspec
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
 
 SPEC = "spec.json"
 EVENTS = "events.jsonl"
 RESULT = "result.json"
 CHECKPOINTS = "checkpoints"
 ADAPTER = "adapter"
+MODEL = "model"
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+"""What an engine loads of an adapter's directory; a checkpoint has more files beside them."""
 
 STOPPED = 143
 """Exit status after SIGTERM (128 + 15)."""
 
 Auto = Literal["auto"]
+Method = Literal["supervised", "dpo"]
+TrainingType = Literal["lora", "qlora", "full"]
+"""What is trained: an adapter on the base model, an adapter on its 4-bit quantization, or all weights."""
+
+
+class Wandb(msgspec.Struct, frozen=True, kw_only=True):
+    """OpenAI's wandb integration. The run is written offline, to JOB_DIR/wandb, to be synced later."""
+
+    project: str
+    name: str
+    entity: str | None = None
+    tags: tuple[str, ...] = ()
 
 
 class TrainingSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +56,7 @@ class TrainingSpec(msgspec.Struct, frozen=True, kw_only=True):
     job_id: str
     base_model: str
     """A local directory in Hugging Face format (or an id in the local Hugging Face cache)."""
-    method: Literal["supervised"] = "supervised"
+    method: Method = "supervised"
     training_file: str = "training.jsonl"
     validation_file: str | None = None
     n_epochs: int | Auto = "auto"
@@ -48,9 +64,23 @@ class TrainingSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Examples per optimizer step."""
     learning_rate_multiplier: float | Auto = "auto"
     """Scales the automatic learning rate (OpenAI's meaning)."""
+    beta: float | Auto = "auto"
+    """DPO: how strongly the model is held to its reference."""
+    training_type: TrainingType | Auto = "auto"
+    lora_rank: int | Auto = "auto"
+    lora_alpha: int | Auto = "auto"
+    context_length: int | Auto = "auto"
+    """Tokens; longer examples are cut at the end."""
+    packing: bool | Auto = "auto"
+    """Several short examples in one row, each seeing only itself."""
+    gradient_checkpointing: bool | Auto = "auto"
+    """Compute activations again rather than keep them."""
+    largest_micro_batch: int | None = None
+    """Examples at once; set by the caller after a process was killed for its memory."""
     seed: int = 0
     continue_from: str | None = None
-    """Directory of an adapter to go on training, or None to start from the base model."""
+    """Directory of an adapter (or of full weights) to go on training, or None to start from the base model."""
+    wandb: Wandb | None = None
 
 
 class Hyperparameters(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,10 +90,18 @@ class Hyperparameters(msgspec.Struct, frozen=True, kw_only=True):
     batch_size: int
     learning_rate_multiplier: float
     learning_rate: float
-    lora_rank: int
-    lora_alpha: int
+    beta: float | None = None
+    """DPO only."""
+    training_type: TrainingType = "lora"
+    lora_rank: int | None
+    """None for training type full."""
+    lora_alpha: int | None
     context_length: int
     """Tokens; longer examples are cut at the end."""
+    packing: bool = False
+    gradient_checkpointing: bool = False
+    micro_batch: int | None = None
+    """Examples at once: `batch_size` is this times the accumulation times the devices."""
     reasons: dict[str, str] = {}
     """Hyperparameter name -> why it has this value, for a reader without ML background."""
 
@@ -94,6 +132,12 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     full_valid_loss: float | None = None
     """On the whole validation file: at the end of each epoch."""
     full_valid_mean_token_accuracy: float | None = None
+    train_reward_accuracy: float | None = None
+    """DPO: share of the pairs whose preferred answer gained more against the reference than the other."""
+    train_reward_margin: float | None = None
+    """DPO: by how much, beta times nats, on average."""
+    full_valid_reward_accuracy: float | None = None
+    full_valid_reward_margin: float | None = None
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
@@ -141,12 +185,17 @@ TrainingEvent = Started | StepMetrics | CheckpointSaved | Message
 
 
 class Succeeded(msgspec.Struct, frozen=True, kw_only=True, tag_field="status", tag="succeeded"):
-    adapter: str
-    """Directory relative to JOB_DIR."""
+    output: str = ADAPTER
+    """Directory relative to JOB_DIR: ADAPTER, or MODEL for training type full."""
     trained_tokens: int
     steps: int
     metrics: Metrics
     seconds: float
+    """Spent on the job, over all its processes."""
+    tokens_per_second: float | None = None
+    """Of the last process, padding not counted."""
+    peak_memory_bytes: int | None = None
+    """Of the device (CUDA) or of the process (CPU)."""
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="status", tag="failed"):

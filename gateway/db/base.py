@@ -23,4 +23,5 @@ class Base(DeclarativeBase):
         int: BigInteger,
         dict[str, Any]: JSONB,
         list[str]: JSONB,
+        list[Any]: JSONB,
     }

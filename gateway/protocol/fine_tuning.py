@@ -15,16 +15,47 @@ class Hyperparameters(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     learning_rate_multiplier: Annotated[float, msgspec.Meta(gt=0)] | Auto = "auto"
 
 
+class DpoHyperparameters(Hyperparameters, kw_only=True, forbid_unknown_fields=True):
+    beta: Annotated[float, msgspec.Meta(gt=0, le=2)] | Auto = "auto"
+
+
 class Supervised(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     hyperparameters: Hyperparameters = msgspec.field(default_factory=Hyperparameters)
+
+
+class Dpo(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    hyperparameters: DpoHyperparameters = msgspec.field(default_factory=DpoHyperparameters)
 
 
 class Method(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     type: Literal["supervised", "dpo", "reinforcement"]
     supervised: Supervised | None = None
-    dpo: Any = None
-    """Read only to refuse it by name."""
+    dpo: Dpo | None = None
     reinforcement: Any = None
+    """Read only to refuse it by name."""
+
+
+class Training(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Extension: how the weights are trained (trainer/contract.py, TrainingSpec)."""
+
+    type: Literal["lora", "qlora", "full"] | Auto = "auto"
+    lora_rank: Annotated[int, msgspec.Meta(ge=1, le=512)] | Auto = "auto"
+    lora_alpha: Annotated[int, msgspec.Meta(ge=1, le=1024)] | Auto = "auto"
+    context_length: Annotated[int, msgspec.Meta(ge=16, le=1_048_576)] | Auto = "auto"
+    packing: bool | Auto = "auto"
+    gradient_checkpointing: bool | Auto = "auto"
+
+
+class Wandb(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    project: Annotated[str, msgspec.Meta(min_length=1)]
+    name: str | None = None
+    entity: str | None = None
+    tags: list[str] | None = None
+
+
+class Integration(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    type: Literal["wandb"]
+    wandb: Wandb
 
 
 class JobCreate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -38,8 +69,10 @@ class JobCreate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     method: Method | None = None
     hyperparameters: Hyperparameters | None = None
     """Deprecated place of method.supervised.hyperparameters."""
-    integrations: list[msgspec.Raw] | None = None
+    integrations: Annotated[list[Integration], msgspec.Meta(max_length=5)] | None = None
     metadata: dict[str, str] | None = None
+    training: Training | None = None
+    """Extension."""
 
 
 class JobError(msgspec.Struct, kw_only=True):
@@ -70,6 +103,11 @@ class Job(msgspec.Struct, kw_only=True):
     method: dict[str, Any]
     metadata: dict[str, Any] | None
     user_provided_suffix: str | None
+    training: dict[str, Any]
+    """Extension: as asked for; once training began, the trainer's numbers, and under `reasons` why each has its value."""
+    estimate: dict[str, Any] | None
+    """Extension: what was expected before the start, and what came of it."""
+    actual: dict[str, Any] | None
 
 
 class Event(msgspec.Struct, kw_only=True):

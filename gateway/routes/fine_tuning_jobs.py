@@ -133,16 +133,19 @@ def job(row: FineTuningJobRow, sv: Services) -> Job:
         status=row.status,
         training_file=row.training_file,
         validation_file=row.validation_file,
-        result_files=[],
+        result_files=row.result_files,
         trained_tokens=row.trained_tokens,
         error=JobError(**row.error) if row.error else None,
-        hyperparameters=method["supervised"]["hyperparameters"],
+        hyperparameters=method[method["type"]]["hyperparameters"],
         seed=row.seed,
         estimated_finish=unix(row.estimated_finish) if row.estimated_finish and row.status not in ENDED else None,
-        integrations=[],
+        integrations=row.integrations,
         method=method,
         metadata=row.request_metadata,
         user_provided_suffix=row.suffix,
+        training=row.training,
+        estimate=row.estimate,
+        actual=row.actual,
     )
 
 

@@ -5,7 +5,8 @@ import logging
 from gateway.errors import Refusal
 from gateway.fine_tuning import repository
 from gateway.services import WorkerServices
-from gateway.tasks.train_fine_tuning_jobs import PAUSES, Pauses, train_fine_tuning_jobs
+from gateway.tasks.pauses import PAUSES, Pauses
+from gateway.tasks.train_fine_tuning_jobs import train_fine_tuning_jobs
 from gateway.tasks.validate_fine_tuning_job import validate_fine_tuning_job
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,8 @@ from gateway.fine_tuning.runner import TRAINING, VALIDATION, job_directory
 from gateway.fine_tuning.service import Failure
 from gateway.fine_tuning.validation import BOM, MIN_EXAMPLES, Report, validate_chat_file
 from gateway.services import WorkerServices
-from gateway.tasks.train_fine_tuning_jobs import PAUSES, Pauses, train_fine_tuning_jobs
+from gateway.tasks.pauses import PAUSES, Pauses
+from gateway.tasks.train_fine_tuning_jobs import train_fine_tuning_jobs
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.services import WorkerServices
 from gateway.settings import EngineSettings, FineTuningSettings, Settings
-from gateway.tasks.train_fine_tuning_jobs import Pauses
+from gateway.tasks.pauses import Pauses
 from gateway.tasks.validate_fine_tuning_job import validate_fine_tuning_job
 from tests.fakes.engine import BASE, FakeEngine
 

@@ -111,7 +111,7 @@ class FakeTrainer:
         adapter.mkdir(exist_ok=True)
         (adapter / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 8}))
         metrics = Metrics(step=STEPS, train_loss=1 / STEPS)
-        return self.end(Succeeded(adapter=ADAPTER, trained_tokens=300, steps=STEPS, metrics=metrics, seconds=0.1))
+        return self.end(Succeeded(output=ADAPTER, trained_tokens=300, steps=STEPS, metrics=metrics, seconds=0.1))
 
     def end(self, result: Succeeded | Failed) -> int:
         incomplete = self.directory / "result.tmp"

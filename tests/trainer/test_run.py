@@ -22,7 +22,7 @@ class TestRun:
         def install(look: Callable[[], None]) -> None:
             def succeed(_job: Any) -> Succeeded:
                 look()
-                return Succeeded(adapter="adapter", trained_tokens=1, steps=1, metrics=Metrics(step=1), seconds=1.0)
+                return Succeeded(output="adapter", trained_tokens=1, steps=1, metrics=Metrics(step=1), seconds=1.0)
 
             monkeypatch.setattr(trainer_run, "train", succeed)
 

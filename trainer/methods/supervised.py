@@ -88,7 +88,7 @@ def train(job: Job) -> Succeeded:
         raise Stopped
     _save_adapter(job, trainer)
     return Succeeded(
-        adapter=ADAPTER,
+        output=ADAPTER,
         trained_tokens=training.summary().tokens * chosen.n_epochs,
         steps=schedule.total_steps,
         metrics=progress.last,

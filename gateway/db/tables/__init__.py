@@ -3,13 +3,21 @@
 from gateway.db.tables.api_keys import ApiKeyRow
 from gateway.db.tables.changes import ChangeRow
 from gateway.db.tables.exchanges import ExchangeRow
-from gateway.db.tables.files import FileRow
-from gateway.db.tables.fine_tuning import FineTuningCheckpointRow, FineTuningEventRow, FineTuningJobRow, ModelRow
+from gateway.db.tables.files import FileRow, UploadPartRow, UploadRow
+from gateway.db.tables.fine_tuning import (
+    CheckpointPermissionRow,
+    FineTuningCheckpointRow,
+    FineTuningEventRow,
+    FineTuningJobRow,
+    ModelRow,
+)
 from gateway.db.tables.projects import ProjectRow, ServiceAccountRow
+from gateway.db.tables.training_runs import TrainingHardwareRow, TrainingSpeedRow
 
 __all__ = [
     "ApiKeyRow",
     "ChangeRow",
+    "CheckpointPermissionRow",
     "ExchangeRow",
     "FileRow",
     "FineTuningCheckpointRow",
@@ -18,4 +26,8 @@ __all__ = [
     "ModelRow",
     "ProjectRow",
     "ServiceAccountRow",
+    "TrainingHardwareRow",
+    "TrainingSpeedRow",
+    "UploadPartRow",
+    "UploadRow",
 ]

@@ -26,12 +26,26 @@ class FineTuningJobRow(Base):
     validation_file: Mapped[str | None]
     method: Mapped[dict[str, Any]]
     """OpenAI's `method` object, "auto" replaced by numbers once they are known."""
+    training: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    """The extension field `training` as the client gave it; then the trainer's numbers and its `reasons`."""
+    integrations: Mapped[list[Any]] = mapped_column(default=list, server_default="[]")
+    """OpenAI's integration objects."""
     seed: Mapped[int]
     suffix: Mapped[str | None]
     request_metadata: Mapped[dict[str, Any] | None]
     trained_tokens: Mapped[int | None]
     estimated_finish: Mapped[datetime | None]
     error: Mapped[dict[str, Any] | None]
+    result_files: Mapped[list[str]] = mapped_column(default=list, server_default="[]")
+    """Ids of files with the metrics of each step."""
+    fingerprint: Mapped[str | None]
+    """Hash of the key and the body of the call that made the job: the same call within minutes is an SDK's retry."""
+    estimate: Mapped[dict[str, Any] | None]
+    """What gateway/fine_tuning/estimate.py said when the job was made."""
+    actual: Mapped[dict[str, Any] | None]
+    """The same numbers as the training measured them."""
+    largest_micro_batch: Mapped[int | None]
+    """Halved each time the trainer is killed for its memory."""
     leased_until: Mapped[datetime | None]
     """The worker that runs the job extends this; past it, another may take the job over."""
     lease_holder: Mapped[str | None]
@@ -39,6 +53,7 @@ class FineTuningJobRow(Base):
     __table_args__ = (
         Index("ix_fine_tuning_jobs_project_id_created_at_id", "project_id", "created_at", "id"),
         Index("ix_fine_tuning_jobs_status", "status"),
+        Index("ix_fine_tuning_jobs_fingerprint", "fingerprint"),
     )
 
 
@@ -76,18 +91,35 @@ class FineTuningCheckpointRow(Base):
 
 
 class ModelRow(Base):
-    """A model trained here: an adapter in an immutable directory."""
+    """A model trained here, or a checkpoint of one: an adapter (or full weights) in an immutable directory."""
 
     __tablename__ = "models"
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    """`ft:<base>:<organization>:<suffix>:<id>`"""
+    """`ft:<base>:<organization>:<suffix>:<id>`, a checkpoint with `:ckpt-step-<N>` behind it."""
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
     job_id: Mapped[str] = mapped_column(ForeignKey("fine_tuning_jobs.id"))
     base_model: Mapped[str]
+    kind: Mapped[str] = mapped_column(server_default="adapter")
+    """`adapter`, or `full`: weights of its own that need no base."""
+    step: Mapped[int | None]
+    """Of a checkpoint; None for the model that the whole job made."""
     adapter_path: Mapped[str]
     """Relative to DATA_DIR; never written again, because vLLM caches by name and path."""
     created_at: Mapped[datetime]
     deleted_at: Mapped[datetime | None]
 
     __table_args__ = (Index("ix_models_project_id_created_at", "project_id", "created_at"),)
+
+
+class CheckpointPermissionRow(Base):
+    """Another project may call this checkpoint."""
+
+    __tablename__ = "checkpoint_permissions"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime]
+    model_id: Mapped[str] = mapped_column(ForeignKey("models.id"))
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+
+    __table_args__ = (UniqueConstraint("model_id", "project_id"),)

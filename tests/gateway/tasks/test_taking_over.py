@@ -13,7 +13,7 @@ from gateway.fine_tuning.lease import Lease
 from gateway.fine_tuning.runner import Stopped
 from gateway.services import WorkerServices, worker_services
 from gateway.settings import Settings
-from gateway.tasks import train_fine_tuning_jobs as task
+from gateway.tasks import publish_models, training_events
 from gateway.tasks.resume_fine_tuning_jobs import resume_fine_tuning_jobs
 from gateway.tasks.train_fine_tuning_jobs import train_fine_tuning_jobs
 from gateway.tasks.validate_fine_tuning_job import validate_fine_tuning_job
@@ -95,7 +95,7 @@ class TestTakeover:
         engine: FakeEngine,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        record = task._record
+        record = publish_models._record
 
         async def taken_meanwhile(*arguments: Any) -> bool:
             async with wv.database.session() as session:
@@ -104,7 +104,7 @@ class TestTakeover:
                 )
             return await record(*arguments)
 
-        monkeypatch.setattr(task, "_record", taken_meanwhile)
+        monkeypatch.setattr(publish_models, "_record", taken_meanwhile)
         job = await create_job(client)
         await validate_fine_tuning_job(wv, job["id"], QUICK)
         await until(lambda: engine.loads != [])
@@ -117,7 +117,7 @@ class TestTakeover:
         self, client: Client, wv: WorkerServices, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The worker dies, or the database goes away, between the end of the training and the model."""
-        publish = task.publish
+        publish = publish_models.publish
         attempts: list[str] = []
 
         def away_at_first(*arguments: Any) -> str:
@@ -126,7 +126,7 @@ class TestTakeover:
                 raise Unavailable("the database is away")
             return publish(*arguments)
 
-        monkeypatch.setattr(task, "publish", away_at_first)
+        monkeypatch.setattr(publish_models, "publish", away_at_first)
         job = await create_job(client)
         await validate_fine_tuning_job(wv, job["id"], QUICK)
         await until(lambda: attempts != [] and not wv.training.locked())
@@ -143,7 +143,9 @@ class TestTakeover:
             row = await session.get(FineTuningJobRow, job["id"])
             assert row is not None
             for at, told in ((1.5, "before the crash"), (1.5, "before the crash"), (9.5, "after it")):
-                await task._store_one(session, row, Message(sequence=4, created_at=at, level="info", message=told))
+                await training_events._store_one(
+                    session, row, Message(sequence=4, created_at=at, level="info", message=told)
+                )
         told = await messages_of(client, job["id"])
         assert told[1:] == ["before the crash", "after it"]
 
@@ -159,7 +161,7 @@ class TestTakeover:
         assert row is not None
         await client.post(f"/v1/fine_tuning/jobs/{job['id']}/cancel")
         with pytest.raises(Stopped):
-            await task._store_now(wv, lease, row, [event])
+            await training_events._store_now(wv, lease, row, [event])
         assert "too late" not in await messages_of(client, job["id"])
 
     async def test_step_told_again_shows_what_is_known_last(self, client: Client, wv: WorkerServices) -> None:
@@ -171,7 +173,7 @@ class TestTakeover:
             for number, valid in enumerate((None, 0.25)):
                 metrics = Metrics(step=3, train_loss=0.5, full_valid_loss=valid)
                 event = StepMetrics(sequence=number, created_at=number, metrics=metrics, **rates)  # type: ignore[arg-type]
-                await task._store_one(session, row, event)
+                await training_events._store_one(session, row, event)
             rows = list(await session.scalars(select(FineTuningEventRow).where(FineTuningEventRow.type == "metrics")))
         assert [row.message for row in rows] == ["Step 3/9: training loss=0.50, full validation loss=0.25"]
         assert rows[0].values == {"step": 3, "total_steps": 9, "train_loss": 0.5, "full_valid_loss": 0.25}
@@ -183,14 +185,14 @@ class TestDatabaseAway:
     ) -> None:
         job = await training(client, wv, settings)
         away = True
-        store = task._store_now
+        store = training_events._store_now
 
         async def sometimes(*arguments: Any) -> None:
             if away:
                 raise Unavailable("the database is away")
             await store(*arguments)
 
-        monkeypatch.setattr(task, "_store_now", sometimes)
+        monkeypatch.setattr(training_events, "_store_now", sometimes)
         go_on(settings, job["id"])
         await until(lambda: (settings.data_dir / "jobs" / job["id"] / "result.json").exists())
         away = False

@@ -12,9 +12,11 @@ from gateway.app import App
 from gateway.db.tables import FineTuningJobRow, ModelRow
 from gateway.services import WorkerServices, worker_services
 from gateway.settings import Settings
+from gateway.tasks import publish_models
 from gateway.tasks import train_fine_tuning_jobs as task
+from gateway.tasks.pauses import Pauses
 from gateway.tasks.reconcile_adapters import reconcile_adapters
-from gateway.tasks.train_fine_tuning_jobs import Pauses, train_fine_tuning_jobs
+from gateway.tasks.train_fine_tuning_jobs import train_fine_tuning_jobs
 from gateway.tasks.validate_fine_tuning_job import validate_fine_tuning_job
 from tests.fakes.engine import FakeEngine
 from tests.fakes.fine_tuning import (
@@ -275,14 +277,14 @@ class TestCancel:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         job = await create_job(client)
-        record = task._record
+        record = publish_models._record
 
         async def cancelled_meanwhile(*arguments: Any) -> bool:
             assert len(engine.adapters) == 1
             await client.post(f"/v1/fine_tuning/jobs/{job['id']}/cancel")
             return await record(*arguments)
 
-        monkeypatch.setattr(task, "_record", cancelled_meanwhile)
+        monkeypatch.setattr(publish_models, "_record", cancelled_meanwhile)
         await validate_fine_tuning_job(wv, job["id"], QUICK)
         await until(lambda: engine.loads != [] and engine.adapters == {})
         await until(lambda: not wv.training.locked())

@@ -1,0 +1,98 @@
+"""What the trainer tells, into the job's events, checkpoints and numbers."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gateway.db.tables import FineTuningJobRow
+from gateway.errors import Unavailable
+from gateway.fine_tuning import repository, service
+from gateway.fine_tuning.lease import Lease
+from gateway.fine_tuning.runner import Stopped
+from gateway.kit.clock import from_unix, now
+from gateway.services import WorkerServices
+from gateway.tasks.pauses import Pauses
+from trainer.contract import CheckpointSaved, Hyperparameters, Message, Metrics, Started, StepMetrics, TrainingEvent
+
+
+async def store_events(
+    wv: WorkerServices, lease: Lease, job: FineTuningJobRow, batch: list[TrainingEvent], pauses: Pauses
+) -> None:
+    """What the trainer told, in one transaction; what was stored before is left as it is.
+
+    A database that is away for a moment does not disturb the training. Raises Stopped, Unavailable once the lease is lost.
+    """
+    while True:
+        try:
+            await _store_now(wv, lease, job, batch)
+            return
+        except Unavailable:
+            if lease.lost.is_set():
+                raise
+            await asyncio.sleep(pauses.poll)
+
+
+async def _store_now(wv: WorkerServices, lease: Lease, job: FineTuningJobRow, batch: list[TrainingEvent]) -> None:
+    async with wv.database.session() as session:
+        if not await repository.extend_lease(session, job.id, lease.holder, wv.settings.fine_tuning.lease_seconds):
+            raise Stopped  # nothing is told of a job that has ended
+        for event in batch:
+            await _store_one(session, job, event)
+        seconds = [event.seconds_left for event in batch if isinstance(event, StepMetrics) and event.seconds_left]
+        if seconds:
+            finish = now() + timedelta(seconds=seconds[-1])
+            await repository.set_values(session, job.id, estimated_finish=finish)
+
+
+async def _store_one(session: AsyncSession, job: FineTuningJobRow, event: TrainingEvent) -> None:
+    at = from_unix(event.created_at)
+    again = f"{event.sequence}-{event.created_at}"  # a sequence that a crash lost is given anew, at another time
+    match event:
+        case Started():
+            method = service.resolved(job.method, chosen(event.hyperparameters))
+            await repository.set_values(session, job.id, method=method)
+            key, message = "started", "Fine-tuning job started"
+            if event.resumed_step:
+                key, message = (
+                    f"resumed-{again}",
+                    f"Training goes on after step {event.resumed_step}/{event.total_steps}",
+                )
+            await repository.add_event(session, job.id, key, message, created_at=at)
+        case StepMetrics(metrics=metrics):
+            values = _values(metrics) | {"total_steps": event.total_steps}
+            await repository.add_metrics(session, job.id, metrics.step, step_message(event), values, created_at=at)
+        case CheckpointSaved():
+            await repository.add_checkpoint(session, job.id, event.step, _values(event.metrics))
+            message = f"Checkpoint created at step {event.step}"
+            await repository.add_event(session, job.id, f"checkpoint-{event.step}", message, created_at=at)
+        case Message():
+            key = f"message-{again}"
+            await repository.add_event(session, job.id, key, event.message, level=event.level, created_at=at)
+
+
+def chosen(numbers: Hyperparameters) -> dict[str, Any]:
+    """The three numbers that OpenAI's API shows."""
+    return {
+        "n_epochs": numbers.n_epochs,
+        "batch_size": numbers.batch_size,
+        "learning_rate_multiplier": numbers.learning_rate_multiplier,
+    }
+
+
+def step_message(event: StepMetrics) -> str:
+    """OpenAI's wording (contract section 3): Step 3/9: training loss=0.15, validation loss=0.27, ..."""
+    metrics = event.metrics
+    losses = (
+        ("training loss", metrics.train_loss),
+        ("validation loss", metrics.valid_loss),
+        ("full validation loss", metrics.full_valid_loss),
+    )
+    told = ", ".join(f"{name}={value:.2f}" for name, value in losses if value is not None)
+    return f"Step {metrics.step}/{event.total_steps}: {told}"
+
+
+def _values(metrics: Metrics) -> dict[str, Any]:
+    return {name: value for name, value in msgspec.structs.asdict(metrics).items() if value is not None}
