@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jinja2 import TemplateError
@@ -34,6 +34,15 @@ _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
 Span = tuple[int, int]
 Tokens = np.ndarray[Any, np.dtype[np.int32]]
+
+
+class Tokenized(NamedTuple):
+    example: Example
+    ids: Tokens
+    labels: Tokens
+    """Of the same length: the token's id where it carries loss, else IGNORED."""
+    ended: bool
+    """Every trained answer ends with an end-of-turn token that carries loss."""
 
 
 class _Unplaceable(Exception):
@@ -94,7 +103,15 @@ class ChatLabels:
         self._dialect = Dialect(tokenizer)
 
     def label(self, examples: Iterable[Example], context: int, param: Param) -> Labelled:
+        """Raises TrainingFailed with the line of an example that cannot be trained on."""
         labelled = Labelled()
+        for _, ids, labels, ended in self.tokens(examples, param):
+            labelled.unending += not ended
+            labelled.add(ids, labels, context)
+        return labelled
+
+    def tokens(self, examples: Iterable[Example], param: Param) -> Iterator[Tokenized]:
+        """One after the other, in order and not truncated. Raises TrainingFailed as `label` does."""
         for batch in _batches(examples):
             texts_and_spans = [self._place(example, param) for example in batch]
             tokens = self._tokenizer(
@@ -104,14 +121,12 @@ class ChatLabels:
                 return_attention_mask=False,
                 verbose=False,
             )
-            for (_, spans), ids, offsets in zip(
-                texts_and_spans, tokens["input_ids"], tokens["offset_mapping"], strict=True
+            for example, (_, spans), ids, offsets in zip(
+                batch, texts_and_spans, tokens["input_ids"], tokens["offset_mapping"], strict=True
             ):
                 ids = np.asarray(ids, dtype=np.int32)
                 labels, ended = self._labels(ids, np.asarray(offsets).reshape(-1, 2), spans)
-                labelled.unending += not ended
-                labelled.add(ids, labels, context)
-        return labelled
+                yield Tokenized(example, ids, labels, ended)
 
     def _place(self, example: Example, param: Param) -> tuple[str, list[Span]]:
         """-> the whole text, and where in it the trained messages are."""

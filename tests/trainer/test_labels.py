@@ -178,6 +178,21 @@ class TestRefusals:
             ChatLabels(tokenizer)
 
 
+class TestTokens:
+    def test_come_with_their_example_one_by_one(self, tmp_path: Path, make_tokenizer):
+        path = write_jsonl(tmp_path / "training.jsonl", [chat("red", "blue"), chat("the sky?", "blue " * 50)])
+        tokens = list(ChatLabels(make_tokenizer("plain")).tokens(read_examples(path, "training_file"), "training_file"))
+        assert [one.example.line for one in tokens] == [1, 2]
+        assert all(len(one.ids) == len(one.labels) and one.ended for one in tokens)
+
+    def test_are_those_that_are_trained_on(self, label: Label, tmp_path: Path, make_tokenizer):
+        path = write_jsonl(tmp_path / "tokens.jsonl", [chat("red", "blue")])
+        (one,) = ChatLabels(make_tokenizer("plain")).tokens(read_examples(path, "training_file"), "training_file")
+        labelled = label("plain", chat("red", "blue"))
+        assert one.ids.tolist() == labelled.input_ids[0].tolist()
+        assert one.labels.tolist() == labelled.labels[0].tolist()
+
+
 class TestCounts:
     def test_long_examples_are_cut_at_the_end(self, label: Label):
         example = chat("hello", "It is red. " * 20)
