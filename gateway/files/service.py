@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -15,13 +16,15 @@ from gateway.files import repository
 from gateway.files.store import FileStore
 from gateway.kit.clock import now
 from gateway.kit.ids import new_id
-from gateway.protocol.files import PURPOSES
+from gateway.protocol.files import INTERNAL_PURPOSES, PURPOSES
 
 log = logging.getLogger(__name__)
 
 BATCH_EXPIRY_SECONDS = 30 * 24 * 3600
 """OpenAI's default for purpose batch; other files do not expire unless asked."""
 FILENAME_LIMIT = 512
+LARGEST = 8 * 1024**3
+"""Bytes; OpenAI's limit of one file that arrives in parts, and ours of any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,35 +39,76 @@ class Upload:
 
 
 async def store(database: Database, files: FileStore, project_id: str, upload: Upload, *, max_bytes: int) -> FileRow:
-    """Store one upload.
+    """Store what a client uploads.
 
     Raises:
-        InvalidRequest: an unknown purpose, or a name that does not fit it.
+        InvalidRequest: a purpose that is unknown or not for clients, or a name that does not fit it.
         ContentTooLarge: more than `max_bytes`.
         Unavailable: the database or the storage is away.
         After any of them nothing is stored.
     """
-    _check(upload.filename, upload.purpose)
+    check_name(upload.filename, upload.purpose)
+    return await _store(database, files, project_id, upload, max_bytes=max_bytes)
+
+
+async def store_internal(database: Database, files: FileStore, project_id: str, upload: Upload) -> FileRow:
+    """Store a file that the service itself has made: results of a job, output of a batch.
+
+    For routes (`sv.database, sv.files`) and tasks (`wv.database, wv.files`):
+    `await store_internal(wv.database, wv.files, project, Upload(filename="step_metrics.csv",
+    purpose="fine-tune-results", pieces=one_piece(csv), expires_after=None))`. The project's keys can list, read and
+    delete it like any other file; they cannot upload one of these purposes.
+
+    To show the file and what names it (a job's result_files) in one transaction, use `written`.
+
+    Raises:
+        ValueError: a purpose that is not internal.
+        Unavailable: the database or the storage is away; nothing is stored.
+    """
+    if upload.purpose not in INTERNAL_PURPOSES:
+        raise ValueError(f"{upload.purpose} is not one of {INTERNAL_PURPOSES}")
+    return await _store(database, files, project_id, upload, max_bytes=LARGEST)
+
+
+@asynccontextmanager
+async def written(files: FileStore, project_id: str, upload: Upload, *, max_bytes: int) -> AsyncGenerator[FileRow]:
+    """Write a file's content; inside, its row is to be added in a transaction that is committed inside too.
+
+    When the body fails, the content is removed again: nobody could name it, so nobody could ever remove it.
+    The purpose and the name are the caller's to check.
+
+    Raises:
+        ContentTooLarge: more than `max_bytes`.
+        Unavailable: the storage is away.
+    """
     file_id, created = new_id("file-"), now()
     stored = await files.put(file_id, upload.pieces, max_bytes=max_bytes)
     lifetime = upload.expires_after or (BATCH_EXPIRY_SECONDS if upload.purpose == "batch" else None)
-    row = FileRow(
-        id=file_id,
-        project_id=project_id,
-        created_at=created,
-        expires_at=created + timedelta(seconds=lifetime) if lifetime else None,
-        filename=upload.filename.replace("\x00", "")[:FILENAME_LIMIT],
-        purpose=upload.purpose,
-        bytes=stored.bytes,
-        sha256=stored.sha256,
-        status="processed",
-    )
     try:
-        async with database.session() as session:
-            session.add(row)
-    except BaseException:  # nobody can name this content, so nobody could ever remove it
+        yield FileRow(
+            id=file_id,
+            project_id=project_id,
+            created_at=created,
+            expires_at=created + timedelta(seconds=lifetime) if lifetime else None,
+            filename=upload.filename.replace("\x00", "")[:FILENAME_LIMIT],
+            purpose=upload.purpose,
+            bytes=stored.bytes,
+            sha256=stored.sha256,
+            status="processed",
+        )
+    except BaseException:
         await asyncio.shield(_discard(files, file_id))
         raise
+
+
+async def one_piece(content: bytes) -> AsyncIterator[bytes]:
+    """Content that is in memory anyway, as the pieces of an Upload."""
+    yield content
+
+
+async def _store(database: Database, files: FileStore, project_id: str, upload: Upload, *, max_bytes: int) -> FileRow:
+    async with written(files, project_id, upload, max_bytes=max_bytes) as row, database.session() as session:
+        session.add(row)
     return row
 
 
@@ -99,7 +143,8 @@ async def _hide(session: AsyncSession, project_id: str, file_id: str) -> None:
     row.deleted_at = now()
 
 
-def _check(filename: str, purpose: str) -> None:
+def check_name(filename: str, purpose: str) -> None:
+    """Raises InvalidRequest: a purpose that clients may not upload, or a name that does not fit it."""
     if purpose not in PURPOSES:
         raise InvalidRequest(f"'{purpose[:50]}' is not one of {list(PURPOSES)} - 'purpose'", param="purpose")
     if purpose in ("fine-tune", "batch") and not filename.lower().endswith(".jsonl"):

@@ -6,6 +6,10 @@ import msgspec
 
 Purpose = Literal["assistants", "batch", "fine-tune", "vision", "user_data", "evals"]
 PURPOSES: tuple[Purpose, ...] = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
+"""What a client may upload."""
+InternalPurpose = Literal["assistants_output", "batch_output", "fine-tune-results"]
+INTERNAL_PURPOSES: tuple[InternalPurpose, ...] = ("assistants_output", "batch_output", "fine-tune-results")
+"""What only the service itself stores, and a client may list, read and delete."""
 
 
 class File(msgspec.Struct, kw_only=True):

@@ -9,9 +9,10 @@ from sqlalchemy import text
 from gateway.db.database import Database
 from gateway.db.tables import FileRow
 from gateway.errors import InvalidRequest, NotFound, Unavailable
-from gateway.files import service
-from gateway.files.service import BATCH_EXPIRY_SECONDS, FILENAME_LIMIT, Upload
+from gateway.files import repository, service
+from gateway.files.service import BATCH_EXPIRY_SECONDS, FILENAME_LIMIT, Upload, one_piece
 from gateway.files.store import FileStore
+from gateway.protocol.files import INTERNAL_PURPOSES
 
 pytestmark = pytest.mark.anyio
 
@@ -74,6 +75,36 @@ class TestStore:
     async def test_row_that_cannot_be_written_leaves_no_content(self, files: FileStore, tmp_path: Path) -> None:
         with pytest.raises(Unavailable):
             await store(DatabaseAway(), files)
+        assert list((tmp_path / "blobs").iterdir()) == []
+
+
+class TestStoreInternal:
+    @pytest.mark.parametrize("purpose", INTERNAL_PURPOSES)
+    async def test_is_a_file_that_clients_could_not_upload(
+        self, database: Database, files: FileStore, project: str, purpose: str
+    ) -> None:
+        upload = Upload(filename="a.csv", purpose=purpose, pieces=one_piece(b"step\n1\n"), expires_after=None)
+        row = await service.store_internal(database, files, project, upload)
+        async with database.session() as session:
+            found = await repository.find(session, project, row.id)
+        assert (found.purpose, found.bytes, found.expires_at) == (purpose, 7, None)
+        assert b"".join([piece async for piece in files.get(row.id)]) == b"step\n1\n"
+        with pytest.raises(InvalidRequest, match="is not one of") as caught:
+            await store(database, files, purpose=purpose)
+        assert caught.value.param == "purpose"
+
+    async def test_wants_an_internal_purpose(self, database: Database, files: FileStore, project: str) -> None:
+        upload = Upload(filename="a.jsonl", purpose="fine-tune", pieces=one_piece(b""), expires_after=None)
+        with pytest.raises(ValueError, match="fine-tune is not one of"):
+            await service.store_internal(database, files, project, upload)
+
+
+class TestWritten:
+    async def test_body_that_fails_leaves_no_content(self, files: FileStore, tmp_path: Path) -> None:
+        upload = Upload(filename="a.csv", purpose="batch_output", pieces=one_piece(b"1"), expires_after=None)
+        with pytest.raises(RuntimeError):
+            async with service.written(files, "proj_1", upload, max_bytes=5):
+                raise RuntimeError("the transaction failed")
         assert list((tmp_path / "blobs").iterdir()) == []
 
 
