@@ -1,4 +1,4 @@
-"""SQL of fine-tuning jobs, events, checkpoints and the models they make."""
+"""SQL of fine-tuning jobs, events and checkpoints."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -7,8 +7,7 @@ from sqlalchemy import ColumnElement, Select, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway.db.mirror import touch
-from gateway.db.tables import FineTuningCheckpointRow, FineTuningEventRow, FineTuningJobRow, ModelRow, ProjectRow
+from gateway.db.tables import FineTuningCheckpointRow, FineTuningEventRow, FineTuningJobRow, ProjectRow
 from gateway.errors import NotFound
 from gateway.fine_tuning.transitions import ENDED, FROM, Status
 from gateway.kit.clock import now
@@ -159,18 +158,3 @@ def storable(text: str) -> str:
 async def add_checkpoint(session: AsyncSession, job_id: str, step: int, metrics: dict[str, Any]) -> None:
     row = {"id": new_id("ftckpt_"), "job_id": job_id, "created_at": now(), "step": step, "metrics": metrics}
     await session.execute(insert(FineTuningCheckpointRow).values(row).on_conflict_do_nothing())
-
-
-async def add_model(session: AsyncSession, row: ModelRow) -> None:
-    """The model exists for every gateway process within a second of the commit."""
-    session.add(row)
-    await touch(session, "models")
-
-
-async def live_models(session: AsyncSession) -> list[ModelRow]:
-    return list(await session.scalars(select(ModelRow).where(ModelRow.deleted_at.is_(None))))
-
-
-async def live_model(session: AsyncSession, project_id: str, model_id: str) -> ModelRow | None:
-    query = select(ModelRow).where(ModelRow.id == model_id, ModelRow.project_id == project_id)
-    return await session.scalar(query.where(ModelRow.deleted_at.is_(None)))

@@ -1,6 +1,5 @@
 """Creating and cancelling fine-tuning jobs."""
 
-import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from gateway.kit.ids import new_id
 from gateway.protocol.fine_tuning import Hyperparameters, JobCreate, Method, Supervised
 
 SEEDS = 2**31
-UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 METADATA_PAIRS, METADATA_KEY, METADATA_VALUE = 16, 64, 512
 
 
@@ -111,20 +109,6 @@ def method_of(wanted: JobCreate) -> Method:
 def resolved(method: dict[str, Any], numbers: dict[str, Any]) -> dict[str, Any]:
     """`method` with every "auto" replaced by the number that the trainer chose."""
     return method | {"supervised": {"hyperparameters": numbers}}
-
-
-def base_name(model: str) -> str:
-    """The base of a model's name: `ft:starter:org:suffix:id` -> `starter`; a base is its own."""
-    return model.removeprefix("ft:").rsplit(":", 3)[0] if model.startswith("ft:") else model
-
-
-def model_name(row: FineTuningJobRow, base_model: str, organization: str) -> str:
-    """`ft:{base}:{organization}:{suffix or empty}:{8 characters}`; the same for every try of a job.
-
-    The name travels in URLs and HTTP headers, so what of the suffix has no place there becomes a dash.
-    """
-    suffix = UNFIT.sub("-", row.suffix or "").strip("-")
-    return f"ft:{base_model}:{organization}:{suffix}:{row.id[-8:]}"
 
 
 def _check_metadata(metadata: dict[str, str] | None) -> None:

@@ -14,6 +14,7 @@ from gateway.db.tables import FineTuningCheckpointRow, FineTuningEventRow, FineT
 from gateway.errors import InvalidRequest, NotFound, Unavailable
 from gateway.files import repository as files
 from gateway.fine_tuning import repository, service
+from gateway.fine_tuning.names import base_name, checkpoint_name, model_name
 from gateway.fine_tuning.transitions import ENDED
 from gateway.keys.ring import ApiKey
 from gateway.kit.clock import unix
@@ -161,11 +162,11 @@ def event(row: FineTuningEventRow) -> Event:
 
 
 def checkpoint(row: FineTuningCheckpointRow, of: FineTuningJobRow, sv: Services) -> Checkpoint:
-    name = of.fine_tuned_model or service.model_name(of, service.base_name(of.model), sv.settings.organization)
+    name = of.fine_tuned_model or model_name(of, base_name(of.model), sv.settings.organization)
     return Checkpoint(
         id=row.id,
         created_at=unix(row.created_at),
-        fine_tuned_model_checkpoint=f"{name}:ckpt-step-{row.step}",
+        fine_tuned_model_checkpoint=checkpoint_name(name, row.step),
         step_number=row.step,
         fine_tuning_job_id=row.job_id,
         metrics=row.metrics,

@@ -8,6 +8,8 @@ from gateway.db.tables import FineTuningJobRow, ModelRow
 from gateway.errors import ErrorObject, Refusal, UpstreamRefused
 from gateway.fine_tuning import repository, service
 from gateway.fine_tuning.lease import Lease
+from gateway.fine_tuning.models import add_model
+from gateway.fine_tuning.names import base_name, model_name
 from gateway.fine_tuning.publish import publish, withdraw
 from gateway.fine_tuning.runner import Stopped
 from gateway.fine_tuning.service import Failure
@@ -27,7 +29,7 @@ async def publish_model(
     wv: WorkerServices, lease: Lease, job: FineTuningJobRow, directory: Path, result: Succeeded, pauses: Pauses
 ) -> None:
     """The adapter goes to its place and into the engine; only then does the model exist. Raises Stopped."""
-    name = service.model_name(job, service.base_name(job.model), wv.settings.organization)
+    name = model_name(job, base_name(job.model), wv.settings.organization)
     path = await asyncio.to_thread(publish, directory / result.output, wv.settings.data_dir, job.id)
     model = ModelRow(
         id=name,
@@ -58,7 +60,7 @@ async def _record(wv: WorkerServices, lease: Lease, model: ModelRow, result: Suc
         values = {"fine_tuned_model": model.id, "trained_tokens": tokens}
         if not await repository.move(session, job_id, "succeeded", holder=lease.holder, **values):
             return False
-        await repository.add_model(session, model)
+        await add_model(session, model)
         if warning:
             await repository.add_event(session, job_id, "not-loaded", warning, level="warn")
         await repository.add_event(session, job_id, "model", f"New fine-tuned model created: {model.id}")

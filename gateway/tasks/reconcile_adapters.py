@@ -4,7 +4,7 @@ import logging
 
 from gateway.db.tables import ModelRow
 from gateway.errors import Refusal
-from gateway.fine_tuning import repository
+from gateway.fine_tuning.models import live_models
 from gateway.services import WorkerServices
 from gateway.upstreams.engine import Engine
 
@@ -26,7 +26,7 @@ async def reconcile_adapters(wv: WorkerServices, refused: set[str]) -> None:
         return
     engine = Engine(wv.upstreams, wv.settings.engine.url)
     async with wv.database.session() as session:
-        models = await repository.live_models(session)
+        models = await live_models(session)
     served = await engine.models() if models else set[str]()
     for model in models:
         if model.id not in served:

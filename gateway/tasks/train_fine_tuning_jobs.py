@@ -13,6 +13,7 @@ from gateway.db.tables import FineTuningJobRow
 from gateway.errors import Unavailable
 from gateway.fine_tuning import repository, service
 from gateway.fine_tuning.lease import Lease
+from gateway.fine_tuning.models import live_model
 from gateway.fine_tuning.runner import TRAINING, VALIDATION, Run, Stopped, job_directory
 from gateway.fine_tuning.service import Failure
 from gateway.services import WorkerServices
@@ -108,7 +109,7 @@ async def _begin(wv: WorkerServices, lease: Lease) -> tuple[FineTuningJobRow, Tr
 async def _spec(wv: WorkerServices, session: AsyncSession, job: FineTuningJobRow) -> TrainingSpec:
     """What the trainer must know. Raises Failure."""
     numbers = job.method["supervised"]["hyperparameters"]
-    parent = await repository.live_model(session, job.project_id, job.model)
+    parent = await live_model(session, job.project_id, job.model)
     if parent is None and job.model != wv.settings.engine.model:
         message = f"The model {job.model} does not exist any more; create the job again with one of GET /v1/models."
         raise Failure("model_not_found", message, "model")

@@ -3,7 +3,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.db.tables import FineTuningJobRow
 from gateway.errors import InvalidRequest
 from gateway.fine_tuning import service
 from gateway.protocol.fine_tuning import JobCreate
@@ -42,27 +41,3 @@ class TestMethodOf:
         method = msgspec.to_builtins(service.method_of(wanted()))
         numbers = {"n_epochs": 3, "batch_size": 4, "learning_rate_multiplier": 1.0}
         assert service.resolved(method, numbers)["supervised"] == {"hyperparameters": numbers}
-
-
-class TestModelName:
-    @pytest.mark.parametrize(
-        ("suffix", "shown"),
-        [
-            (None, ""),
-            ("shop", "shop"),
-            ("My-Shop_2.0", "My-Shop_2.0"),
-            ("my shop: v2/final?", "my-shop-v2-final"),
-            ("naïve\r\nx-evil: 1", "na-ve-x-evil-1"),
-            ("日本", ""),
-            ("../..", "..-.."),
-        ],
-    )
-    def test_suffix_fits_urls_and_headers(self, suffix: str | None, shown: str) -> None:
-        row = FineTuningJobRow(id="ftjob-abcdefghijkl", suffix=suffix)
-        assert service.model_name(row, "base", "tuneway") == f"ft:base:tuneway:{shown}:efghijkl"
-
-    @pytest.mark.parametrize("base", ["starter", "org/name", "org/name:latest"])
-    def test_base_of_a_tuned_model_is_found_again(self, base: str) -> None:
-        row = FineTuningJobRow(id="ftjob-abcdefghijkl", suffix="s")
-        assert service.base_name(service.model_name(row, base, "tuneway")) == base
-        assert service.base_name(base) == base

@@ -8,7 +8,7 @@ from gateway.db.database import Database
 from gateway.db.mirror import Mirrors
 from gateway.db.tables import FineTuningJobRow, ModelRow
 from gateway.errors import ModelNotFound
-from gateway.fine_tuning import repository
+from gateway.fine_tuning import models
 from gateway.kit.clock import now
 from gateway.routing.catalog import Catalog
 from gateway.routing.lookup import find_deployment
@@ -43,7 +43,7 @@ async def add_model(database: Database, key: dict[str, Any]) -> None:
     async with database.session() as session:
         session.add(job)
         await session.flush()
-        await repository.add_model(session, row)
+        await models.add_model(session, row)
 
 
 class TestFindDeployment:
