@@ -13,9 +13,6 @@ _TOKENS_AT_ONCE: dict[Device, int] = {"cpu": 8_192, "mps": 4_096, "cuda": 16_384
 """Padded tokens of one forward and backward pass: where throughput stops growing, and little enough for the memory of
 a common card with a 7B model. Too much is found out at run time and halved (`trainer.run`)."""
 
-_LARGE_MODEL = 1_000_000_000
-"""Parameters from which activations are computed again rather than kept (about 30 % slower, far less memory)."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Hardware:
@@ -33,9 +30,6 @@ class Hardware:
         still sees exactly `batch_size` examples."""
         fitting = max(1, _TOKENS_AT_ONCE[self.device] // longest)
         return max(size for size in range(1, batch_size + 1) if batch_size % size == 0 and size <= fitting)
-
-    def recomputes_activations(self, parameters: int) -> bool:
-        return parameters >= _LARGE_MODEL
 
 
 def detect() -> Hardware:

@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
-import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from trainer import checkpoints
-from trainer.batches import ValidationBatches
 from trainer.checkpoints import Manifest
 from trainer.contract import CHECKPOINTS, CheckpointSaved, Metrics, StepMetrics
 from trainer.failures import TrainingFailed
@@ -26,6 +24,16 @@ FULLY_REPORTED_STEPS = 500
 """Runs with more steps report about this many of them."""
 
 
+class Validation(Protocol):
+    """A validation file, in batches."""
+
+    def one(self, step: int) -> Iterator[Any]:
+        """The batch that is due at `step`."""
+        ...
+
+    def everything(self) -> Iterator[Any]: ...
+
+
 class Learner(Protocol):
     """The trainer that is watched."""
 
@@ -33,7 +41,7 @@ class Learner(Protocol):
     """Of the optimizer step that just ended."""
     state: TrainerState
 
-    def score(self, batches: Iterator[dict[str, torch.Tensor]], stop: Stop | None = None) -> Sums | None:
+    def score(self, batches: Iterator[Any], stop: Stop | None = None) -> Sums | None:
         """Σ over validation batches, or None when asked to stop by `stop`."""
         ...
 
@@ -82,7 +90,7 @@ class Progress(TrainerCallback):
         job: Job,
         learner: Learner,
         schedule: Schedule,
-        validation: ValidationBatches | None,
+        validation: Validation | None,
         resumed: tuple[Path, Manifest] | None,
     ):
         self._job = job
@@ -116,7 +124,7 @@ class Progress(TrainerCallback):
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         step = state.global_step
         sums = self._count(step)
-        metrics = Metrics(step=step, train_loss=sums.loss, train_mean_token_accuracy=sums.accuracy)
+        metrics = Metrics(step=step, **sums.named("train"))
         self.last = self._validate(metrics)
         if self._schedule.is_reported(step):
             self._report()
@@ -188,19 +196,14 @@ class Progress(TrainerCallback):
         """Adds the validation that is due at this step."""
         if self._validation is None or not self._schedule.is_validated(metrics.step):
             return metrics
-        one = self._learner.score(self._validation.one(metrics.step))
-        everything = (
-            self._learner.score(self._validation.everything(), self._job.stop)
-            if self._schedule.ends_epoch(metrics.step)
-            else None
-        )
-        return msgspec.structs.replace(
-            metrics,
-            valid_loss=one and one.loss,
-            valid_mean_token_accuracy=one and one.accuracy,
-            full_valid_loss=everything and everything.loss,
-            full_valid_mean_token_accuracy=everything and everything.accuracy,
-        )
+        measured: dict[str, float] = {}
+        if one := self._learner.score(self._validation.one(metrics.step)):
+            measured |= one.named("valid")
+        if self._schedule.ends_epoch(metrics.step) and (
+            everything := self._learner.score(self._validation.everything(), self._job.stop)
+        ):
+            measured |= everything.named("full_valid")
+        return msgspec.structs.replace(metrics, **measured)
 
     def _report(self) -> None:
         elapsed = time.monotonic() - self._began

@@ -4,9 +4,10 @@ import fcntl
 import shutil
 import sys
 import traceback
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import msgspec
@@ -33,7 +34,6 @@ from trainer.durable import write_atomically
 from trainer.events import EventLog
 from trainer.failures import OutOfMemory, TrainingFailed
 from trainer.job import Job, Stopped
-from trainer.methods.supervised import train
 from trainer.stopping import Stop
 
 
@@ -88,12 +88,17 @@ def _train(directory: Path, events: EventLog, stop: Stop) -> Succeeded:
     job = Job(directory=directory, spec=spec, hardware=hardware.detect(), events=events, stop=stop)
     while True:
         try:
-            return train(job)
+            return _method(spec)(job)
         except OutOfMemory as error:
             too_large = error.micro_batch
         # Only here, with the exception and its frames gone, is the memory free again.
         clear_device_cache(garbage_collection=True)
         job = _with_smaller_batches(job, too_large)
+
+
+def _method(spec: TrainingSpec) -> Callable[[Job], Succeeded]:
+    """Imported when it is needed: each method loads its own part of TRL."""
+    return import_module(f"trainer.methods.{spec.method}").train
 
 
 def _with_smaller_batches(job: Job, too_large: int) -> Job:

@@ -1,7 +1,7 @@
 """Loss and accuracy as sums over label tokens, which add up over batches of any size."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -46,6 +46,10 @@ class Sums:
     @property
     def accuracy(self) -> float:
         return self.correct / max(self.labels, 1.0)
+
+    def named(self, prefix: Literal["train", "valid", "full_valid"]) -> dict[str, float]:
+        """Fields of `Metrics`."""
+        return {f"{prefix}_loss": self.loss, f"{prefix}_mean_token_accuracy": self.accuracy}
 
     def __add__(self, other: "Sums") -> "Sums":
         return Sums(

@@ -9,6 +9,7 @@ pytest.importorskip("trl")
 
 from trainer import run as trainer_run
 from trainer.contract import Metrics, Succeeded
+from trainer.methods import supervised
 from trainer.stopping import Stop
 
 pytestmark = pytest.mark.train
@@ -24,7 +25,7 @@ class TestRun:
                 look()
                 return Succeeded(output="adapter", trained_tokens=1, steps=1, metrics=Metrics(step=1), seconds=1.0)
 
-            monkeypatch.setattr(trainer_run, "train", succeed)
+            monkeypatch.setattr(supervised, "train", succeed)
 
         return install
 

@@ -152,7 +152,7 @@ class TestActivationCheckpointing:
     def test_changes_no_number(self, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch):
         kept = make_job("kept", **ONE_BATCH)
         run(kept)
-        monkeypatch.setattr("trainer.hardware._LARGE_MODEL", 0)
+        monkeypatch.setattr("trainer.hyperparameters._LARGE_MODEL", 0)
         recomputed = make_job("recomputed", **ONE_BATCH)
         assert run(recomputed) == 0
         losses = [[metrics.train_loss for metrics in by_step(job).values()] for job in (kept, recomputed)]
