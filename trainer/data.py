@@ -1,4 +1,5 @@
-"""Reading a training file: JSONL in OpenAI's chat format -> messages as chat templates take them.
+"""Reading a training file: JSONL in OpenAI's chat format -> messages as chat templates take them. `trainer.preferences`
+reads pairs of answers with the same rules.
 
 What templates disagree with OpenAI about is settled here, once for every method:
 - content: None -> "", a list of text parts -> their texts joined by line ends (as vLLM does)
@@ -7,10 +8,10 @@ What templates disagree with OpenAI about is settled here, once for every method
 - `weight` (0 or 1, assistant messages only) -> `Example.trained`
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
@@ -19,6 +20,7 @@ from trainer.failures import Param, TrainingFailed, invalid_file
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Example:
     tools: list[Json] | None
 
 
-class _Invalid(Exception):
+class InvalidLine(Exception):
     """What is wrong with one line."""
 
 
@@ -44,13 +46,19 @@ def count_examples(path: Path, param: Param) -> int:
 def read_examples(path: Path, param: Param) -> Iterator[Example]:
     """One after the other, so that a large file is never in memory as a whole. Raises TrainingFailed with the line's
     number; skips empty lines."""
+    return read_lines(path, param, _example)
+
+
+def read_lines(path: Path, param: Param, parse: Callable[[int, Any], T]) -> Iterator[T]:
+    """What `parse` makes of each line that is not empty: it takes the line's number, from 1, and its JSON value, and
+    raises InvalidLine. Raises TrainingFailed with the line's number."""
     with _lines(path, param) as lines:
         for number, line in enumerate(lines, start=1):
             if line.isspace():
                 continue
             try:
-                yield _example(number, line)
-            except _Invalid as problem:
+                yield parse(number, _json(line))
+            except InvalidLine as problem:
                 raise invalid_file(param, f"Line {number}: {problem}.") from None
 
 
@@ -68,28 +76,34 @@ def _lines(path: Path, param: Param) -> BinaryIO:
         raise invalid_file(param, f"The {param.replace('_', ' ')} is missing.") from None
 
 
-def _example(number: int, line: bytes) -> Example:
+def _json(line: bytes) -> Any:
     try:
-        fields = msgspec.json.decode(line)
+        return msgspec.json.decode(line)
     except msgspec.DecodeError as error:
-        raise _Invalid(f"not valid JSON ({error})") from None
+        raise InvalidLine(f"not valid JSON ({error})") from None
+
+
+def _example(number: int, fields: Any) -> Example:
     messages = fields.get("messages") if isinstance(fields, dict) else None
+    return Example(number, *conversation(messages), tools_of(fields))
+
+
+def conversation(messages: Any) -> tuple[list[Json], tuple[int, ...]]:
+    """OpenAI's messages -> a template's, and which of them are trained. Raises InvalidLine."""
     if not isinstance(messages, list) or not messages:
-        raise _Invalid("an object with a non-empty list of messages is expected")
+        raise InvalidLine("an object with a non-empty list of messages is expected")
     trained = tuple(index for index, message in enumerate(messages) if _is_trained(index, message))
-    return Example(
-        number, [_message(index, message) for index, message in enumerate(messages)], trained, _tools(fields)
-    )
+    return [_message(index, message) for index, message in enumerate(messages)], trained
 
 
 def _is_trained(index: int, message: Any) -> bool:
     if not isinstance(message, dict) or message.get("role") not in ROLES:
-        raise _Invalid(f"message {index + 1} has no known role")
+        raise InvalidLine(f"message {index + 1} has no known role")
     weight = message.get("weight")
     if message["role"] != "assistant":
         return False
     if weight not in (None, 0, 1):
-        raise _Invalid(f"message {index + 1} has a weight other than 0 and 1")
+        raise InvalidLine(f"message {index + 1} has a weight other than 0 and 1")
     return weight != 0
 
 
@@ -116,20 +130,20 @@ def _text(index: int, content: Any) -> str:
         return content
     if isinstance(content, list) and all(isinstance(part, dict) for part in content):
         return "\n".join(_part(index, part) for part in content)
-    raise _Invalid(f"message {index + 1} has content that is neither text nor a list of parts")
+    raise InvalidLine(f"message {index + 1} has content that is neither text nor a list of parts")
 
 
 def _part(index: int, part: Json) -> str:
     text = part.get("text") if part.get("type") == "text" else part.get("refusal")
     if not isinstance(text, str):
-        raise _Invalid(f"message {index + 1} has a part of type {part.get('type')!r}; only text is trained on")
+        raise InvalidLine(f"message {index + 1} has a part of type {part.get('type')!r}; only text is trained on")
     return text
 
 
 def _tool_call(index: int, call: Any) -> Json:
     function = call.get("function") if isinstance(call, dict) else None
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        raise _Invalid(f"message {index + 1} has a tool call without a function name")
+        raise InvalidLine(f"message {index + 1} has a tool call without a function name")
     return {**call, "type": "function", "function": {**function, "arguments": _arguments(index, function)}}
 
 
@@ -140,12 +154,12 @@ def _arguments(index: int, function: Json) -> Any:
     try:
         return msgspec.json.decode(arguments)
     except msgspec.DecodeError:
-        raise _Invalid(f"message {index + 1} has tool call arguments that are not valid JSON") from None
+        raise InvalidLine(f"message {index + 1} has tool call arguments that are not valid JSON") from None
 
 
-def _tools(fields: Json) -> list[Json] | None:
+def tools_of(fields: Json) -> list[Json] | None:
     """None where there are none: templates ask whether `tools` is there."""
     tools = fields.get("tools") or [{"type": "function", "function": one} for one in fields.get("functions") or []]
     if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
-        raise _Invalid("tools must be a list of objects")
+        raise InvalidLine("tools must be a list of objects")
     return tools or None
