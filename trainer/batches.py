@@ -1,6 +1,6 @@
 """Labelled examples -> batches of tensors."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +20,12 @@ every part of an epoch has short and long batches."""
 
 def to_dataset(labelled: Labelled) -> Dataset:
     """Arrow columns without a copy per example."""
-    columns = {"input_ids": _column(labelled.input_ids), "labels": _column(labelled.labels)}
+    columns = {"input_ids": column(labelled.input_ids), "labels": column(labelled.labels)}
     return Dataset(pa.table(columns)).with_format("torch")
 
 
-def _column(rows: list[Any]) -> pa.Array:
+def column(rows: Sequence[Any]) -> pa.Array:
+    """Arrays of any lengths -> one Arrow column of lists."""
     offsets = np.cumsum([0, *map(len, rows)], dtype=np.int64)
     return pa.LargeListArray.from_arrays(offsets, np.concatenate(rows))
 
@@ -53,8 +54,8 @@ class ByLength(Sampler[int]):
     depends on the seed and the epoch alone, so a resumed run repeats it.
     """
 
-    def __init__(self, labelled: Labelled, batch_size: int, seed: int):
-        self._lengths = [len(ids) for ids in labelled.input_ids]
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int):
+        self._lengths = lengths
         self._batch_size = batch_size
         self._seed = seed
         self._epoch = 0
@@ -81,15 +82,30 @@ def _cut(items: Any, size: int) -> list[Any]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-class ValidationBatches:
-    """The validation file in batches of `batch_size` examples, `micro_batch` of them at once."""
+def rows(labelled: Labelled) -> list[dict[str, Any]]:
+    """What `Padding` takes."""
+    return [
+        {"input_ids": ids, "labels": labels} for ids, labels in zip(labelled.input_ids, labelled.labels, strict=True)
+    ]
 
-    def __init__(self, labelled: Labelled, padding: Padding, *, batch_size: int, micro_batch: int):
-        self._examples = [
-            {"input_ids": ids, "labels": labels}
-            for ids, labels in zip(labelled.input_ids, labelled.labels, strict=True)
-        ]
-        self._by_length = sorted(self._examples, key=lambda example: len(example["input_ids"]))
+
+class ValidationBatches:
+    """The validation file in batches of `batch_size` examples, `micro_batch` of them at once.
+
+    `lengths` are those of the examples, `padding` makes one batch of tensors of some of them.
+    """
+
+    def __init__(
+        self,
+        examples: list[dict[str, Any]],
+        lengths: Sequence[int],
+        padding: Callable[[list[dict[str, Any]]], dict[str, torch.Tensor]],
+        *,
+        batch_size: int,
+        micro_batch: int,
+    ):
+        self._examples = examples
+        self._by_length = [examples[index] for index in sorted(range(len(examples)), key=lengths.__getitem__)]
         self._padding = padding
         self._batch_size = batch_size
         self._micro_batch = micro_batch

@@ -72,8 +72,12 @@ class Labelled:
             self.skipped += 1
 
     @property
+    def lengths(self) -> list[int]:
+        return [len(ids) for ids in self.input_ids]
+
+    @property
     def longest(self) -> int:
-        return max(map(len, self.input_ids))
+        return max(self.lengths)
 
     def summary(self) -> DataSummary:
         return DataSummary(

@@ -1,6 +1,7 @@
 """Loss and accuracy as sums over label tokens, which add up over batches of any size."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from operator import add
 from typing import Any, Literal
 
 import torch
@@ -13,19 +14,18 @@ class Tally:
     sums: torch.Tensor | None = None
 
     def add(self, outputs: Any, attention_mask: torch.Tensor) -> None:
-        sums = torch.stack(
-            [
-                -outputs.log_probs.detach().sum().float(),
-                outputs.is_top1.sum().float(),
-                outputs.label_mask.sum().float(),
-                attention_mask.sum().float(),
-            ]
+        self.count(
+            -outputs.log_probs.detach().sum(), outputs.is_top1.sum(), outputs.label_mask.sum(), attention_mask.sum()
         )
-        self.sums = sums if self.sums is None else self.sums + sums
+
+    def count(self, *sums: torch.Tensor) -> None:
+        """Adds to the first fields of `Sums`, in their order."""
+        added = torch.stack([one.float() for one in sums])
+        self.sums = added if self.sums is None else self.sums + added
 
     def read(self) -> "Sums":
         """The sums so far; starts again at 0."""
-        values = [0.0] * 4 if self.sums is None else self.sums.tolist()
+        values = [] if self.sums is None else self.sums.tolist()
         self.sums = None
         return Sums(*values)
 
@@ -33,15 +33,22 @@ class Tally:
 @dataclass(frozen=True)
 class Sums:
     nll: float = 0.0
+    """The loss, added up over label tokens; over pairs where there are any."""
     correct: float = 0.0
     labels: float = 0.0
     tokens: float = 0.0
     """Without padding."""
+    pairs: float = 0.0
+    """Of a preferred answer and another (DPO)."""
+    gained: float = 0.0
+    """Pairs whose preferred answer gained more against the reference than the other."""
+    margin: float = 0.0
+    """By how much, over all pairs."""
 
     @property
     def loss(self) -> float:
-        """Nats per label token."""
-        return self.nll / max(self.labels, 1.0)
+        """Nats per label token, or per pair."""
+        return self.nll / max(self.pairs or self.labels, 1.0)
 
     @property
     def accuracy(self) -> float:
@@ -49,9 +56,11 @@ class Sums:
 
     def named(self, prefix: Literal["train", "valid", "full_valid"]) -> dict[str, float]:
         """Fields of `Metrics`."""
-        return {f"{prefix}_loss": self.loss, f"{prefix}_mean_token_accuracy": self.accuracy}
+        fields = {f"{prefix}_loss": self.loss, f"{prefix}_mean_token_accuracy": self.accuracy}
+        if self.pairs and prefix != "valid":
+            fields[f"{prefix}_reward_accuracy"] = self.gained / self.pairs
+            fields[f"{prefix}_reward_margin"] = self.margin / self.pairs
+        return fields
 
     def __add__(self, other: "Sums") -> "Sums":
-        return Sums(
-            self.nll + other.nll, self.correct + other.correct, self.labels + other.labels, self.tokens + other.tokens
-        )
+        return Sums(*map(add, astuple(self), astuple(other)))

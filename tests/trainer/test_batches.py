@@ -3,7 +3,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from trainer.batches import ByLength, Padding, ValidationBatches, to_dataset
+from trainer.batches import ByLength, Padding, ValidationBatches, rows, to_dataset
 from trainer.labels import IGNORED, Labelled
 
 pytestmark = pytest.mark.train
@@ -34,7 +34,7 @@ class TestByLength:
     LENGTHS = [int(length) for length in np.random.default_rng(0).integers(1, 500, 203)]
 
     def order(self, epoch: int = 0, seed: int = 0) -> list[int]:
-        sampler = ByLength(labelled(*self.LENGTHS), batch_size=4, seed=seed)
+        sampler = ByLength(self.LENGTHS, batch_size=4, seed=seed)
         sampler.set_epoch(epoch)
         return list(sampler)
 
@@ -62,7 +62,8 @@ class TestByLength:
 
 class TestValidationBatches:
     def batches(self) -> ValidationBatches:
-        return ValidationBatches(labelled(5, 1, 3), Padding(0), batch_size=2, micro_batch=2)
+        examples = labelled(5, 1, 3)
+        return ValidationBatches(rows(examples), examples.lengths, Padding(0), batch_size=2, micro_batch=2)
 
     def test_everything_is_sorted_by_length(self):
         assert [batch["attention_mask"].sum(1).tolist() for batch in self.batches().everything()] == [[1, 3], [5]]

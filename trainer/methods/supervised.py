@@ -17,7 +17,7 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from trainer import hyperparameters, learning, model
-from trainer.batches import ByLength, Padding, ValidationBatches, to_dataset
+from trainer.batches import ByLength, Padding, ValidationBatches, rows, to_dataset
 from trainer.contract import Hyperparameters, Succeeded
 from trainer.data import count_examples, read_examples, require_enough
 from trainer.failures import Param, invalid_file
@@ -98,7 +98,7 @@ def _trainer(job: Job, base: Base, training: Labelled, plan: Plan) -> "TokenWeig
         args=SFTConfig(**learning.settings(job, plan), packing=False, dataset_kwargs={"skip_prepare_dataset": True}),
         train_dataset=to_dataset(training),
         base_model=job.spec.base_model,
-        sampler=ByLength(training, plan.hyperparameters.batch_size, job.spec.seed),
+        sampler=ByLength(training.lengths, plan.hyperparameters.batch_size, job.spec.seed),
         padding=Padding(base.padding_id),
         processing_class=base.tokenizer,
         peft_config=model.new_adapter(weights, plan.hyperparameters),
@@ -111,7 +111,13 @@ def _validation_batches(
     if validation is None:
         return None
     steps = plan.schedule
-    return ValidationBatches(validation, trainer.padding, batch_size=steps.batch_size, micro_batch=steps.micro_batch)
+    return ValidationBatches(
+        rows(validation),
+        validation.lengths,
+        trainer.padding,
+        batch_size=steps.batch_size,
+        micro_batch=steps.micro_batch,
+    )
 
 
 class TokenWeightedTrainer(WatchedTrainer, SFTTrainer):
