@@ -30,6 +30,8 @@ ADAPTER = "adapter"
 MODEL = "model"
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 """What an engine loads of an adapter's directory; a checkpoint has more files beside them."""
+CHECKPOINTS_KEPT = 3
+"""Checkpoints of finished epochs; OpenAI keeps the last three, too."""
 
 STOPPED = 143
 """Exit status after SIGTERM (128 + 15)."""
@@ -211,3 +213,91 @@ encode = msgspec.json.Encoder().encode
 decode_spec = msgspec.json.Decoder(TrainingSpec).decode
 decode_event = msgspec.json.Decoder(TrainingEvent).decode
 decode_result = msgspec.json.Decoder(TrainingResult).decode
+
+
+# ---- Before a job: `python -m trainer.describe_hardware` prints a HardwareDescription; `python -m trainer.estimate` reads an
+# ---- EstimateCall from standard input and prints an Estimate, without loading any ML library.
+
+
+class HardwareDescription(msgspec.Struct, frozen=True, kw_only=True):
+    """What a machine trains on."""
+
+    device: Literal["cpu", "cuda", "mps"]
+    name: str
+    """As in Started.device: the estimates' measured speeds are found by it."""
+    devices: int
+    memory_bytes: int
+    """Of one device; of the machine for a CPU."""
+    dtype: Literal["float32", "bfloat16", "float16"]
+    flops_per_second: float
+    """Of one device, measured with a matrix product in `dtype`."""
+
+
+class Speed(msgspec.Struct, frozen=True, kw_only=True):
+    """What an earlier job measured with the same base model, method and device."""
+
+    training_type: TrainingType
+    tokens_per_second: float
+    peak_memory_bytes: int | None = None
+
+
+class EstimateCall(msgspec.Struct, frozen=True, kw_only=True):
+    spec: TrainingSpec
+    examples: int
+    tokens: int
+    """Of all examples, once, before anything is cut. For DPO: of both sequences of every pair."""
+    longest: int
+    """Tokens of the longest example."""
+    hardware: HardwareDescription
+    speeds: list[Speed] = []
+    usd_per_hour: float | None = None
+    """Of one device."""
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes on one device at the peak."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+    total: int
+
+
+class EstimateOption(msgspec.Struct, frozen=True, kw_only=True):
+    """One training type with this data on this machine."""
+
+    training_type: TrainingType
+    trainable_parameters: int
+    micro_batch: int
+    gradient_checkpointing: bool
+    tokens_per_second: float
+    speed_source: Literal["measured", "computed"]
+    seconds: float
+    cost_usd: float | None
+    memory_bytes: Memory
+    fits: bool
+    disk_bytes: int
+    """Checkpoints and result together, at the most."""
+    advice: str | None
+    """What to change where it does not fit."""
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    base_parameters: int
+    hyperparameters: Hyperparameters
+    examples: int
+    tokens: int
+    """Once, after cutting at the context length."""
+    trained_tokens: int
+    """Times epochs: what OpenAI bills."""
+    steps: int
+    hardware: HardwareDescription
+    options: list[EstimateOption]
+    recommended: TrainingType
+    """What training type "auto" means here."""
+
+
+decode_estimate_call = msgspec.json.Decoder(EstimateCall).decode
+decode_estimate = msgspec.json.Decoder(Estimate).decode
+decode_hardware = msgspec.json.Decoder(HardwareDescription).decode

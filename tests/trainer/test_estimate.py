@@ -1,0 +1,93 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.trainer.shapes import LLAMA_8B, write_model
+from trainer.contract import EstimateCall, EstimateOption, HardwareDescription, Speed, TrainingSpec, decode_estimate
+from trainer.estimate import START_SECONDS, estimate
+
+CARD = HardwareDescription(
+    device="cuda", name="card", devices=1, memory_bytes=24_000_000_000, dtype="bfloat16", flops_per_second=100e12
+)
+
+
+@pytest.fixture
+def llama(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "llama", **LLAMA_8B)
+
+
+def call(base: Path, *, spec: dict[str, Any] | None = None, **fields: Any) -> EstimateCall:
+    given = {"spec": TrainingSpec(job_id="j", base_model=str(base), **(spec or {})), "hardware": CARD, **fields}
+    return EstimateCall(**{"examples": 1000, "tokens": 200_000, "longest": 1000, **given})
+
+
+def options(asked: EstimateCall) -> dict[str, EstimateOption]:
+    return {option.training_type: option for option in estimate(asked).options}
+
+
+class TestEstimate:
+    def test_counts_steps_and_tokens(self, llama: Path):
+        told = estimate(call(llama, spec={"n_epochs": 2, "batch_size": 16}))
+        assert (told.steps, told.trained_tokens) == (63 * 2, 400_000)
+
+    def test_cuts_tokens_at_the_context(self, llama: Path):
+        told = estimate(call(llama, spec={"n_epochs": 1}, examples=10, tokens=10_000_000, longest=1_000_000))
+        assert told.tokens == 10 * told.hyperparameters.context_length
+
+    def test_tells_what_fits(self, llama: Path):
+        assert {kind: option.fits for kind, option in options(call(llama)).items()} == {
+            "lora": True,
+            "qlora": True,
+            "full": False,
+        }
+
+    def test_advises_what_does_not_fit(self, llama: Path):
+        told = options(call(llama))["full"]
+        assert told.advice
+        assert "needs about 64" in told.advice
+        assert "lora, or qlora" in told.advice
+
+    def test_recommends_qlora_where_only_that_fits(self, llama: Path):
+        small = msgspec.structs.replace(CARD, memory_bytes=12_000_000_000)
+        assert estimate(call(llama, hardware=small)).recommended == "qlora"
+
+    def test_halves_the_micro_batch_until_it_fits(self, llama: Path):
+        asked = {"spec": {"batch_size": 16}, "longest": 900}
+        tight = msgspec.structs.replace(CARD, memory_bytes=22_000_000_000)
+        ample = msgspec.structs.replace(CARD, memory_bytes=280_000_000_000)
+        assert options(call(llama, hardware=tight, **asked))["lora"].micro_batch < 16
+        assert options(call(llama, hardware=ample, **asked))["lora"].micro_batch == 16
+
+    def test_takes_the_measured_speed(self, llama: Path):
+        speeds = [Speed(training_type="lora", tokens_per_second=1000.0)]
+        told = options(call(llama, spec={"n_epochs": 1}, speeds=speeds))
+        assert told["lora"].speed_source == "measured"
+        assert told["lora"].seconds == pytest.approx(200 + START_SECONDS)
+        assert told["full"].speed_source == "computed"
+
+    def test_costs_what_the_hours_cost(self, llama: Path):
+        speeds = [Speed(training_type="lora", tokens_per_second=200_000 / (3600 - START_SECONDS))]
+        assert options(call(llama, spec={"n_epochs": 1}, speeds=speeds, usd_per_hour=2.5))["lora"].cost_usd == 2.5
+        assert options(call(llama))["lora"].cost_usd is None
+
+    def test_dpo_takes_longer(self, llama: Path):
+        plain, dpo = (options(call(llama, spec={"n_epochs": 1, "method": one})) for one in ("supervised", "dpo"))
+        assert dpo["lora"].seconds > plain["lora"].seconds
+
+
+class TestProgram:
+    def test_loads_no_ml_library(self, llama: Path):
+        """Importing them would take longer than everything else."""
+        code = (
+            "import runpy, sys\nrunpy.run_module('trainer.estimate', run_name='__main__')\n"
+            "assert not {'torch', 'transformers', 'numpy'} & set(sys.modules)"
+        )
+        asked = msgspec.json.encode(call(llama))
+        told = subprocess.run([sys.executable, "-c", code], input=asked, check=True, capture_output=True).stdout
+        assert decode_estimate(told) == estimate(call(llama))
+        assert json.loads(told)["options"]

@@ -1,0 +1,73 @@
+from pathlib import Path
+
+import pytest
+
+from tests.trainer.shapes import LLAMA_8B, write_model
+from trainer.memory import disk, micro_batch, operations_per_token, peak
+from trainer.weights import Shape, read_shape
+
+GB = 1e9
+
+
+@pytest.fixture
+def llama(tmp_path: Path) -> Shape:
+    return read_shape(write_model(tmp_path / "llama", **LLAMA_8B))
+
+
+def published(shape: Shape, kind: str) -> float:
+    """Gigabytes at the settings of torchtune's README: 2 rows of 2048 tokens, activations computed again."""
+    options = {"rank": 8, "dtype": "bfloat16", "tokens_at_once": 4096, "gradient_checkpointing": True}
+    return peak(shape, kind, **options).total / GB  # type: ignore[arg-type]
+
+
+class TestPeak:
+    """torchtune's README measured, for Llama-3.1-8B: 16.2 GiB with LoRA and 7.4 GiB with QLoRA."""
+
+    def test_of_lora_is_near_the_published_one(self, llama: Shape):
+        assert published(llama, "lora") == pytest.approx(16.2 * 1.0737, rel=0.2)
+
+    def test_of_qlora_is_near_the_published_one(self, llama: Shape):
+        assert published(llama, "qlora") == pytest.approx(7.4 * 1.0737, rel=0.2)
+
+    def test_of_full_training_in_16_bit_is_eight_bytes_a_parameter(self, llama: Shape):
+        memory = peak(llama, "full", rank=0, dtype="bfloat16", tokens_at_once=1, gradient_checkpointing=True)
+        assert memory.weights + memory.gradients + memory.optimizer == 8 * llama.parameters
+
+    def test_recomputation_saves_most_of_the_activations(self, llama: Shape):
+        kept, recomputed = (
+            peak(llama, "lora", rank=8, dtype="bfloat16", tokens_at_once=4096, gradient_checkpointing=on).activations
+            for on in (False, True)
+        )
+        assert recomputed < kept / 8
+
+    def test_adds_up(self, llama: Shape):
+        memory = peak(llama, "qlora", rank=16, dtype="bfloat16", tokens_at_once=512, gradient_checkpointing=False)
+        assert memory.total == memory.weights + memory.gradients + memory.optimizer + memory.activations
+
+
+class TestMicroBatch:
+    def test_divides_the_batch(self):
+        assert micro_batch("cpu", 12, 2000) == 4
+
+    def test_is_at_least_one(self):
+        assert micro_batch("cpu", 7, 100_000) == 1
+
+
+class TestOperationsPerToken:
+    @pytest.mark.parametrize(
+        ("kind", "method", "recomputes", "passes"),
+        [
+            ("full", "supervised", False, 6),
+            ("lora", "supervised", False, 4),
+            ("lora", "supervised", True, 6),
+            ("qlora", "dpo", False, 6),
+        ],
+    )
+    def test_counts_passes(self, llama: Shape, kind: str, method: str, recomputes: bool, passes: int):
+        counted = operations_per_token(llama, kind, method, gradient_checkpointing=recomputes)  # type: ignore[arg-type]
+        assert counted == passes * llama.parameters
+
+
+class TestDisk:
+    def test_of_adapters(self, llama: Shape):
+        assert disk(llama, "lora", rank=16, dtype="bfloat16", checkpoints=3) == 40 * llama.lora_parameters(16)
