@@ -4,7 +4,9 @@
     ├── InvalidRequest                 400  the call cannot be understood; `param` names the field
     │   ├── MissingParameter           400
     │   ├── InvalidJson                400
-    │   └── ContentTooLarge            413
+    │   ├── ContentTooLarge            413
+    │   ├── RangeNotSatisfiable        416
+    │   └── ClientLeft                 400  in the middle of its own request; nobody hears this
     ├── Unauthenticated                401  no key, or one that is not valid
     ├── Forbidden                      403  a valid key that may not do this
     ├── NotFound                       404  also what another project owns
@@ -17,6 +19,8 @@
     │   └── UpstreamTimeout            504
     ├── Unavailable                    503  a part of this service is away; try again
     │   └── ModelLoading               503
+    ├── ModelUnservable                503  a model that the engine refuses; trying again does not help
+    ├── ExportFailed                   500  weights that could not be merged
     └── Surprise                       500  a bug here; the message says nothing, the log says all
 
 A refusal is raised, never returned. Statuses, types and codes follow contract section 0 (OpenAI's error object:
@@ -30,6 +34,10 @@ from litestar.exceptions import HTTPException
 
 ECHO_LIMIT = 500
 """Characters of a client's own input that an error message may repeat."""
+
+
+LEFT = "client disconnected prematurely"
+"""How the framework says, as an error of its own, that a client left in the middle of a JSON body."""
 
 
 class ErrorObject(msgspec.Struct, kw_only=True):
@@ -95,6 +103,24 @@ class InvalidJson(InvalidRequest):
 class ContentTooLarge(InvalidRequest):
     status = 413
     code = "content_too_large"
+
+
+class RangeNotSatisfiable(InvalidRequest):
+    """A Range that begins behind the end of a file of `size` bytes."""
+
+    status = 416
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"The file has only {size} bytes.", headers={"content-range": f"bytes */{size}"})
+
+
+class ClientLeft(InvalidRequest):
+    """The connection ended before the request had arrived: no fault of this service."""
+
+    code = None
+
+    def __init__(self) -> None:
+        super().__init__("The request ended before its body was complete.")
 
 
 class Unauthenticated(Refusal):
@@ -178,6 +204,26 @@ class ModelLoading(Unavailable):
     code = "model_loading"
 
 
+class ModelUnservable(Refusal):
+    """The model exists, but its files are gone or the engine does not take them: SDKs need not try again."""
+
+    status = 503
+    type = "server_error"
+    code = "model_unavailable"
+
+    def __init__(self, model: str, problem: str) -> None:
+        super().__init__(f"The model `{model}` cannot be served: {problem}", headers={"x-should-retry": "false"})
+
+
+class ExportFailed(Refusal):
+    status = 500
+    type = "server_error"
+    code = "export_failed"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, headers={"x-should-retry": "false"})
+
+
 class Surprise(Refusal):
     status = 500
     type = "server_error"
@@ -195,6 +241,8 @@ def refusal_of(error: BaseException, *, method: str = "", path: str = "") -> Ref
         return error
     if not isinstance(error, HTTPException):
         return Surprise()
+    if error.detail == LEFT:
+        return ClientLeft()
     match error.status_code:
         case 404:
             return UnknownUrl(method, path)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from gateway.errors import ModelLoading, Refusal, Surprise, UpstreamRefused, refusal_of, to_openai_error
+from gateway.errors import Refusal, Surprise, UpstreamRefused, refusal_of, to_openai_error
 from gateway.exchanges import record
 from gateway.exchanges.assemble import reply_text
 from gateway.exchanges.record import Outcome, Record
@@ -25,7 +25,7 @@ from gateway.metering.usage import Usage, estimate_usage, read_usage
 from gateway.protocol.decode import decode
 from gateway.protocol.envelope import ChatEnvelope, CompletionEnvelope, Envelope, ask_for_usage
 from gateway.routing.catalog import Deployment
-from gateway.routing.lookup import find_deployment
+from gateway.routing.lookup import find_deployment, not_served
 from gateway.services import Services
 from gateway.streaming import DONE, Relay, StreamedReply, error_frame, prime, split
 from gateway.upstreams.client import UpstreamReply
@@ -101,7 +101,7 @@ async def _send(sv: Services, call: Call, key: ApiKey) -> UpstreamReply:
         return await sv.upstreams.post(upstream.name, url, body, api_key=upstream.api_key, request_id=call.request_id)
     except UpstreamRefused as refusal:
         if deployment.base_model and refusal.upstream_status == 404:  # the engine restarted and has not got it back yet
-            raise ModelLoading(f"The model `{deployment.model}` is being loaded; please retry.") from refusal
+            raise not_served(deployment) from refusal
         raise
 
 

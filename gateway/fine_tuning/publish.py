@@ -1,46 +1,103 @@
-"""Adapters are published once, into an immutable directory."""
+"""What training made is published once, into an immutable directory."""
 
 import os
 import secrets
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from trainer.contract import ADAPTER_FILES
+
 DIRECTORY = "adapters"
+ADAPTER_CONFIG, MODEL_CONFIG = "adapter_config.json", "config.json"
+
+_MODEL_SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".txt")
+_TRAINING_STATE = ("trainer_state.json", "manifest.json")
 
 
-def publish(source: Path, data_dir: Path, job_id: str) -> str:
-    """Copy a finished adapter to where it stays for good; returns the path relative to `data_dir`.
+def directory_name(job_id: str, step: int | None = None) -> str:
+    """Flat, because vLLM joins such names into paths."""
+    return job_id if step is None else f"{job_id}-step-{step}"
+
+
+def job_of(directory: Path) -> str:
+    """The job that made what is in a published directory."""
+    return directory.name.split("-step-")[0]
+
+
+def publish(source: Path, data_dir: Path, name: str, wanted: Callable[[str], bool] = lambda _: True) -> str:
+    """Copy what was trained to where it stays for good; returns the path relative to `data_dir`.
 
     The directory appears at once and complete, or not at all; a second try finds it there, and two at the same time do
-    not disturb each other. Its name is flat, because vLLM joins such names into paths, and never used again, because
-    vLLM caches by name and path.
+    not disturb each other. Its name is never used again, because vLLM caches by name and path.
+
+    Args:
+        name: of `directory_name`.
+        wanted: which of the files in `source` are copied; all when left out.
+
+    Raises:
+        OSError: the disk is full, or `source` is not there.
     """
-    relative = Path(DIRECTORY) / job_id
+    relative = Path(DIRECTORY) / name
     target = data_dir / relative
     if target.exists():
         return str(relative)
-    incomplete = target.with_name(f".{job_id}.{secrets.token_hex(4)}")
+    incomplete = target.with_name(f".{name}.{secrets.token_hex(4)}")
     try:
-        _copy(source, incomplete)
+        _copy(source, incomplete, wanted)
         incomplete.rename(target)
     except OSError:
-        if not target.exists():  # else another was faster, with the same adapter
+        if not target.exists():  # else another was faster, with the same files
             raise
     finally:
         shutil.rmtree(incomplete, ignore_errors=True)
     _sync(target.parent)
-    for leftover in target.parent.glob(f".{job_id}.*"):  # of a worker that died
+    for leftover in target.parent.glob(f".{name}.*"):  # of a worker that died
         shutil.rmtree(leftover, ignore_errors=True)
     return str(relative)
 
 
-def withdraw(data_dir: Path, job_id: str) -> None:
-    """Remove an adapter that became no model."""
-    shutil.rmtree(data_dir / DIRECTORY / job_id, ignore_errors=True)
+def withdraw(data_dir: Path, name: str) -> None:
+    """Remove what became no model, or is none any more. A crash in the middle leaves nothing that looks published."""
+    target = data_dir / DIRECTORY / name
+    leaving = target.with_name(f".{name}.leaving")
+    shutil.rmtree(leaving, ignore_errors=True)
+    try:
+        target.rename(leaving)
+    except FileNotFoundError:
+        return
+    shutil.rmtree(leaving, ignore_errors=True)
 
 
-def _copy(source: Path, target: Path) -> None:
-    shutil.copytree(source, target)
+def published(data_dir: Path) -> Iterator[Path]:
+    """Every directory that was published, whether or not a model names it."""
+    root = data_dir / DIRECTORY
+    return (path for path in root.iterdir() if not path.name.startswith(".")) if root.is_dir() else iter(())
+
+
+def kind_of(directory: Path) -> str:
+    """`adapter`, or `full` for weights of their own. Raises FileNotFoundError when it holds neither."""
+    if (directory / ADAPTER_CONFIG).exists():
+        return "adapter"
+    if (directory / MODEL_CONFIG).exists():
+        return "full"
+    raise FileNotFoundError(f"neither {ADAPTER_CONFIG} nor {MODEL_CONFIG} is in {directory}")
+
+
+def is_adapter_file(name: str) -> bool:
+    return name in ADAPTER_FILES
+
+
+def is_model_file(name: str) -> bool:
+    """Weights, configuration and tokenizer, without the state of the optimizer."""
+    return name.endswith(_MODEL_SUFFIXES) and name not in _TRAINING_STATE
+
+
+def _copy(source: Path, target: Path, wanted: Callable[[str], bool]) -> None:
+    def unwanted(directory: str, names: list[str]) -> list[str]:
+        return [name for name in names if not (Path(directory) / name).is_dir() and not wanted(name)]
+
+    shutil.copytree(source, target, ignore=unwanted)
     for path in [*target.rglob("*"), target]:
         _sync(path)
 

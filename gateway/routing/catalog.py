@@ -1,13 +1,13 @@
 """Which models exist for a project, and where each is served."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway.db.tables import ModelRow
+from gateway.db.tables import CheckpointPermissionRow, ModelRow
 from gateway.errors import ModelNotFound
 from gateway.kit.clock import unix
 from gateway.settings import EngineSettings, Settings, UpstreamSettings
@@ -34,8 +34,15 @@ class Deployment:
     """What a fine-tuned model was made from."""
     project_id: str | None = None
     """Owner of a fine-tuned model; None for a model that every project may call."""
+    granted: frozenset[str] = frozenset()
+    """Other projects that may call it (checkpoint permissions)."""
+    problem: str | None = None
+    """Why the engine does not serve it now."""
     created: int = 0
     """Unix seconds; 0 when unknown (a provider's model)."""
+
+    def open_to(self, project_id: str) -> bool:
+        return self.project_id in (None, project_id) or project_id in self.granted
 
 
 class Catalog:
@@ -52,28 +59,28 @@ class Catalog:
         """Where `model` is served.
 
         Raises:
-            ModelNotFound: it does not exist, or belongs to another project.
+            ModelNotFound: it does not exist, or belongs to another project that gave no permission.
         """
         deployment = self._shared.get(model) or self._tuned.get(model)
-        if deployment is None or deployment.project_id not in (None, project_id):
+        if deployment is None or not deployment.open_to(project_id):
             raise ModelNotFound(model)
         return deployment
 
     def visible_to(self, project_id: str) -> list[Deployment]:
-        """Shared models, then the project's own, newest last."""
-        own = [deployment for deployment in self._tuned.values() if deployment.project_id == project_id]
-        return [*self._shared.values(), *own]
+        """Shared models, then the project's own and those it was given a permission for, newest last."""
+        return [*self._shared.values(), *(each for each in self._tuned.values() if each.open_to(project_id))]
 
     async def load(self, session: AsyncSession) -> None:
-        """Swap in every fine-tuned model that was not deleted."""
+        """Swap in every fine-tuned model that was not deleted, and who may call it."""
+        if self.engine is None:
+            return
+        granted: dict[str, set[str]] = {}
+        for permission in await session.scalars(select(CheckpointPermissionRow)):
+            granted.setdefault(permission.model_id, set()).add(permission.project_id)
         query = select(ModelRow).where(ModelRow.deleted_at.is_(None)).order_by(ModelRow.created_at)
-        self._tuned = (
-            {row.id: self._tuned_deployment(row) for row in await session.scalars(query)} if self.engine else {}
-        )
-
-    def _tuned_deployment(self, row: ModelRow) -> Deployment:
-        assert self.engine is not None
-        return Deployment(row.id, self.engine, row.base_model, row.project_id, unix(row.created_at))
+        self._tuned = {
+            row.id: _tuned_deployment(row, self.engine, granted.get(row.id, ())) for row in await session.scalars(query)
+        }
 
     def _of_settings(self, settings: Settings) -> Iterator[Deployment]:
         if self.engine:
@@ -82,6 +89,18 @@ class Catalog:
             upstream = provider_upstream(configured)
             for model in configured.models:
                 yield Deployment(model, upstream)
+
+
+def _tuned_deployment(row: ModelRow, engine: Upstream, granted: Iterable[str]) -> Deployment:
+    return Deployment(
+        model=row.id,
+        upstream=engine,
+        base_model=row.base_model,
+        project_id=row.project_id,
+        granted=frozenset(granted),
+        problem=row.problem,
+        created=unix(row.created_at),
+    )
 
 
 def engine_upstream(engine: EngineSettings) -> Upstream | None:

@@ -1,7 +1,7 @@
 """Finding a model, also one that exists only since a moment ago."""
 
 from gateway.db.mirror import Mirrors
-from gateway.errors import ModelNotFound
+from gateway.errors import ModelLoading, ModelNotFound, ModelUnservable, Refusal
 from gateway.routing.catalog import Catalog, Deployment
 
 TUNED = "ft:"
@@ -23,3 +23,10 @@ async def find_deployment(catalog: Catalog, mirrors: Mirrors, model: str, projec
             raise
     await mirrors.catch_up()
     return catalog.find(model, project_id)
+
+
+def not_served(deployment: Deployment) -> Refusal:
+    """What to answer when the engine does not know a fine-tuned model that exists: soon, or why never."""
+    if deployment.problem:
+        return ModelUnservable(deployment.model, deployment.problem)
+    return ModelLoading(f"The model `{deployment.model}` is being loaded; please retry.")

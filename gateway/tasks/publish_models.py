@@ -1,23 +1,36 @@
-"""What a training made becomes a model: its files at their place for good, loaded by the engine, then known to all."""
+"""What a training made becomes a model: its files at their place for good, loaded by the engine, then known to all.
+
+A worker may be killed between any two steps. Files without a row are found again when the job is taken up, or removed
+(remove_model_files); a name in the engine without a row is unloaded, and a row that the engine lacks is loaded
+(reconcile_adapters).
+"""
 
 import asyncio
 import logging
 from pathlib import Path
+from typing import Any
 
 from gateway.db.tables import FineTuningJobRow, ModelRow
 from gateway.errors import ErrorObject, Refusal, UpstreamRefused
 from gateway.fine_tuning import repository, service
 from gateway.fine_tuning.lease import Lease
-from gateway.fine_tuning.models import add_model
-from gateway.fine_tuning.names import base_name, model_name
-from gateway.fine_tuning.publish import publish, withdraw
+from gateway.fine_tuning.models import KEPT_CHECKPOINTS, add_model, checkpoint_steps, retire_checkpoints
+from gateway.fine_tuning.names import base_name, checkpoint_name, model_name
+from gateway.fine_tuning.publish import (
+    directory_name,
+    is_adapter_file,
+    is_model_file,
+    kind_of,
+    publish,
+    withdraw,
+)
 from gateway.fine_tuning.runner import Stopped
 from gateway.fine_tuning.service import Failure
-from gateway.kit.clock import now
+from gateway.kit.clock import from_unix, now
 from gateway.services import WorkerServices
 from gateway.tasks.pauses import Pauses
 from gateway.upstreams.engine import Engine
-from trainer.contract import Succeeded
+from trainer.contract import MODEL, CheckpointSaved, Succeeded
 
 log = logging.getLogger(__name__)
 
@@ -29,18 +42,10 @@ async def publish_model(
     wv: WorkerServices, lease: Lease, job: FineTuningJobRow, directory: Path, result: Succeeded, pauses: Pauses
 ) -> None:
     """The adapter goes to its place and into the engine; only then does the model exist. Raises Stopped."""
-    name = model_name(job, base_name(job.model), wv.settings.organization)
-    path = await asyncio.to_thread(publish, directory / result.output, wv.settings.data_dir, job.id)
-    model = ModelRow(
-        id=name,
-        project_id=job.project_id,
-        job_id=job.id,
-        base_model=wv.settings.engine.model,
-        adapter_path=path,
-        created_at=now(),
-    )
+    path = await asyncio.to_thread(publish, directory / result.output, wv.settings.data_dir, directory_name(job.id))
+    model = _row(wv, job, path, kind="full" if result.output == MODEL else "adapter")
     try:
-        warning = await _load(wv, lease, name, wv.settings.data_dir / path, pauses)
+        warning = await _load_or_explain(wv, lease, model, pauses)
         if not await _record(wv, lease, model, result, warning):
             raise Stopped  # cancelled in the last moment
     except UpstreamRefused as refusal:
@@ -53,11 +58,80 @@ async def publish_model(
         raise
 
 
+async def publish_checkpoint(
+    wv: WorkerServices, job: FineTuningJobRow, directory: Path, event: CheckpointSaved
+) -> None:
+    """A checkpoint becomes a model of its own, and what is older than the last three is one no more.
+
+    Harmless when repeated: a checkpoint that was made a model before, or is too old to be one, is left alone. One whose
+    files are gone (the trainer keeps the newest) is skipped. The engine loads it in the background.
+
+    Args:
+        directory: of the job; `event.path` is relative to it.
+
+    Raises:
+        Unavailable: the database is away.
+        OSError: the disk is full; nothing is published.
+    """
+    async with wv.database.session() as session:
+        steps = await checkpoint_steps(session, job.id)
+    if event.step in steps or sum(step > event.step for step in steps) >= KEPT_CHECKPOINTS:
+        return
+    try:
+        kind, path = await asyncio.to_thread(_publish_checkpoint, directory / event.path, wv, job.id, event.step)
+    except FileNotFoundError as gone:
+        log.warning("checkpoint %s of %s is no model: %s", event.step, job.id, gone)
+        return
+    model = _row(wv, job, path, kind=kind, event=event)
+    async with wv.database.session() as session:
+        await add_model(session, model)
+        await retire_checkpoints(session)
+    if wv.settings.engine.url:
+        wv.background.spawn(_load_soon(wv, model), f"load {model.id}")
+
+
+def _publish_checkpoint(source: Path, wv: WorkerServices, job_id: str, step: int) -> tuple[str, str]:
+    """Kind, and path relative to DATA_DIR. Raises FileNotFoundError when the trainer has removed it, or is about to."""
+    kind = kind_of(source)
+    wanted = is_adapter_file if kind == "adapter" else is_model_file
+    name = directory_name(job_id, step)
+    path = publish(source, wv.settings.data_dir, name, wanted)
+    if not any((wv.settings.data_dir / path).glob("*.safetensors")):
+        withdraw(wv.settings.data_dir, name)
+        raise FileNotFoundError(f"{source} holds no weights")
+    return kind, path
+
+
+async def _load_soon(wv: WorkerServices, model: ModelRow) -> None:
+    """What is not loaded now is loaded by the next round of reconcile_adapters, which tells why when it cannot be."""
+    try:
+        path = wv.settings.data_dir / model.adapter_path
+        await Engine(wv.upstreams, wv.settings.engine.url or "").load_adapter(model.id, path)
+    except Refusal as refusal:
+        log.info("%s is not loaded yet: %s", model.id, refusal)
+
+
+def _row(
+    wv: WorkerServices, job: FineTuningJobRow, path: str, *, kind: str, event: CheckpointSaved | None = None
+) -> ModelRow:
+    name = model_name(job, base_name(job.model), wv.settings.organization)
+    return ModelRow(
+        id=checkpoint_name(name, event.step) if event else name,
+        project_id=job.project_id,
+        job_id=job.id,
+        base_model=wv.settings.engine.model,
+        kind=kind,
+        step=event.step if event else None,
+        adapter_path=path,
+        created_at=from_unix(event.created_at) if event else now(),
+    )
+
+
 async def _record(wv: WorkerServices, lease: Lease, model: ModelRow, result: Succeeded, warning: str | None) -> bool:
     """The job has succeeded and the model exists, both or none; False when the job is not ours any more."""
     async with wv.database.session() as session:
         job_id, tokens = model.job_id, result.trained_tokens
-        values = {"fine_tuned_model": model.id, "trained_tokens": tokens}
+        values: dict[str, Any] = {"fine_tuned_model": model.id, "trained_tokens": tokens}
         if not await repository.move(session, job_id, "succeeded", holder=lease.holder, **values):
             return False
         await add_model(session, model)
@@ -79,7 +153,27 @@ async def _withdraw(wv: WorkerServices, model: ModelRow) -> None:
             await Engine(wv.upstreams, wv.settings.engine.url).unload_adapter(model.id)
         except Refusal as refusal:
             log.warning("%s is not unloaded: %s", model.id, refusal)
-    await asyncio.to_thread(withdraw, wv.settings.data_dir, model.job_id)
+            return  # the files are removed once it is (remove_model_files)
+    await asyncio.to_thread(withdraw, wv.settings.data_dir, directory_name(model.job_id))
+
+
+async def _load_or_explain(wv: WorkerServices, lease: Lease, model: ModelRow, pauses: Pauses) -> str | None:
+    """Load it; a sentence when it is not served now. Raises Stopped, and UpstreamRefused for an adapter.
+
+    Weights of their own that the engine refuses (vLLM serves one base) are a model all the same: no training is lost.
+    """
+    path = wv.settings.data_dir / model.adapter_path
+    try:
+        return await _load(wv, lease, model.id, path, pauses)
+    except UpstreamRefused as refusal:
+        if model.kind != "full":
+            raise
+        model.problem = str(refusal)
+        return (
+            f"The engine does not serve these weights: {refusal} The model is kept at {path}. Serve it with a vLLM of "
+            f"its own (python -m vllm.entrypoints.openai.api_server --model {path} --served-model-name {model.id}) and "
+            "name that under [[upstreams]], or download it with GET /v1/models/{model}/export."
+        )
 
 
 async def _load(wv: WorkerServices, lease: Lease, name: str, path: Path, pauses: Pauses) -> str | None:

@@ -16,6 +16,7 @@ NO_UPDATES = ErrorObject(
 
 class _Card(msgspec.Struct):
     id: str
+    root: str | None = None
 
 
 class _Models(msgspec.Struct):
@@ -43,16 +44,16 @@ class Engine:
             return False
         return True
 
-    async def models(self) -> set[str]:
-        """Names that it serves now, base and adapters. Raises UpstreamFailed."""
+    async def models(self) -> dict[str, str | None]:
+        """What it serves now, base and adapters: name -> where it was loaded from. Raises UpstreamFailed."""
         try:
             answer = decode_models(await self._client.get(NAME, f"{self._base_url}/models"))
         except msgspec.MsgspecError as error:
             raise UpstreamFailed(f"What the engine calls its models cannot be read: {error}.") from error
-        return {card.id for card in answer.data}
+        return {card.id: card.root for card in answer.data}
 
     async def load_adapter(self, name: str, path: Path) -> None:
-        """Load one adapter; one that is loaded already is fine.
+        """Load one adapter, or (the embedded engine) a model with weights of its own; one that is loaded already is fine.
 
         Raises:
             UpstreamRefused: the engine does not take it, with its reason.

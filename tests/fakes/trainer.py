@@ -93,7 +93,7 @@ class FakeTrainer:
         metrics = Metrics(step=step, train_loss=1 / step, train_mean_token_accuracy=0.5)
         rates = {"learning_rate": 1e-3, "tokens_per_second": 10.0, "seconds_left": 60.0}
         self.tell(StepMetrics, metrics=metrics, total_steps=STEPS, **rates)
-        (self.directory / CHECKPOINTS / f"step-{step}").mkdir(parents=True)
+        leave_files(self.directory / CHECKPOINTS / f"step-{step}")
         self.tell(CheckpointSaved, path=f"{CHECKPOINTS}/step-{step}", step=step, epoch=step, metrics=metrics)
 
     def crash(self, mode: str) -> None:
@@ -107,9 +107,7 @@ class FakeTrainer:
         if mode == "broken":
             (self.directory / RESULT).write_bytes(b'{"status": "succ')
             return 0
-        adapter = self.directory / ADAPTER
-        adapter.mkdir(exist_ok=True)
-        (adapter / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 8}))
+        leave_files(self.directory / ADAPTER)
         metrics = Metrics(step=STEPS, train_loss=1 / STEPS)
         return self.end(Succeeded(output=ADAPTER, trained_tokens=300, steps=STEPS, metrics=metrics, seconds=0.1))
 
@@ -118,6 +116,14 @@ class FakeTrainer:
         incomplete.write_bytes(encode(result))
         incomplete.rename(self.directory / RESULT)
         return 0 if isinstance(result, Succeeded) else 1
+
+
+def leave_files(directory: Path) -> None:
+    """What looks like an adapter, with the state of an optimizer beside it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 8}))
+    (directory / "adapter_model.safetensors").write_bytes(b"weights")
+    (directory / "optimizer.pt").write_bytes(b"state")
 
 
 def main() -> int:

@@ -15,6 +15,7 @@ from gateway.errors import (
     Conflict,
     ContentTooLarge,
     ErrorObject,
+    ExportFailed,
     Forbidden,
     InvalidJson,
     InvalidRequest,
@@ -22,6 +23,7 @@ from gateway.errors import (
     MissingParameter,
     ModelLoading,
     ModelNotFound,
+    ModelUnservable,
     NotFound,
     Refusal,
     Surprise,
@@ -62,6 +64,8 @@ EVERY: list[tuple[Refusal, int, str, str | None, str | None]] = [
     (UpstreamTimeout("m"), 504, SERVER, None, "upstream_timeout"),
     (Unavailable("m"), 503, SERVER, None, "service_unavailable"),
     (ModelLoading("m"), 503, SERVER, None, "model_loading"),
+    (ModelUnservable("x", "why"), 503, SERVER, None, "model_unavailable"),
+    (ExportFailed("m"), 500, SERVER, None, "export_failed"),
     (Surprise(), 500, SERVER, None, None),
 ]
 

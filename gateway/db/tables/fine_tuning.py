@@ -16,12 +16,16 @@ class FineTuningJobRow(Base):
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
     api_key_id: Mapped[str] = mapped_column(ForeignKey("api_keys.id"))
     created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    """When a worker last took it out of the queue: projects take turns by this."""
     finished_at: Mapped[datetime | None]
     model: Mapped[str]
     """As the client named it: a base model or an `ft:` model."""
     fine_tuned_model: Mapped[str | None]
     status: Mapped[str]
     """OpenAI's words; gateway/fine_tuning/transitions.py has the table of moves."""
+    unvalidated: Mapped[bool] = mapped_column(default=False, server_default="false")
+    """It was paused before its files were validated: once it is resumed, that comes first."""
     training_file: Mapped[str]
     validation_file: Mapped[str | None]
     method: Mapped[dict[str, Any]]
@@ -106,6 +110,8 @@ class ModelRow(Base):
     """Of a checkpoint; None for the model that the whole job made."""
     adapter_path: Mapped[str]
     """Relative to DATA_DIR; never written again, because vLLM caches by name and path."""
+    problem: Mapped[str | None]
+    """Why the engine does not serve it now; a call is answered with this sentence."""
     created_at: Mapped[datetime]
     deleted_at: Mapped[datetime | None]
 

@@ -1,11 +1,21 @@
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from gateway.fine_tuning import publish as module
-from gateway.fine_tuning.publish import publish, withdraw
+from gateway.fine_tuning.publish import (
+    directory_name,
+    is_adapter_file,
+    is_model_file,
+    job_of,
+    kind_of,
+    publish,
+    published,
+    withdraw,
+)
 
 
 @pytest.fixture
@@ -26,6 +36,16 @@ class TestPublish:
         assert publish(source, tmp_path, "ftjob-1") == "adapters/ftjob-1"
         assert (tmp_path / "adapters" / "ftjob-1" / "deep" / "weights").read_bytes() == b"x" * 1000
         assert names(tmp_path) == ["ftjob-1"]
+
+    def test_copies_only_what_is_wanted(self, source: Path, tmp_path: Path) -> None:
+        (source / "optimizer.pt").write_bytes(b"state")
+        (source / "adapter_model.safetensors").write_bytes(b"weights")
+        path = tmp_path / publish(source, tmp_path, directory_name("ftjob-1", 12), is_adapter_file)
+        assert path.name == "ftjob-1-step-12"
+        assert sorted(file.name for file in path.rglob("*") if file.is_file()) == [
+            "adapter_config.json",
+            "adapter_model.safetensors",
+        ]
 
     def test_second_try_finds_it_and_changes_nothing(self, source: Path, tmp_path: Path) -> None:
         publish(source, tmp_path, "ftjob-1")
@@ -58,8 +78,8 @@ class TestPublish:
         both = threading.Barrier(2, timeout=10)
         copy = module._copy
 
-        def together(source: Path, target: Path) -> None:
-            copy(source, target)
+        def together(source: Path, target: Path, wanted: Callable[[str], bool]) -> None:
+            copy(source, target, wanted)
             both.wait()
 
         monkeypatch.setattr(module, "_copy", together)
@@ -74,7 +94,7 @@ class TestPublish:
     ) -> None:
         copy = module._copy
 
-        def overtaken(source: Path, target: Path) -> None:
+        def overtaken(source: Path, target: Path, _: Callable[[str], bool]) -> None:
             target.mkdir(parents=True)
             monkeypatch.setattr(module, "_copy", copy)
             publish(source, tmp_path, "ftjob-1")
@@ -96,3 +116,57 @@ class TestWithdraw:
         withdraw(tmp_path, "ftjob-1")
         withdraw(tmp_path, "ftjob-never")
         assert names(tmp_path) == ["ftjob-2"]
+
+    def test_what_a_crash_left_of_it_looks_unpublished_and_goes_at_the_next_try(
+        self, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        publish(source, tmp_path, "ftjob-1")
+        with monkeypatch.context() as patched:
+            patched.setattr(module.shutil, "rmtree", lambda *_, **__: None)
+            withdraw(tmp_path, "ftjob-1")
+        assert names(tmp_path) == [".ftjob-1.leaving"]
+        assert list(published(tmp_path)) == []
+        publish(source, tmp_path, "ftjob-1")
+        assert names(tmp_path) == ["ftjob-1"]
+
+
+class TestPublished:
+    def test_lists_every_directory(self, source: Path, tmp_path: Path) -> None:
+        assert list(published(tmp_path)) == []
+        for name in ("ftjob-1", "ftjob-1-step-3"):
+            publish(source, tmp_path, name)
+        assert sorted(path.name for path in published(tmp_path)) == ["ftjob-1", "ftjob-1-step-3"]
+        assert {job_of(path) for path in published(tmp_path)} == {"ftjob-1"}
+
+
+class TestKindOf:
+    def test_is_said_by_its_configuration(self, source: Path, tmp_path: Path) -> None:
+        assert kind_of(source) == "adapter"
+        (source / "config.json").write_text("{}")
+        assert kind_of(source) == "adapter"
+        (source / "adapter_config.json").unlink()
+        assert kind_of(source) == "full"
+        with pytest.raises(FileNotFoundError, match="adapter_config"):
+            kind_of(tmp_path)
+
+
+class TestIsModelFile:
+    @pytest.mark.parametrize(
+        ("name", "wanted"),
+        [
+            ("model.safetensors", True),
+            ("model-00001-of-00002.safetensors", True),
+            ("model.safetensors.index.json", True),
+            ("config.json", True),
+            ("chat_template.jinja", True),
+            ("tokenizer.model", True),
+            ("merges.txt", True),
+            ("optimizer.pt", False),
+            ("rng_state.pth", False),
+            ("training_args.bin", False),
+            ("trainer_state.json", False),
+            ("manifest.json", False),
+        ],
+    )
+    def test_leaves_the_optimizer_out(self, name: str, wanted: bool) -> None:
+        assert is_model_file(name) is wanted

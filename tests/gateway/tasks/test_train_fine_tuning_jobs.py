@@ -16,6 +16,7 @@ from gateway.tasks import publish_models
 from gateway.tasks import train_fine_tuning_jobs as task
 from gateway.tasks.pauses import Pauses
 from gateway.tasks.reconcile_adapters import reconcile_adapters
+from gateway.tasks.remove_model_files import remove_model_files
 from gateway.tasks.train_fine_tuning_jobs import train_fine_tuning_jobs
 from gateway.tasks.validate_fine_tuning_job import validate_fine_tuning_job
 from tests.fakes.engine import FakeEngine
@@ -354,4 +355,7 @@ class TestEngine:
         await until(lambda: (settings.data_dir / "adapters" / job["id"]).exists())
         await client.post(f"/v1/fine_tuning/jobs/{job['id']}/cancel")
         await until(lambda: not wv.training.locked())
+        assert (settings.data_dir / "adapters" / job["id"]).exists()  # the engine may have it loaded
+        engine.away = False
+        await remove_model_files(wv, orphan_after=-1.0)
         assert not (settings.data_dir / "adapters" / job["id"]).exists()

@@ -43,9 +43,9 @@ def adapter(tmp_path: Path) -> Path:
 class TestEngine:
     async def test_adapter_comes_and_goes(self, engine: Engine, fake: FakeEngine, adapter: Path) -> None:
         await engine.load_adapter("ft:x", adapter)
-        assert await engine.models() == {BASE, "ft:x"}
+        assert await engine.models() == {BASE: BASE, "ft:x": str(adapter)}
         await engine.unload_adapter("ft:x")
-        assert await engine.models() == {BASE}
+        assert await engine.models() == {BASE: BASE}
 
     async def test_twice_is_no_error(self, engine: Engine, adapter: Path) -> None:
         for _ in range(2):

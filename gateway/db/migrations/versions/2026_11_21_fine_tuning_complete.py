@@ -85,6 +85,8 @@ def upgrade() -> None:
         "fine_tuning_jobs",
         sa.Column("result_files", postgresql.JSONB(astext_type=sa.Text()), server_default="[]", nullable=False),
     )
+    op.add_column("fine_tuning_jobs", sa.Column("started_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("fine_tuning_jobs", sa.Column("unvalidated", sa.Boolean(), server_default="false", nullable=False))
     op.add_column("fine_tuning_jobs", sa.Column("fingerprint", sa.String(), nullable=True))
     op.add_column("fine_tuning_jobs", sa.Column("estimate", postgresql.JSONB(astext_type=sa.Text()), nullable=True))
     op.add_column("fine_tuning_jobs", sa.Column("actual", postgresql.JSONB(astext_type=sa.Text()), nullable=True))
@@ -92,9 +94,11 @@ def upgrade() -> None:
     op.create_index("ix_fine_tuning_jobs_fingerprint", "fine_tuning_jobs", ["fingerprint"], unique=False)
     op.add_column("models", sa.Column("kind", sa.String(), server_default="adapter", nullable=False))
     op.add_column("models", sa.Column("step", sa.BigInteger(), nullable=True))
+    op.add_column("models", sa.Column("problem", sa.String(), nullable=True))
 
 
 def downgrade() -> None:
+    op.drop_column("models", "problem")
     op.drop_column("models", "step")
     op.drop_column("models", "kind")
     op.drop_index("ix_fine_tuning_jobs_fingerprint", table_name="fine_tuning_jobs")
@@ -102,6 +106,8 @@ def downgrade() -> None:
     op.drop_column("fine_tuning_jobs", "actual")
     op.drop_column("fine_tuning_jobs", "estimate")
     op.drop_column("fine_tuning_jobs", "fingerprint")
+    op.drop_column("fine_tuning_jobs", "unvalidated")
+    op.drop_column("fine_tuning_jobs", "started_at")
     op.drop_column("fine_tuning_jobs", "result_files")
     op.drop_column("fine_tuning_jobs", "integrations")
     op.drop_column("fine_tuning_jobs", "training")
