@@ -1,0 +1,166 @@
+"""The metrics of the grader text_similarity, each from 0 to 1.
+
+| metric | definition here |
+|---|---|
+| fuzzy_match | RapidFuzz `WRatio` after its `default_process`, as the Python grader of OpenAI's guide does it |
+| bleu | sacreBLEU's sentence BLEU (smooth exp, effective order); tokenizer 13a, `zh` or `char` by the reference's script |
+| gleu | Wu et al. 2016 (arXiv 1609.08144), n-grams of 1 to 4 over the same tokens; as nltk's sentence_gleu |
+| meteor | judges/meteor.py: exact and stem matches, no synonyms |
+| rouge_1 .. rouge_5, rouge_l | F-measure of n-gram overlap and of the longest common subsequence, as the rouge-score package; words of any script |
+| cosine | cosine of the two texts' word counts. OpenAI takes the cosine of embeddings; without an embedding model this measures shared words, not shared meaning |
+
+Two texts without any token are equal (1) when both are empty of them and different (0) when one is.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rapidfuzz import fuzz, utils
+from rapidfuzz.distance import LCSseq
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
+from sacrebleu.tokenizers.tokenizer_char import TokenizerChar
+from sacrebleu.tokenizers.tokenizer_re import TokenizerRegexp
+from sacrebleu.tokenizers.tokenizer_zh import TokenizerZh
+
+from judges.grade import GraderFailed
+from judges.graders import Metric
+from judges.meteor import meteor
+from judges.words import is_wordless, words
+
+MAX_CHARACTERS = 50_000
+"""Of either text; the fuzzy match of two such texts takes half a second and grows with their product."""
+GLEU_ORDER = 4
+
+_CACHING: tuple[Any, ...] = (Tokenizer13a, TokenizerZh, TokenizerChar, TokenizerRegexp)
+_TOKENIZERS: dict[str, Callable[[str], str]] = {"13a": Tokenizer13a(), "zh": TokenizerZh(), "char": TokenizerChar()}
+"""None of these downloads anything."""
+_BLEU = BLEU(tokenize="none", smooth_method="exp", effective_order=True, force=True)
+
+_han = re.compile("[\u3400-\u9fff]")
+_kana = re.compile("[\u3040-\u30ff]")
+
+
+def similarity(metric: Metric, hypothesis: str, reference: str) -> float:
+    """How alike two texts are.
+
+    Raises:
+        GraderFailed: truncated_observation_error when one is longer than MAX_CHARACTERS; it is not cut, because the grade
+            of a part is not the grade of the whole.
+    """
+    for name, text in (("input", hypothesis), ("reference", reference)):
+        if len(text) > MAX_CHARACTERS:
+            raise GraderFailed(
+                "truncated_observation_error",
+                f"the {name} has {len(text)} characters; text_similarity compares up to {MAX_CHARACTERS}",
+            )
+    return min(1.0, max(0.0, _METRICS[metric](hypothesis, reference)))
+
+
+def fuzzy_match(hypothesis: str, reference: str) -> float:
+    if hypothesis == reference:
+        return 1.0  # also of nothing but signs, which default_process takes away
+    return fuzz.WRatio(hypothesis, reference, processor=utils.default_process) / 100
+
+
+def bleu(hypothesis: str, reference: str) -> float:
+    left, right = _tokenized(hypothesis, reference)
+    if not left or not right:
+        return _of_nothing(left, right)
+    return _BLEU.sentence_score(" ".join(left), [" ".join(right)]).score / 100
+
+
+def gleu(hypothesis: str, reference: str) -> float:
+    left, right = _tokenized(hypothesis, reference)
+    if not left or not right:
+        return _of_nothing(left, right)
+    grams = [_up_to(tokens, GLEU_ORDER) for tokens in (left, right)]
+    return (grams[0] & grams[1]).total() / max(grams[0].total(), grams[1].total())
+
+
+def rouge_n(order: int, hypothesis: str, reference: str) -> float:
+    """Two texts shorter than `order` words share no n-gram: 0, as in rouge-score, even when they are equal."""
+    left, right = words(hypothesis), words(reference)
+    if not left or not right:
+        return _of_nothing(left, right)
+    grams = [_ngrams(tokens, order) for tokens in (left, right)]
+    if not grams[0] or not grams[1]:
+        return 0.0
+    return 2 * (grams[0] & grams[1]).total() / (grams[0].total() + grams[1].total())
+
+
+def rouge_l(hypothesis: str, reference: str) -> float:
+    left, right = words(hypothesis), words(reference)
+    if not left or not right:
+        return _of_nothing(left, right)
+    return 2 * LCSseq.similarity(left, right) / (len(left) + len(right))
+
+
+def cosine(hypothesis: str, reference: str) -> float:
+    left, right = Counter(words(hypothesis)), Counter(words(reference))
+    if not left or not right:
+        return _of_nothing(left, right)
+    dot = sum(count * right[word] for word, count in left.items())
+    return dot / math.sqrt(_square(left) * _square(right))
+
+
+def _meteor(hypothesis: str, reference: str) -> float:
+    left, right = words(hypothesis), words(reference)
+    return meteor(left, right) if left and right else _of_nothing(left, right)
+
+
+def _of_nothing(left: object, right: object) -> float:
+    return float(not left and not right)
+
+
+def _square(counts: Counter[str]) -> int:
+    return sum(count * count for count in counts.values())
+
+
+def _ngrams(tokens: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
+    return Counter(tuple(tokens[at : at + order]) for at in range(len(tokens) - order + 1))
+
+
+def _up_to(tokens: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
+    return sum((_ngrams(tokens, each) for each in range(1, order + 1)), Counter[tuple[str, ...]]())
+
+
+def _tokenized(hypothesis: str, reference: str) -> tuple[list[str], list[str]]:
+    """Both as sacreBLEU splits them. It keeps the last 65,536 texts in memory, of any size: they are dropped here."""
+    tokenize = _TOKENIZERS[_tokenizer(reference)]
+    try:
+        return tokenize(hypothesis.rstrip()).split(), tokenize(reference.rstrip()).split()
+    finally:
+        for kind in _CACHING:
+            kind.__call__.cache_clear()
+
+
+def _tokenizer(reference: str) -> str:
+    """13a splits at spaces: a Chinese sentence would be one token, and every BLEU 0 or 100."""
+    if _kana.search(reference):
+        return "char"
+    if _han.search(reference):
+        return "zh"
+    return "char" if is_wordless(reference) else "13a"
+
+
+def _rouge(order: int) -> Callable[[str, str], float]:
+    return lambda hypothesis, reference: rouge_n(order, hypothesis, reference)
+
+
+_METRICS: dict[Metric, Callable[[str, str], float]] = {
+    "cosine": cosine,
+    "fuzzy_match": fuzzy_match,
+    "bleu": bleu,
+    "gleu": gleu,
+    "meteor": _meteor,
+    "rouge_1": _rouge(1),
+    "rouge_2": _rouge(2),
+    "rouge_3": _rouge(3),
+    "rouge_4": _rouge(4),
+    "rouge_5": _rouge(5),
+    "rouge_l": rouge_l,
+}
