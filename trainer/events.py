@@ -1,6 +1,8 @@
 """events.jsonl: one event a line, appended and flushed at once, so that a crash loses at most the line being written."""
 
 import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ class EventLog:
         self._file = path.open("ab")
         self.announced_checkpoints = {event.step for event in events if isinstance(event, CheckpointSaved)}
         """Steps whose CheckpointSaved is in the file, this process's included."""
+        self._listeners: list[Callable[[TrainingEvent], None]] = []
 
     def append(self, kind: type[Event], **fields: Any) -> None:
         self._sequence += 1
@@ -26,6 +29,17 @@ class EventLog:
             self.announced_checkpoints.add(event.step)
         self._file.write(encode(event) + b"\n")
         self._file.flush()
+        for listener in self._listeners:
+            listener(event)  # pyright: ignore[reportArgumentType] every kind of event is one of the union
+
+    @contextmanager
+    def told_to(self, listener: Callable[[TrainingEvent], None]) -> Generator[None]:
+        """Also calls `listener` with every event of the block."""
+        self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
 
     def say(self, message: str) -> None:
         self.append(Message, level="info", message=message)

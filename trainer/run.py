@@ -20,6 +20,7 @@ from trainer.contract import (
     CHECKPOINTS,
     CONTRACT_VERSION,
     EVENTS,
+    MODEL,
     RESULT,
     SPEC,
     STOPPED,
@@ -35,6 +36,7 @@ from trainer.events import EventLog
 from trainer.failures import OutOfMemory, TrainingFailed
 from trainer.job import Job, Stopped
 from trainer.stopping import Stop
+from trainer.tracking import tracked
 
 
 def run(directory: Path, stop: Stop) -> int:
@@ -79,16 +81,22 @@ def _has_succeeded(directory: Path) -> bool:
 
 
 def _train(directory: Path, events: EventLog, stop: Stop) -> Succeeded:
-    """Clears what a crash left behind, then trains with the largest micro-batch that fits into memory."""
+    """Clears what a crash left behind, then trains."""
     spec = _read_spec(directory)
     (directory / CHECKPOINTS).mkdir(exist_ok=True)
     checkpoints.discard_incomplete(directory / CHECKPOINTS)
-    for leftover in (directory / ADAPTER, directory / (ADAPTER + ".tmp")):
+    for leftover in (directory / (name + end) for name in (ADAPTER, MODEL) for end in ("", ".tmp")):
         shutil.rmtree(leftover, ignore_errors=True)
     job = Job(directory=directory, spec=spec, hardware=hardware.detect(), events=events, stop=stop)
+    with tracked(job):
+        return _train_within_memory(job)
+
+
+def _train_within_memory(job: Job) -> Succeeded:
+    """With the largest micro-batch that fits."""
     while True:
         try:
-            return _method(spec)(job)
+            return _method(job.spec)(job)
         except OutOfMemory as error:
             too_large = error.micro_batch
         # Only here, with the exception and its frames gone, is the memory free again.

@@ -1,0 +1,78 @@
+"""OpenAI's wandb integration: the run is written into JOB_DIR/wandb, without a network; `wandb sync` sends it later.
+
+Every process of a job writes a run directory of its own with the same run id, so a synced run is one curve. Steps that a
+crash made the trainer repeat are logged with the same numbers again.
+"""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+
+from trainer.contract import Started, StepMetrics, TrainingEvent, Wandb
+from trainer.job import Job
+
+_QUIET = {
+    "WANDB_MODE": "offline",
+    "WANDB_ERROR_REPORTING": "false",
+    "WANDB_SILENT": "true",
+    "WANDB_CONSOLE": "off",
+    "WANDB_DISABLE_GIT": "true",
+    "WANDB_DISABLE_CODE": "true",
+    "WANDB_X_DISABLE_META": "true",
+    "WANDB_X_DISABLE_STATS": "true",
+}
+"""Read by the library when it is imported: nothing leaves the machine, and nothing about the machine is recorded."""
+
+
+@contextmanager
+def tracked(job: Job) -> Generator[None]:
+    """Writes the run while the block trains, if the job asks for it. A library that is missing or breaks costs no
+    training: it is told in a warning."""
+    run = _started(job, job.spec.wandb) if job.spec.wandb else None
+    if run is None:
+        yield
+        return
+    with job.events.told_to(lambda event: _log(run, event)):
+        try:
+            yield
+        except BaseException:
+            run.finish(exit_code=1)
+            raise
+        run.finish()
+
+
+def _started(job: Job, wanted: Wandb) -> Any:
+    os.environ |= _QUIET
+    try:
+        import wandb
+
+        return wandb.init(
+            project=wanted.project,
+            name=wanted.name,
+            entity=wanted.entity,
+            tags=wanted.tags,
+            id=job.spec.job_id,
+            dir=str(job.directory),
+            mode="offline",
+            resume="allow",
+            settings=wandb.Settings(console="off", x_disable_stats=True, x_disable_meta=True, silent=True),
+        )
+    except ImportError:
+        reason = "the package wandb is not installed where jobs are trained"
+    except Exception as error:  # noqa: BLE001 - a diary must not stop the work
+        reason = f"wandb did not start ({type(error).__name__})"
+    job.events.warn(f"This job is not recorded for Weights & Biases: {reason}.")
+    return None
+
+
+def _log(run: Any, event: TrainingEvent) -> None:
+    if isinstance(event, Started):
+        numbers = msgspec.to_builtins(event.hyperparameters)
+        run.config.update({**numbers, "device": event.device, "total_steps": event.total_steps}, allow_val_change=True)
+    elif isinstance(event, StepMetrics):
+        values = {name: value for name, value in msgspec.structs.asdict(event.metrics).items() if value is not None}
+        rates = {"learning_rate": event.learning_rate, "tokens_per_second": event.tokens_per_second}
+        run.log({**values, **rates}, step=event.metrics.step)
