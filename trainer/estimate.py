@@ -41,7 +41,7 @@ DEFAULT_RANK = 16
 
 def estimate(call: EstimateCall) -> Estimate:
     """Raises OSError or ValueError where the base model's files cannot be read."""
-    shape = read_shape(Path(call.spec.base_model))
+    shape = read_shape(_directory(call.spec.base_model))
     base = BaseModel(
         family=shape.family,
         hidden_size=shape.hidden_size,
@@ -63,6 +63,15 @@ def estimate(call: EstimateCall) -> Estimate:
         options=options,
         recommended=_recommended(options),
     )
+
+
+def _directory(base_model: str) -> Path:
+    """A directory, or where the local Hugging Face cache keeps an id."""
+    if Path(base_model).is_dir():
+        return Path(base_model)
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(base_model, local_files_only=True))
 
 
 def _recommended(options: list[EstimateOption]) -> TrainingType:

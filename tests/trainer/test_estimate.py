@@ -80,6 +80,23 @@ class TestEstimate:
         assert dpo["lora"].seconds > plain["lora"].seconds
 
 
+class TestBaseModel:
+    def test_an_id_in_the_local_cache(self, llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        from huggingface_hub import constants
+
+        snapshot = tmp_path / "hub" / "models--meta--llama" / "snapshots" / "0123"
+        snapshot.parent.mkdir(parents=True)
+        llama.rename(snapshot)
+        (snapshot.parents[1] / "refs").mkdir()
+        (snapshot.parents[1] / "refs" / "main").write_text("0123")
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+        assert estimate(call(Path("meta/llama"))).base_parameters == 8_030_261_248
+
+    def test_that_is_nowhere(self, tmp_path: Path):
+        with pytest.raises(OSError, match=r"(?i)cache|snapshot|local"):
+            estimate(call(Path("meta/nothing")))
+
+
 class TestProgram:
     def test_loads_no_ml_library(self, llama: Path):
         """Importing them would take longer than everything else."""
