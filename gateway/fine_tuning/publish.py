@@ -98,7 +98,12 @@ def _copy(source: Path, target: Path, wanted: Callable[[str], bool]) -> None:
         return [name for name in names if not (Path(directory) / name).is_dir() and not wanted(name)]
 
     shutil.copytree(source, target, ignore=unwanted)
-    for path in [*target.rglob("*"), target]:
+    sync_tree(target)
+
+
+def sync_tree(directory: Path) -> None:
+    """Bring a directory with everything in it to the disk."""
+    for path in [*directory.rglob("*"), directory]:
         _sync(path)
 
 

@@ -1,26 +1,59 @@
 """/v1/models"""
 
-from litestar import get
-from litestar.params import FromPath
+from litestar import delete, get
+from litestar.params import FromPath, QueryParams
+from litestar.response import Stream
 
+from gateway.errors import Forbidden
+from gateway.fine_tuning.models import delete_model as delete_row
+from gateway.protocol.lists import Deleted
 from gateway.protocol.models import Model
+from gateway.protocol.queries import choice
 from gateway.routes.callers import Caller, Sv
+from gateway.routes.model_exports import FORMATS, export
 from gateway.routing.catalog import Deployment
 from gateway.routing.lookup import find_deployment
 from gateway.services import Services
 
+EXPORT = "/export"
+
 
 @get("/v1/models")
 async def list_models(sv: Sv, caller: Caller) -> dict[str, object]:
+    """Every model that this project may call: the base, other providers', and those trained here: the finals, the last
+    three checkpoints of each job, and what another project has shared.
+    """
     await sv.mirrors.catch_up()  # a job that has just succeeded is in the list
     models = [model(deployment, sv) for deployment in sv.catalog.visible_to(caller.project_id)]
     return {"object": "list", "data": models}
 
 
 @get("/v1/models/{model_id:path}")
-async def retrieve_model(sv: Sv, caller: Caller, model_id: FromPath[str]) -> Model:
-    """The id may contain slashes and colons: `org/name`, `ft:base:org:suffix:id`."""
-    return model(await find_deployment(sv.catalog, sv.mirrors, model_id.removeprefix("/"), caller.project_id), sv)
+async def retrieve_model(sv: Sv, caller: Caller, model_id: FromPath[str], query: QueryParams) -> Model | Stream:
+    """The id may contain slashes and colons: `org/name`, `ft:base:org:suffix:id`.
+
+    Behind such an id the framework knows no further path, so `GET /v1/models/{ft}/export` arrives here, too.
+    """
+    name = model_id.removeprefix("/")
+    if name.startswith("ft:") and name.endswith(EXPORT):
+        wanted = choice(query, "format", FORMATS, "") if "format" in query else None
+        return await export(sv, caller.project_id, name.removesuffix(EXPORT), wanted)
+    return model(await find_deployment(sv.catalog, sv.mirrors, name, caller.project_id), sv)
+
+
+@delete("/v1/models/{model_id:path}", status_code=200)
+async def delete_model(sv: Sv, caller: Caller, model_id: FromPath[str]) -> Deleted:
+    """Only what this project has trained. Raises ModelNotFound, Forbidden, Conflict."""
+    name = model_id.removeprefix("/")
+    await sv.mirrors.catch_up()
+    deployment = await find_deployment(sv.catalog, sv.mirrors, name, caller.project_id)
+    if deployment.project_id != caller.project_id:
+        whose = "belongs to another project" if deployment.project_id else "was not fine-tuned here"
+        raise Forbidden(f"The model `{name}` {whose}: a project can delete the models that it has fine-tuned itself.")
+    async with sv.database.session() as session:
+        await delete_row(session, caller.project_id, name)
+    await sv.mirrors.catch_up()
+    return Deleted(id=name, object="model")
 
 
 def model(deployment: Deployment, sv: Services) -> Model:
