@@ -120,6 +120,9 @@ class DataSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Examples longer than the context that were cut at the end."""
     skipped: int
     """Examples left without any token to learn from after truncation; not trained on."""
+    expanded: int = 0
+    """Examples that became one sequence for each answer, because the chat template writes an answer differently once
+    others follow (`trainer/turns.py`)."""
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,25 +1,21 @@
-"""Reading a training file: JSONL in OpenAI's chat format -> messages as chat templates take them. `trainer.preferences`
-reads pairs of answers with the same rules.
+"""Reading a training file: JSONL in OpenAI's chat format -> messages as chat templates take them
+(`trainer/messages.py`), and which of them are trained: assistant messages, unless they have `weight` 0.
+`trainer.preferences` reads pairs of answers with the same rules.
 
-What templates disagree with OpenAI about is settled here, once for every method:
-- content: None -> "", a list of text parts -> their texts joined by line ends (as vLLM does)
-- `arguments` of a tool call: a JSON string -> an object (templates write it with `tojson`; vLLM does the same)
-- `functions` and `function_call`, deprecated -> `tools` and `tool_calls`; role `function` -> `tool`
-- `weight` (0 or 1, assistant messages only) -> `Example.trained`
+A line may be of any length, end with CRLF or be blank; a byte order mark is skipped.
 """
 
+import codecs
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from trainer.failures import Param, TrainingFailed, invalid_file
+from trainer.messages import Json, Unreadable, for_template, tools_for_template
 
-ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
-
-Json = dict[str, Any]
 T = TypeVar("T")
 
 
@@ -28,6 +24,7 @@ class Example:
     line: int
     """In the file, from 1."""
     messages: list[Json]
+    """As `trainer.messages.for_template` makes them."""
     trained: tuple[int, ...]
     """Indices of the assistant messages that carry loss."""
     tools: list[Json] | None
@@ -38,28 +35,24 @@ class InvalidLine(Exception):
 
 
 def count_examples(path: Path, param: Param) -> int:
-    """Lines that are not empty. Raises TrainingFailed when there is no such file."""
-    with _lines(path, param) as lines:
-        return sum(not line.isspace() for line in lines)
+    """Lines that are not blank. Raises TrainingFailed when there is no such file."""
+    return sum(1 for _ in _lines(path, param))
 
 
 def read_examples(path: Path, param: Param) -> Iterator[Example]:
     """One after the other, so that a large file is never in memory as a whole. Raises TrainingFailed with the line's
-    number; skips empty lines."""
+    number; skips blank lines."""
     return read_lines(path, param, _example)
 
 
 def read_lines(path: Path, param: Param, parse: Callable[[int, Any], T]) -> Iterator[T]:
-    """What `parse` makes of each line that is not empty: it takes the line's number, from 1, and its JSON value, and
+    """What `parse` makes of each line that is not blank: it takes the line's number, from 1, and its JSON value, and
     raises InvalidLine. Raises TrainingFailed with the line's number."""
-    with _lines(path, param) as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.isspace():
-                continue
-            try:
-                yield parse(number, _json(line))
-            except InvalidLine as problem:
-                raise invalid_file(param, f"Line {number}: {problem}.") from None
+    for number, line in _lines(path, param):
+        try:
+            yield parse(number, _json(line))
+        except InvalidLine as problem:
+            raise invalid_file(param, f"Line {number}: {problem}.") from None
 
 
 def require_enough(examples: int, minimum: int) -> None:
@@ -69,17 +62,42 @@ def require_enough(examples: int, minimum: int) -> None:
         raise TrainingFailed("invalid_n_examples", message, "training_file")
 
 
-def _lines(path: Path, param: Param) -> BinaryIO:
+def conversation(messages: Any) -> tuple[list[Json], tuple[int, ...]]:
+    """OpenAI's messages -> a template's, and which of them are trained. Raises InvalidLine."""
+    if not isinstance(messages, list) or not messages:
+        raise InvalidLine("an object with a non-empty list of messages is expected")
+    trained = tuple(at for at, message in enumerate(messages) if _is_trained(message, at))
     try:
-        return path.open("rb")
+        return for_template(messages, trained), trained
+    except Unreadable as problem:
+        raise InvalidLine(_complaint(problem)) from None
+
+
+def tools_of(fields: Json) -> list[Json] | None:
+    """None where there are none: templates ask whether `tools` is there. Raises InvalidLine."""
+    try:
+        return tools_for_template(fields.get("tools"), fields.get("functions"))
+    except Unreadable as problem:
+        raise InvalidLine(_complaint(problem)) from None
+
+
+def _lines(path: Path, param: Param) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not blank, with their numbers from 1."""
+    try:
+        file = path.open("rb")
     except FileNotFoundError:
         raise invalid_file(param, f"The {param.replace('_', ' ')} is missing.") from None
+    with file:
+        for number, line in enumerate(file, start=1):
+            text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+            if text.strip():
+                yield number, text
 
 
 def _json(line: bytes) -> Any:
     try:
         return msgspec.json.decode(line)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidLine(f"not valid JSON ({error})") from None
 
 
@@ -88,78 +106,18 @@ def _example(number: int, fields: Any) -> Example:
     return Example(number, *conversation(messages), tools_of(fields))
 
 
-def conversation(messages: Any) -> tuple[list[Json], tuple[int, ...]]:
-    """OpenAI's messages -> a template's, and which of them are trained. Raises InvalidLine."""
-    if not isinstance(messages, list) or not messages:
-        raise InvalidLine("an object with a non-empty list of messages is expected")
-    trained = tuple(index for index, message in enumerate(messages) if _is_trained(index, message))
-    return [_message(index, message) for index, message in enumerate(messages)], trained
-
-
-def _is_trained(index: int, message: Any) -> bool:
-    if not isinstance(message, dict) or message.get("role") not in ROLES:
-        raise InvalidLine(f"message {index + 1} has no known role")
-    weight = message.get("weight")
-    if message["role"] != "assistant":
+def _is_trained(message: Any, at: int) -> bool:
+    if not isinstance(message, dict) or message.get("role") != "assistant":
         return False
+    weight = message.get("weight")
     if weight not in (None, 0, 1):
-        raise InvalidLine(f"message {index + 1} has a weight other than 0 and 1")
+        raise InvalidLine(f"messages[{at}].weight: only 0 and 1 are allowed")
     return weight != 0
 
 
-def _message(index: int, message: Json) -> Json:
-    """OpenAI's message -> a template's; unknown fields stay."""
-    kept = {
-        name: value for name, value in message.items() if value is not None and name not in ("weight", "function_call")
-    }
-    kept["content"] = _text(index, message.get("content"))
-    if message["role"] == "function":
-        kept["role"] = "tool"
-    calls = message.get("tool_calls") or []
-    if message.get("function_call"):
-        calls = [{"type": "function", "function": message["function_call"]}, *calls]
-    if calls:
-        kept["tool_calls"] = [_tool_call(index, call) for call in calls]
-    return kept
-
-
-def _text(index: int, content: Any) -> str:
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list) and all(isinstance(part, dict) for part in content):
-        return "\n".join(_part(index, part) for part in content)
-    raise InvalidLine(f"message {index + 1} has content that is neither text nor a list of parts")
-
-
-def _part(index: int, part: Json) -> str:
-    text = part.get("text") if part.get("type") == "text" else part.get("refusal")
-    if not isinstance(text, str):
-        raise InvalidLine(f"message {index + 1} has a part of type {part.get('type')!r}; only text is trained on")
-    return text
-
-
-def _tool_call(index: int, call: Any) -> Json:
-    function = call.get("function") if isinstance(call, dict) else None
-    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        raise InvalidLine(f"message {index + 1} has a tool call without a function name")
-    return {**call, "type": "function", "function": {**function, "arguments": _arguments(index, function)}}
-
-
-def _arguments(index: int, function: Json) -> Any:
-    arguments = function.get("arguments") or {}
-    if not isinstance(arguments, str):
-        return arguments
-    try:
-        return msgspec.json.decode(arguments)
-    except msgspec.DecodeError:
-        raise InvalidLine(f"message {index + 1} has tool call arguments that are not valid JSON") from None
-
-
-def tools_of(fields: Json) -> list[Json] | None:
-    """None where there are none: templates ask whether `tools` is there."""
-    tools = fields.get("tools") or [{"type": "function", "function": one} for one in fields.get("functions") or []]
-    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
-        raise InvalidLine("tools must be a list of objects")
-    return tools or None
+def _complaint(problem: Unreadable) -> str:
+    if problem.kind == "missing":
+        return f"{problem.path} is missing"
+    if problem.kind == "unsupported":
+        return f"{problem.path}: {problem.reason} cannot be trained on"
+    return f"{problem.path}: {problem.reason}"

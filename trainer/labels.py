@@ -2,37 +2,31 @@
 
 The base model's own chat template writes the text; the tokenizer adds nothing to it (the template writes the BOS token
 where there is one, as in vLLM). A label is the token id where the token carries loss, else IGNORED. Loss is on what the
-model has to write itself: the content of a trained assistant message, its tool calls and its end-of-turn token.
+model has to write itself: the content of a trained assistant message, its tool calls and its end-of-turn token. Where
+that is in the text, and when one example becomes several texts, is `trainer/turns.py`.
 
-Where a message lies in the text is known
-(a) from the template's `{% generation %}` blocks, if it has one for every assistant message, or
-(b) by rendering the conversation up to the message and checking that this is how the whole text begins. A template that
-    writes earlier messages differently once later ones follow fails that check, and the job fails with the line's
-    number: training on a text that the model will never be asked to continue does harm without a sign.
+The tokens before an answer are those of the text before it, as in serving: where the tokenizer would join the end of one
+with the beginning of the other (an answer that begins with a line end, for example), the two are tokenized apart.
 """
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any, NamedTuple
 
 import numpy as np
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
-from transformers.utils.chat_template_utils import render_jinja_template
 
 from trainer.contract import DataSummary
-from trainer.data import Example, Json
-from trainer.dialect import Dialect
+from trainer.data import Example
 from trainer.failures import Param, TrainingFailed, invalid_file
+from trainer.turns import Placed, Span, Turns, Unplaceable
 
 IGNORED = -100
 _AT_ONCE = 256
 """Examples tokenized in one call."""
-_GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
-Span = tuple[int, int]
 Tokens = np.ndarray[Any, np.dtype[np.int32]]
 
 
@@ -45,31 +39,30 @@ class Tokenized(NamedTuple):
     """Every trained answer ends with an end-of-turn token that carries loss."""
 
 
-class _Unplaceable(Exception):
-    """A trained message cannot be found in the rendered text."""
-
-
 @dataclass
 class Labelled:
-    """The examples of one file that have something to learn from, in the file's order."""
+    """The sequences of one file that have something to learn from, in the file's order."""
 
     input_ids: list[Tokens] = field(default_factory=list)
     labels: list[Tokens] = field(default_factory=list)
     examples: int = 0
     truncated: int = 0
     skipped: int = 0
+    expanded: int = 0
+    """Examples that became several sequences, one for each answer."""
     unending: int = 0
     """Examples with an answer after which the template writes no end-of-turn token."""
 
-    def add(self, ids: Tokens, labels: Tokens, context: int) -> None:
+    def add(self, sequences: list[Tokenized], context: int) -> None:
+        """The sequences of one example; each is cut after `context` tokens."""
         self.examples += 1
-        self.truncated += len(ids) > context
-        ids, labels = ids[:context], labels[:context]
-        if label_count(labels):
-            self.input_ids.append(ids)
-            self.labels.append(labels)
-        else:
-            self.skipped += 1
+        self.expanded += len(sequences) > 1
+        self.truncated += any(len(one.ids) > context for one in sequences)
+        self.unending += not all(one.ended for one in sequences)
+        kept = [one for one in sequences if label_count(one.labels[:context])]
+        self.skipped += not kept
+        self.input_ids += [one.ids[:context] for one in kept]
+        self.labels += [one.labels[:context] for one in kept]
 
     @property
     def lengths(self) -> list[int]:
@@ -86,6 +79,7 @@ class Labelled:
             label_tokens=sum(map(label_count, self.labels)),
             truncated=self.truncated,
             skipped=self.skipped,
+            expanded=self.expanded,
         )
 
 
@@ -101,129 +95,62 @@ class ChatLabels:
         if not tokenizer.chat_template or not tokenizer.is_fast:
             raise TrainingFailed("invalid_model", "The base model has no chat template, so it cannot learn from chats.")
         self._tokenizer = tokenizer
-        special = {token: added.content for token, added in tokenizer.added_tokens_decoder.items() if added.special}
-        self._ends = set(special)
-        self._end_texts = re.compile("|".join(map(re.escape, special.values())) or "(?!)")
-        self._dialect = Dialect(tokenizer)
+        self._ends = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+        self._turns = Turns(tokenizer)
 
     def label(self, examples: Iterable[Example], context: int, param: Param) -> Labelled:
         """Raises TrainingFailed with the line of an example that cannot be trained on."""
         labelled = Labelled()
-        for _, ids, labels, ended in self.tokens(examples, param):
-            labelled.unending += not ended
-            labelled.add(ids, labels, context)
+        for _, sequences in groupby(self.tokens(examples, param), key=lambda one: one.example.line):
+            labelled.add(list(sequences), context)
         return labelled
 
     def tokens(self, examples: Iterable[Example], param: Param) -> Iterator[Tokenized]:
-        """One after the other, in order and not truncated. Raises TrainingFailed as `label` does."""
+        """One after the other, in order and not truncated. An example is one sequence, or one for each of its trained
+        answers (`trainer/turns.py`). Raises TrainingFailed as `label` does."""
         for batch in _batches(examples):
-            texts_and_spans = [self._place(example, param) for example in batch]
-            tokens = self._tokenizer(
-                [text for text, _ in texts_and_spans],
-                add_special_tokens=False,
-                return_offsets_mapping=True,
-                return_attention_mask=False,
-                verbose=False,
-            )
-            for example, (_, spans), ids, offsets in zip(
-                batch, texts_and_spans, tokens["input_ids"], tokens["offset_mapping"], strict=True
-            ):
-                ids = np.asarray(ids, dtype=np.int32)
-                labels, ended = self._labels(ids, np.asarray(offsets).reshape(-1, 2), spans)
-                yield Tokenized(example, ids, labels, ended)
+            placed = [(example, text) for example in batch for text in self._place(example, param)]
+            tokens = self._tokenize([text.text for _, text in placed])
+            for (example, text), (ids, offsets) in zip(placed, tokens, strict=True):
+                if _are_apart(offsets, text.spans):
+                    yield Tokenized(example, ids, *self._labels(ids, offsets, text.spans))
+                else:
+                    yield from self._tokenized_apart(example, text)
 
-    def _place(self, example: Example, param: Param) -> tuple[str, list[Span]]:
-        """-> the whole text, and where in it the trained messages are."""
+    def _place(self, example: Example, param: Param) -> list[Placed]:
         try:
-            return self._text_and_spans(example)
+            return self._turns.place(example)
         except TemplateError as error:
             reason = (
                 f"the base model's chat template refuses this conversation ({error.message or type(error).__name__})"
             )
-        except _Unplaceable as error:
+        except Unplaceable as error:
             reason = str(error)
         except TypeError as error:
             reason = f"the base model's chat template cannot write this conversation ({error})"
         raise invalid_file(param, f"Line {example.line}: {reason}.")
 
-    def _text_and_spans(self, example: Example) -> tuple[str, list[Span]]:
-        messages = self._dialect.adapt(example.messages)
-        template = self._tokenizer.get_chat_template(tools=example.tools)
-        text, spans = self._tagged(template, messages, example) or self._searched(template, messages, example)
-        for index, (start, end) in zip(example.trained, spans, strict=True):
-            self._require_written(index, example.messages[index], text[start:end])
-        return text, spans
-
-    def _tagged(self, template: str, messages: list[Json], example: Example) -> tuple[str, list[Span]] | None:
-        """Method (a), or None where the template has no block for every assistant message."""
-        if not _GENERATION.search(template):
-            return None
-        text, spans = self._render_with_spans(template, messages, example.tools)
-        authors = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
-        if len(spans) != len(authors):
-            return None
-        return text, [span for index, span in zip(authors, spans, strict=True) if index in example.trained]
-
-    def _searched(self, template: str, messages: list[Json], example: Example) -> tuple[str, list[Span]]:
-        """Method (b)."""
-        text = self._render(template, messages, example.tools)
-        return text, [self._span(template, messages, example.tools, text, index) for index in example.trained]
-
-    def _require_written(self, index: int, message: Json, written: str) -> None:
-        """Some templates leave out what they do not know, and the model would learn to say nothing."""
-        names = [call["function"]["name"] for call in message.get("tool_calls", [])]
-        if not all(name in written for name in names):
-            raise _Unplaceable(f"the base model's chat template does not write the tool calls of message {index + 1}")
-        if message["content"].strip() and not self._end_texts.sub("", written).strip():
-            raise _Unplaceable(f"the base model's chat template does not write the content of message {index + 1}")
-
-    def _span(self, template: str, messages: list[Json], tools: list[Json] | None, text: str, index: int) -> Span:
-        """Where the message at `index` is in `text`, the whole conversation."""
-        before = self._render(template, messages[:index], tools, add_generation_prompt=True) if index else ""
-        after = text if index + 1 == len(messages) else self._render(template, messages[: index + 1], tools).rstrip()
-        if not after.startswith(before):
-            raise _Unplaceable(
-                f"the base model's chat template begins the answer that it asks for differently from message {index + 1} "
-                "(with an opened thought, for example), so the model would not learn what it is asked to write. Take "
-                "another base model, or give it a chat template with generation blocks"
-            )
-        end = self._shared_end(text, after, len(before))
-        if end is None:
-            raise _Unplaceable(
-                f"the base model's chat template writes message {index + 1} differently when other messages follow, "
-                "so it cannot be trained as the model would write it. Give this message weight 0, or end the example "
-                "with it"
-            )
-        return len(before), end
-
-    def _shared_end(self, text: str, after: str, start: int) -> int | None:
-        """Where the message that begins at `start` ends in both texts. Some templates close a conversation with one
-        more token (Phi-3), so `after` may go on with special tokens that `text` does not have."""
-        if text.startswith(after):
-            return len(after)
-        pairs = enumerate(zip(text, after, strict=False))
-        shared = next((index for index, (one, other) in pairs if one != other), min(len(text), len(after)))
-        ends = [found.end() for found in self._end_texts.finditer(after, start) if found.end() <= shared]
-        if ends and not self._end_texts.sub("", after[ends[-1] :]).strip():
-            return ends[-1]
-        return None
-
-    def _render(self, template: str, messages: list[Json], tools: list[Json] | None, **options: bool) -> str:
-        variables: Json = {**self._tokenizer.special_tokens_map, **options}
-        texts, _ = render_jinja_template([messages], tools=tools, chat_template=template, **variables)  # pyright: ignore[reportArgumentType]
-        return texts[0]
-
-    def _render_with_spans(
-        self, template: str, messages: list[Json], tools: list[Json] | None
-    ) -> tuple[str, list[Span]]:
-        texts, spans = render_jinja_template(
-            [messages],  # pyright: ignore[reportArgumentType]
-            tools=tools,
-            chat_template=template,
-            return_assistant_tokens_mask=True,
-            **self._tokenizer.special_tokens_map,
+    def _tokenize(self, texts: list[str]) -> Iterator[tuple[Tokens, np.ndarray]]:
+        """-> ids [n] and the characters that they stand for [n, 2] of each text."""
+        tokens = self._tokenizer(
+            texts,
+            add_special_tokens=False,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
+            verbose=False,
         )
-        return texts[0], spans[0]  # pyright: ignore[reportReturnType]
+        for ids, offsets in zip(tokens["input_ids"], tokens["offset_mapping"], strict=True):
+            yield np.asarray(ids, dtype=np.int32), np.asarray(offsets).reshape(-1, 2)
+
+    def _tokenized_apart(self, example: Example, text: Placed) -> Iterator[Tokenized]:
+        """A sequence for each answer, whose text is tokenized by itself."""
+        texts = [text] if len(text.spans) == 1 else self._turns.place_alone(example)
+        for alone in texts:
+            ((start, end),) = alone.spans
+            (asked, _), (ids, offsets) = self._tokenize([alone.text[:start], alone.text[start:]])
+            labels, ended = self._labels(ids, offsets, [(0, end - start)])
+            before = np.full_like(asked, IGNORED)
+            yield Tokenized(example, np.concatenate((asked, ids)), np.concatenate((before, labels)), ended)
 
     def _labels(self, ids: Tokens, offsets: np.ndarray, spans: list[Span]) -> tuple[Tokens, bool]:
         """-> labels, and whether every span ends with an end-of-turn token."""
@@ -250,6 +177,12 @@ class ChatLabels:
 
     def _decode(self, token: int) -> str:
         return self._tokenizer.decode([token])  # pyright: ignore[reportReturnType]
+
+
+def _are_apart(offsets: np.ndarray, spans: list[Span]) -> bool:
+    """Whether no token stands for characters on both sides of where an answer begins."""
+    starts = [start for start, _ in spans]
+    return not any(((offsets[:, 0] < start) & (offsets[:, 1] > start)).any() for start in starts)
 
 
 def _batches(examples: Iterable[Example]) -> Iterator[list[Example]]:

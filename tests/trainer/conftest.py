@@ -42,6 +42,17 @@ TEMPLATES = {
     + "{%- if message.role == 'assistant' %}{% generation %}{{- message.content }}{% endgeneration %}"
     + "{% else %}{{- message.content }}{% endif %}{{- '<|im_end|>\n' }}{% endfor %}"
     + _PROMPT,
+    # Its blocks hold what the model is not asked to write: the answer's head.
+    "head_inside": "{%- for message in messages %}{%- if message.role == 'assistant' %}"
+    + "{% generation %}{{- '<|im_start|>assistant\n' + message.content + '<|im_end|>' }}{% endgeneration %}"
+    + "{% else %}{{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>' }}{% endif %}"
+    + "{{- '\n' }}{% endfor %}"
+    + _PROMPT,
+    # It has blocks, but asks for something else than they hold.
+    "asks_otherwise": "{%- for message in messages %}{{- '<|im_start|>' + message.role + '\n' }}"
+    + "{%- if message.role == 'assistant' %}{% generation %}{{- message.content + '<|im_end|>' }}{% endgeneration %}"
+    + "{% else %}{{- message.content + '<|im_end|>' }}{% endif %}{{- '\n' }}{% endfor %}"
+    + "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n<think>\n' }}{% endif %}",
     # Thoughts are written for the last message alone, as Qwen3 does it.
     "thinking": "{%- for message in messages %}{{- '<|im_start|>' + message.role + '\n' }}"
     + "{%- if message.role == 'assistant' and loop.last %}{{- '<think></think>' }}{% endif %}"
@@ -55,9 +66,11 @@ TEMPLATES = {
     "closing": "{%- for message in messages %}"
     + "{{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}{% endfor %}"
     + "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% else %}{{ '<|endoftext|>' }}{% endif %}",
-    # The answer that is asked for begins with an opened thought, as in DeepSeek R1.
+    # The answer that is asked for begins with an opened thought, which is forgotten once it is given, as in DeepSeek R1.
     "thinks_first": "{%- for message in messages %}"
-    + "{{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}{% endfor %}"
+    + "{{- '<|im_start|>' + message.role + '\n' + message.content.split('</think>')[-1].strip() }}"
+    + "{%- for call in message.tool_calls or [] %}<tool_call>{{ call.function | tojson }}</tool_call>{% endfor %}"
+    + "{{- '<|im_end|>\n' }}{% endfor %}"
     + "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n<think>\n' }}{% endif %}",
     # Content is a list of parts, as in models that see images.
     "parts": "{%- for message in messages %}{{- '<|im_start|>' + message.role + '\n' }}"

@@ -1,3 +1,4 @@
+import codecs
 import json
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ import pytest
 from trainer.contract import Failed
 from trainer.data import Example, count_examples, read_examples, require_enough
 from trainer.failures import TrainingFailed
+from trainer.messages import for_template, tools_for_template
 
 CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Paris"}'}}
 FUNCTION = {"name": "weather", "parameters": {"type": "object"}}
@@ -50,41 +52,20 @@ class TestMessages:
         assert example.trained == (2,)
         assert all("weight" not in message for message in example.messages)
 
-    def test_missing_content_is_empty_text(self, read):
-        assert read({"role": "assistant", "content": None}).messages[0]["content"] == ""
-
-    def test_text_parts_are_joined(self, read):
-        parts = [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]
-        assert read({"role": "user", "content": parts}).messages[0]["content"] == "one\ntwo"
-
-    def test_arguments_become_an_object(self, read):
-        message = read({"role": "assistant", "content": None, "tool_calls": [CALL]}).messages[0]
-        assert message["tool_calls"][0]["function"]["arguments"] == {"city": "Paris"}
-        assert message["tool_calls"][0]["id"] == "call_1"
-
-    @pytest.mark.parametrize("arguments", ["", None, "{}"])
-    def test_no_arguments_are_an_empty_object(self, read, arguments: str | None):
-        call = {"type": "function", "function": {"name": "now", "arguments": arguments}}
-        message = read({"role": "assistant", "tool_calls": [call]}).messages[0]
-        assert message["tool_calls"][0]["function"]["arguments"] == {}
-
-    def test_a_legacy_function_call_becomes_a_tool_call(self, read):
-        example = read(
-            {"role": "assistant", "function_call": {"name": "weather", "arguments": '{"city": "Rome"}'}},
-            {"role": "function", "name": "weather", "content": "sunny"},
-            functions=[FUNCTION],
-        )
-        call, answer = example.messages
-        expected = {"type": "function", "function": {"name": "weather", "arguments": {"city": "Rome"}}}
-        assert call == {"role": "assistant", "content": "", "tool_calls": [expected]}
-        assert answer == {"role": "tool", "name": "weather", "content": "sunny"}
-        assert example.tools == [{"type": "function", "function": FUNCTION}]
+    def test_are_read_by_the_rules_that_serving_has(self, read):
+        message = {"role": "assistant", "content": None, "tool_calls": [CALL], "weight": 1}
+        assert read(message).messages == for_template([message])
 
 
 class TestTools:
     def test_are_the_examples_own(self, read):
         tools = [{"type": "function", "function": FUNCTION}]
-        assert read({"role": "user", "content": "x"}, tools=tools).tools == tools
+        assert read({"role": "user", "content": "x"}, tools=tools).tools == tools_for_template(tools)
+
+    def test_functions_are_tools(self, read):
+        assert read({"role": "user", "content": "x"}, functions=[FUNCTION]).tools == tools_for_template(
+            None, [FUNCTION]
+        )
 
     def test_none_and_empty_are_none(self, read):
         assert read({"role": "user", "content": "x"}, tools=[]).tools is None
@@ -99,16 +80,28 @@ class TestProblems:
             ("{oops", "not valid JSON"),
             ('{"prompt": "x", "completion": "y"}', "list of messages"),
             ('{"messages": []}', "list of messages"),
-            ('{"messages": [{"role": "user", "content": 3}]}', "message 1 has content"),
-            ('{"messages": [{"role": "robot", "content": "x"}]}', "message 1 has no known role"),
-            ('{"messages": [{"role": "assistant", "content": "x", "weight": 0.5}]}', "message 1 has a weight"),
-            ('{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}', "'image_url'"),
-            ('{"messages": [{"role": "assistant", "tool_calls": [{"function": {}}]}]}', "function name"),
+            ('{"messages": [{"role": "user", "content": 3}]}', "messages[0].content: expected text or a list of parts"),
+            ('{"messages": [{"role": "robot", "content": "x"}]}', "messages[0].role: expected one of system, "),
+            (
+                '{"messages": [{"role": "assistant", "content": "x", "weight": 0.5}]}',
+                "messages[0].weight: only 0 and 1 are allowed",
+            ),
+            (
+                '{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}',
+                "messages[0].content[0]: content parts of type 'image_url' cannot be trained on",
+            ),
+            (
+                '{"messages": [{"role": "assistant", "tool_calls": [{"function": {}}]}]}',
+                "messages[0].tool_calls[0].function.name is missing",
+            ),
             (
                 '{"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}]}',
-                "arguments that are not valid JSON",
+                "messages[0].tool_calls[0].function.arguments: it is not valid JSON",
             ),
-            ('{"messages": [{"role": "user", "content": "x"}], "tools": ["f"]}', "tools must be"),
+            ('{"messages": [{"role": "user", "content": "x"}], "tools": ["f"]}', "tools[0]: expected an object"),
+            ('{"messages": ["x"]}', "messages[0]: expected an object"),
+            ('{"messages": [{"role": "user", "content": "\\ud800"}]}', "not valid JSON"),
+            ("[" * 100_000, "not valid JSON"),
         ],
     )
     def test_name_the_line(self, refusal, line: str, words: str):
@@ -118,11 +111,46 @@ class TestProblems:
         assert failed.message.startswith("Line 3: ")
         assert words in failed.message
 
+    def test_an_answer_that_is_not_trained_may_have_called_wrongly(self, read):
+        call = {"type": "function", "function": {"name": "f", "arguments": "{"}}
+        message = read({"role": "assistant", "tool_calls": [call], "weight": 0}).messages[0]
+        assert message["tool_calls"][0]["function"]["arguments"] == {}
+
+    def test_bytes_that_are_no_text_name_the_line(self, tmp_path: Path):
+        path = tmp_path / "training.jsonl"
+        path.write_bytes(b'{"messages": [{"role": "user", "content": "caf\xe9"}]}\n')
+        with pytest.raises(TrainingFailed) as failure:
+            list(read_examples(path, "training_file"))
+        assert failure.value.failed.message.startswith("Line 1: not valid JSON")
+
     def test_a_missing_file_is_a_refusal(self, tmp_path: Path):
         with pytest.raises(TrainingFailed) as failure:
             count_examples(tmp_path / "no.jsonl", "validation_file")
         assert failure.value.failed.code == "invalid_validation_file"
         assert str(tmp_path) not in failure.value.failed.message
+
+
+class TestLines:
+    LINE = json.dumps(TestProblems.GOOD).encode()
+
+    def read(self, path: Path, file: bytes) -> list[Example]:
+        path.write_bytes(file)
+        examples = list(read_examples(path, "training_file"))
+        assert count_examples(path, "training_file") == len(examples)
+        return examples
+
+    def test_end_as_they_like(self, tmp_path: Path):
+        file = codecs.BOM_UTF8 + self.LINE + b"\r\n\r\n  \n" + self.LINE + b"\n\n" + self.LINE
+        assert [example.line for example in self.read(tmp_path / "t.jsonl", file)] == [1, 4, 6]
+
+    def test_a_byte_order_mark_alone_is_no_example(self, tmp_path: Path):
+        assert self.read(tmp_path / "t.jsonl", codecs.BOM_UTF8 + b"\n") == []
+
+    def test_may_be_very_long(self, tmp_path: Path):
+        text = "word " * 1_000_000
+        line = json.dumps({"messages": [{"role": "user", "content": text}]}).encode()
+        (example,) = self.read(tmp_path / "t.jsonl", line)
+        assert example.messages[0]["content"] == text
 
 
 class TestRequireEnough:

@@ -8,7 +8,7 @@ pytest.importorskip("transformers")
 
 from tests.trainer.jobs import chat, write_jsonl
 from trainer.contract import Failed
-from trainer.data import read_examples
+from trainer.data import Example, read_examples
 from trainer.failures import TrainingFailed
 from trainer.labels import IGNORED, ChatLabels, Labelled
 
@@ -106,7 +106,7 @@ class TestLoss:
         ]
         tools = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
         labelled = label(template, {"messages": messages, "tools": tools})
-        call = '<tool_call>{"name": "weather", "arguments": {"city": "Paris"}}</tool_call>'
+        call = '<tool_call>{"arguments": {"city": "Paris"}, "name": "weather"}</tool_call>'
         assert learned(labelled) == f"{call}<|im_end|>|It is red.<|im_end|>"
 
     @pytest.mark.parametrize("template", ALL)
@@ -114,9 +114,14 @@ class TestLoss:
     def test_finds_any_text(self, label: Label, learned, template: str, text: str):
         assert learned(label(template, chat("user assistant", text))) == f"{text}<|im_end|>"
 
-    def test_is_on_a_conversation_that_begins_with_the_answer(self, label: Label):
-        labelled = label("generation", {"messages": [{"role": "assistant", "content": "blue"}]})
-        assert labelled.summary().label_tokens > 0
+    @pytest.mark.parametrize("template", [*ALL, "head_inside"])
+    def test_is_on_a_conversation_that_begins_with_the_answer(self, label: Label, learned, template: str):
+        labelled = label(template, {"messages": [{"role": "assistant", "content": "blue"}]})
+        assert learned(labelled) == "blue<|im_end|>"
+
+    def test_is_not_on_what_the_model_is_given(self, label: Label, learned):
+        labelled = label("head_inside", chat("the sky?", "blue", "and grass?", "green"))
+        assert learned(labelled) == "blue<|im_end|>|green<|im_end|>"
 
     def test_a_token_that_closes_the_conversation_does_no_harm(self, label: Label, learned):
         assert learned(label("closing", chat("the sky?", "blue", "and grass?", "green"))) == (
@@ -144,27 +149,29 @@ class TestRoles:
 
 
 class TestRefusals:
-    def test_a_template_that_rewrites_earlier_answers(self, refusal):
-        failed = refusal("thinking", chat("hello", "hi"), chat("the sky?", "blue", "and grass?", "green"))
+    def test_a_thought_that_is_opened_but_not_given(self, refusal):
+        failed = refusal("thinks_first", chat("hello", "<think>\nwell\n</think>\n\nhi"), chat("hello", "hi"))
         assert (failed.code, failed.param) == ("invalid_training_file", "training_file")
         assert failed.message.startswith("Line 2: ")
-        assert "message 2" in failed.message
-        assert "weight 0" in failed.message
+        assert "begins the answer that it asks for differently from messages[1]" in failed.message
+        assert "Begin the content with the thought and its closing tag, give the message weight 0" in failed.message
 
-    def test_following_that_advice_helps(self, label: Label, learned):
-        example = chat("the sky?", "blue", "and grass?", "green")
-        example["messages"][1]["weight"] = 0
-        assert learned(label("thinking", example)) == "<think></think>green<|im_end|>"
-
-    def test_a_template_that_opens_a_thought(self, refusal):
-        failed = refusal("thinks_first", chat("hello", "hi"))
-        assert "begins the answer that it asks for differently from message 2" in failed.message
+    def test_blocks_that_hold_another_answer_than_is_asked_for(self, refusal):
+        assert "differently from messages[1]" in refusal("asks_otherwise", chat("hello", "hi")).message
 
     def test_tool_calls_that_the_template_leaves_out(self, refusal):
         failed = refusal(
             "bos", {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": [CALL]}]}
         )
-        assert failed.message == "Line 1: the base model's chat template does not write the tool calls of message 2."
+        assert failed.message == "Line 1: the base model's chat template does not write the tool calls of messages[1]."
+
+    def test_content_that_the_template_leaves_out(self, make_tokenizer):
+        tokenizer = make_tokenizer("plain")
+        tokenizer.chat_template = "{% for message in messages %}{{ message.role }}<|im_end|>{% endfor %}"
+        tokenizer.chat_template += "{% if add_generation_prompt %}assistant{% endif %}"
+        example = Example(1, chat("hello", "hi")["messages"], (1,), None)
+        with pytest.raises(TrainingFailed, match=r"does not write the content of messages\[1\]"):
+            ChatLabels(tokenizer).label([example], 512, "training_file")
 
     def test_a_conversation_that_the_template_refuses(self, refusal):
         failed = refusal("bos", {"messages": [{"role": "tool", "content": "x"}, {"role": "assistant", "content": "y"}]})
@@ -176,6 +183,123 @@ class TestRefusals:
         tokenizer.chat_template = None
         with pytest.raises(TrainingFailed, match="no chat template"):
             ChatLabels(tokenizer)
+
+
+class TestTemplatesThatRewrite:
+    """A text of its own for each answer, as it is asked for."""
+
+    def test_every_answer_is_trained_in_a_text_that_ends_with_it(self, label: Label, learned, make_tokenizer):
+        labelled = label("thinking", chat("the sky?", "blue", "and grass?", "green"), chat("hello", "hi"))
+        assert [learned(labelled, at) for at in range(3)] == [
+            "<think></think>blue<|im_end|>",
+            "<think></think>green<|im_end|>",
+            "<think></think>hi<|im_end|>",
+        ]
+        second = make_tokenizer("plain").decode(labelled.input_ids[1])
+        assert second.count("<think>") == 1
+        assert "assistant\nblue<|im_end|>" in second
+
+    def test_they_are_counted(self, label: Label):
+        answers = chat("the sky?", "blue", "and grass?", "green", "and a rose?", "red")
+        labelled = label("thinking", answers, chat("hello", "hi"), chat("the sky?", "blue", "and grass?", "green"))
+        summary = labelled.summary()
+        assert (summary.examples, summary.expanded, len(labelled.input_ids)) == (3, 2, 6)
+        assert summary.tokens == sum(map(len, labelled.input_ids))
+
+    def test_each_goes_on_from_what_is_asked(self, label: Label, make_tokenizer):
+        tokenizer = make_tokenizer("thinking")
+        example = chat("the sky?", "blue", "and grass?", "green")
+        labelled = label("thinking", example)
+        for at, ids in zip((1, 3), labelled.input_ids, strict=True):
+            asked = tokenizer.apply_chat_template(
+                example["messages"][:at], add_generation_prompt=True, return_dict=False
+            )
+            assert ids[: len(asked)].tolist() == asked
+
+    def test_answers_that_are_not_trained_need_no_text(self, label: Label, learned):
+        example = chat("the sky?", "blue", "and grass?", "green")
+        example["messages"][1]["weight"] = 0
+        labelled = label("thinking", example)
+        assert (len(labelled.input_ids), labelled.expanded) == (1, 0)
+        assert learned(labelled) == "<think></think>green<|im_end|>"
+
+    def test_a_cut_or_an_end_that_is_missing_is_counted_once_an_example(self, label: Label):
+        labelled = label("thinking", chat("the sky?", "blue " * 30, "and grass?", "green " * 30), context=20)
+        assert (labelled.truncated, labelled.examples, labelled.skipped) == (1, 1, 0)
+        assert [len(ids) for ids in labelled.input_ids] == [20]  # the second question alone is longer
+
+    def test_a_system_message_that_moves_to_the_front(self, label: Label, make_tokenizer):
+        """A later developer's word is not there yet when the first answer is asked for."""
+        example = chat("the sky?", "blue", "and grass?", "green")
+        example["messages"].insert(2, {"role": "developer", "content": "be brief"})
+        first, second = (make_tokenizer("plain").decode(ids) for ids in label("plain", example).input_ids)
+        assert first.startswith("<|im_start|>user\nthe sky?")
+        assert second.startswith("<|im_start|>system\nbe brief<|im_end|>\n<|im_start|>user\nthe sky?")
+
+
+class TestOpenedThoughts:
+    """The prompt ends with `<think>` and a line end; the template forgets thoughts once they are given."""
+
+    GOES_ON = "well\n</think>\n\nhi"
+
+    @pytest.mark.parametrize("content", [f"<think>\n{GOES_ON}", f"<think>{GOES_ON}", GOES_ON, f"{GOES_ON} \n"])
+    def test_an_answer_with_its_thought_goes_on(self, label: Label, learned, content: str):
+        assert learned(label("thinks_first", chat("hello", content))) == f"{self.GOES_ON}<|im_end|>"
+
+    def test_reasoning_is_the_thought(self, label: Label, learned):
+        example = chat("hello", "hi")
+        example["messages"][1]["reasoning_content"] = "well"
+        assert learned(label("thinks_first", example)) == f"{self.GOES_ON}<|im_end|>"
+
+    def test_tool_calls_follow(self, label: Label, learned):
+        example = chat("hello", "well</think>")
+        example["messages"][1]["tool_calls"] = [CALL]
+        assert learned(label("thinks_first", example)) == (
+            'well</think><tool_call>{"arguments": {"city": "Paris"}, "name": "weather"}</tool_call><|im_end|>'
+        )
+
+    def test_the_text_before_is_what_is_asked(self, label: Label, make_tokenizer):
+        example = chat("the sky?", self.GOES_ON, "and grass?", self.GOES_ON)
+        texts = [make_tokenizer("plain").decode(ids) for ids in label("thinks_first", example).input_ids]
+        asked = "<|im_start|>user\nthe sky?<|im_end|>\n<|im_start|>assistant\n"
+        again = "hi<|im_end|>\n<|im_start|>user\nand grass?<|im_end|>\n<|im_start|>assistant\n"
+        written = f"<think>\n{self.GOES_ON}<|im_end|>\n"
+        assert texts == [asked + written, asked + again + written]
+
+    def test_weight_zero_takes_such_an_answer_out(self, label: Label, learned):
+        example = chat("hello", "hi", "the sky?", self.GOES_ON)
+        example["messages"][1]["weight"] = 0
+        assert learned(label("thinks_first", example)) == f"{self.GOES_ON}<|im_end|>"
+
+
+class TestTokensAreNeverShared:
+    """A token that held the end of what is asked and the beginning of the answer would be seen in training alone."""
+
+    @pytest.fixture
+    def merging(self, make_tokenizer):
+        tokenizer = make_tokenizer("plain")
+        tokenizer.add_tokens(["\n\n"])
+        return tokenizer
+
+    def sequences(self, tokenizer, *turns: str):
+        example = Example(1, chat(*turns)["messages"], tuple(range(1, len(turns), 2)), None)
+        return list(ChatLabels(tokenizer).tokens([example], "training_file")), example
+
+    def test_an_answer_that_begins_with_a_line_end(self, merging):
+        ((_, ids, labels, ended),), example = self.sequences(merging, "hello", "\nhi")
+        asked = merging.apply_chat_template(example.messages[:1], add_generation_prompt=True, return_dict=False)
+        assert ids[: len(asked)].tolist() == asked
+        assert (labels[: len(asked)] == IGNORED).all()
+        assert merging.decode(labels[labels != IGNORED]) == "\nhi<|im_end|>"
+        assert ended
+
+    def test_one_such_answer_among_others(self, merging):
+        sequences, example = self.sequences(merging, "hello", "\nhi", "the sky?", "blue")
+        for at, (_, ids, labels, _) in zip((1, 3), sequences, strict=True):
+            asked = merging.apply_chat_template(example.messages[:at], add_generation_prompt=True, return_dict=False)
+            assert ids[: len(asked)].tolist() == asked
+            assert (labels[: len(asked)] == IGNORED).all()
+            assert labels[len(asked)] != IGNORED
 
 
 class TestTokens:

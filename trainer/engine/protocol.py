@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -43,19 +43,6 @@ class GenerationCall(msgspec.Struct, kw_only=True):
     stop_token_ids: list[int] | None = None
 
 
-class ContentPart(msgspec.Struct, kw_only=True):
-    type: str
-    text: str | None = None
-    refusal: str | None = None
-
-
-class Message(msgspec.Struct, kw_only=True):
-    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[ContentPart] | None = None
-    tool_calls: list[dict[str, Any]] | None = None
-    function_call: dict[str, Any] | None = None
-
-
 class Tool(msgspec.Struct, kw_only=True):
     type: str
     function: dict[str, Any] | None = None
@@ -69,7 +56,7 @@ class ChatCall(GenerationCall, kw_only=True):
     """POST /v1/chat/completions"""
 
     messages: Annotated[list[dict[str, Any]], Meta(min_length=1)]
-    """Each is a Message; unknown fields are kept for the template."""
+    """What a template is given of them is settled in `trainer/messages.py`."""
     max_completion_tokens: Annotated[int, Meta(ge=1)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None

@@ -43,7 +43,7 @@ class Vocabulary:
         """The prompt of a chat, ready for the assistant's turn. Raises Invalid with the template's own complaint."""
         if not self._tokenizer.chat_template:
             raise Invalid("This model has no chat template: use /v1/completions.", "messages")
-        messages = self._dialect.adapt(messages)
+        messages = self._dialect.adapt(messages, tools or None)
         variables = {"add_generation_prompt": True, **variables, "tokenize": False}
         try:
             text = self._tokenizer.apply_chat_template(messages, tools=tools or None, **variables)  # type: ignore[arg-type]

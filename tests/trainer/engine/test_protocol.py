@@ -2,7 +2,6 @@ import msgspec
 import pytest
 
 from trainer.engine import protocol
-from trainer.engine.messages import for_template
 from trainer.engine.refusals import Invalid
 
 pytestmark = pytest.mark.train
@@ -141,47 +140,3 @@ class TestPrompts:
     @pytest.mark.parametrize("prompt", [[], [[]], [1, "a"], ["a", [1]], [100], [-1], [True], [[1], []], [1.5]])
     def test_anything_else_is_refused(self, prompt):
         assert refusal(self.prompts, prompt).param == "prompt"
-
-
-class TestMessages:
-    def test_contents_become_text(self):
-        parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
-        assert for_template([{"role": "user", "content": parts}]) == [{"role": "user", "content": "a\nb"}]
-        assert for_template([{"role": "assistant", "content": None}]) == [{"role": "assistant", "content": ""}]
-
-    def test_tool_calls_carry_objects(self):
-        call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}
-        written = for_template([{"role": "assistant", "content": None, "tool_calls": [call]}])
-        assert written[0]["tool_calls"][0]["function"]["arguments"] == {"x": 1}
-
-    def test_deprecated_functions_become_tools(self):
-        written = for_template(
-            [
-                {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}},
-                {"role": "function", "name": "f", "content": "1"},
-            ]
-        )
-        assert written[0]["tool_calls"] == [{"type": "function", "function": {"name": "f", "arguments": {}}}]
-        assert written[1] == {"role": "tool", "name": "f", "content": "1"}
-
-    def test_unknown_fields_reach_the_template(self):
-        message = {"role": "assistant", "content": "a", "reasoning_content": "r", "weight": 0}
-        assert for_template([message]) == [{"role": "assistant", "content": "a", "reasoning_content": "r"}]
-
-    @pytest.mark.parametrize(
-        ("message", "param"),
-        [
-            ({"content": "a"}, "messages[0].role"),
-            ({"role": "robot", "content": "a"}, "messages[0].role"),
-            ({"role": "user"}, "messages[0].content"),
-            ({"role": "user", "content": 5}, "messages[0].content"),
-            ({"role": "user", "content": [{"type": "text"}]}, "messages[0].content[0].text"),
-            ({"role": "user", "content": [{"type": "image_url"}]}, "messages[0].content[0]"),
-            (
-                {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]},
-                "messages[0].tool_calls.function.arguments",
-            ),
-        ],
-    )
-    def test_wrong_messages_name_their_place(self, message, param):
-        assert refusal(for_template, [message]).param == param
