@@ -1,0 +1,206 @@
+"""What the good examples of a file are like, gathered while it is read: counts, lengths, repeats, and odd examples."""
+
+import heapq
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gateway.datasets.examples import Chat, Example, Message
+from gateway.datasets.fingerprints import Fingerprints
+from gateway.datasets.lengths import Lengths
+from gateway.datasets.texts import bare, has, is_damaged, script_of
+from gateway.datasets.tokens import CHARACTERS_A_TOKEN, MESSAGE_TOKENS, Sample, TokenCounter
+from gateway.protocol.datasets import Tokens
+
+SHOWN = 5
+"""Lines that a finding names."""
+LEAST_ANSWER = 24
+"""Letters of an answer that is expected to be one of its kind: "yes" may come as often as it likes."""
+
+
+Source = Literal["counted", "sampled", "estimated"]
+
+
+@dataclass
+class Mark:
+    """Examples that have something in common."""
+
+    count: int = 0
+    lines: list[int] = field(default_factory=list[int])
+
+    def add(self, line: int) -> None:
+        self.count += 1
+        if len(self.lines) < SHOWN:
+            self.lines.append(line)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One example as quality sees it."""
+
+    given: str
+    learnt: str
+    messages: int
+    marks: tuple[str, ...]
+    """Names in `Quality.marks`."""
+
+
+class Quality:
+    """Add examples, then ask. Memory does not grow with their number."""
+
+    def __init__(self, counter: TokenCounter, context_length: int | None = None) -> None:
+        self.counter = counter
+        self.context_length = context_length or counter.context_length
+        self.examples = 0
+        self.roles: Counter[str] = Counter()
+        self.with_tools = 0
+        self.marks: dict[str, Mark] = {}
+        self.exact = Fingerprints()
+        self.answers = Fingerprints()
+        self._sample = Sample()
+        self._lengths = Lengths()
+        self._given = self._learnt = self._messages = 0
+        self._longest: list[tuple[int, int]] = []
+
+    def add(self, line: int, raw: bytes, example: Example) -> Seen:
+        """One good example, from `raw`, the bytes of its line."""
+        seen = self._see(example, escaped=b"\\u00" in raw)
+        self.examples += 1
+        for name in seen.marks:
+            self.marks.setdefault(name, Mark()).add(line)
+        self.exact.add((seen.given, seen.learnt), line)
+        if len(bared := bare(seen.learnt)) >= LEAST_ANSWER:
+            self.answers.add(bared, line)
+        self._measure(line, seen)
+        return seen
+
+    @property
+    def repeated_answers(self) -> int:
+        """Near duplicates: examples that repeat as a whole are counted elsewhere."""
+        return max(0, self.answers.repeats - self.exact.repeats)
+
+    def tokens(self) -> Tokens:
+        """Lengths in tokens, of everything added so far."""
+        sample = self._sample.examples
+        given = self.counter.count([each.given for each in sample])
+        learnt = self.counter.count([each.learnt for each in sample])
+        if self._sample.is_whole and self.counter.is_real:
+            frames = [each.messages * MESSAGE_TOKENS for each in sample]
+            counted = Lengths()
+            for parts in zip(given, learnt, frames, strict=True):
+                counted.add(sum(parts))
+            means = sum(given) / max(len(sample), 1), sum(learnt) / max(len(sample), 1)
+            return self._tokens("counted", counted, 1.0, sum(given) + sum(learnt) + sum(frames), means)
+        characters = sum(len(each.given) + len(each.learnt) for each in sample)
+        scale = (sum(given) + sum(learnt)) / characters if characters else 1 / CHARACTERS_A_TOKEN
+        total = round((self._given + self._learnt) * scale) + self._messages * MESSAGE_TOKENS
+        means = self._given * scale / max(self.examples, 1), self._learnt * scale / max(self.examples, 1)
+        return self._tokens("sampled" if self.counter.is_real else "estimated", self._lengths, scale, total, means)
+
+    def over_long_lines(self, tokens: Tokens) -> list[int]:
+        """Of the longest examples, when some do not fit."""
+        return [line for _, line in sorted(self._longest, reverse=True)][: tokens.over_long]
+
+    def _tokens(self, source: Source, lengths: Lengths, scale: float, total: int, means: tuple[float, float]) -> Tokens:
+        limit = self.context_length
+        return Tokens(
+            source=source,
+            total=total,
+            mean_input=round(means[0], 1),
+            mean_output=round(means[1], 1),
+            shortest=round(lengths.shortest * scale),
+            median=lengths.quantile(0.5, scale),
+            p95=lengths.quantile(0.95, scale),
+            longest=round(lengths.longest * scale),
+            context_length=limit,
+            over_long=lengths.above(limit, scale) if limit else 0,
+            histogram=lengths.histogram(scale),
+        )
+
+    def _see(self, example: Example, *, escaped: bool) -> Seen:
+        self.with_tools += 1 if _has_tools(example) else 0
+        if isinstance(example, Chat):
+            given = [_written(message) for message in example.messages if not message.is_trained]
+            learnt = [_written(message) for message in example.messages if message.is_trained]
+            messages = example.messages
+        else:
+            messages = [*example.input.messages, example.preferred, example.non_preferred]
+            given = [_written(message) for message in example.input.messages]
+            learnt = [_written(example.preferred), _written(example.non_preferred)]
+        self.roles.update(message.role for message in messages)
+        asked, answer = "\n".join(given), "\n".join(learnt)
+        marks = [*_conversation_marks(example), *_text_marks(asked, answer, escaped=escaped)]
+        return Seen(asked, answer, len(messages), tuple(marks))
+
+    def _measure(self, line: int, seen: Seen) -> None:
+        given, learnt = len(seen.given), len(seen.learnt)
+        self._given += given
+        self._learnt += learnt
+        self._messages += seen.messages
+        self._sample.add(seen.given, seen.learnt, seen.messages)
+        self._lengths.add(given + learnt + round(seen.messages * MESSAGE_TOKENS * CHARACTERS_A_TOKEN))
+        if len(self._longest) < SHOWN:
+            heapq.heappush(self._longest, (given + learnt, line))
+        elif given + learnt > self._longest[0][0]:
+            heapq.heapreplace(self._longest, (given + learnt, line))
+
+
+def _written(message: Message) -> str:
+    """What of a message becomes tokens."""
+    content = message.content
+    if not message.tool_calls and not message.function_call and not message.reasoning_content:
+        return content if isinstance(content, str) else message.text
+    calls = [call.function for call in message.tool_calls or ()]
+    if message.function_call:
+        calls.append(message.function_call)
+    called = (f"{call.name} {call.arguments}" for call in calls)
+    return "\n".join(filter(None, [message.reasoning_content, message.text, *called]))
+
+
+def _has_tools(example: Example) -> bool:
+    if isinstance(example, Chat):
+        return bool(example.tools or example.functions)
+    return bool(example.input.tools)
+
+
+def _conversation_marks(example: Example) -> Iterator[str]:
+    messages = example.messages if isinstance(example, Chat) else example.input.messages
+    if not any(message.role == "user" for message in messages):
+        yield "no_user"
+    if isinstance(example, Chat):
+        if messages[-1].role != "assistant":
+            yield "trailing"
+        if _leaves_calls_unanswered(messages):
+            yield "unanswered_calls"
+        said = [message for message in messages if message.role == "user" or message.is_trained]
+    else:
+        said = [*messages[-1:], example.preferred, example.non_preferred]
+        if _written(example.preferred) == _written(example.non_preferred):
+            yield "same_answers"
+    if any(not _written(message).strip() for message in said):
+        yield "missing_values"
+
+
+def _leaves_calls_unanswered(messages: Sequence[Message]) -> bool:
+    """Calls that the conversation goes on after without their results. Calls at its end are what is learnt."""
+    open_calls: set[str] = set()
+    for message in messages:
+        if message.role == "tool":
+            open_calls.discard(message.tool_call_id or "")
+        elif open_calls:
+            return True
+        elif message.tool_calls:
+            open_calls = {call.id for call in message.tool_calls}
+    return False
+
+
+def _text_marks(given: str, learnt: str, *, escaped: bool) -> Iterator[str]:
+    """`escaped`: the line may hold control characters, which JSON writes as \\u00.."""
+    if is_damaged(given, look_for_control=escaped) or is_damaged(learnt, look_for_control=escaped):
+        yield "encoding"
+    if given.isascii() and learnt.isascii():
+        return
+    asked, answered = script_of(given), script_of(learnt)
+    if asked and answered and asked != answered and not has(learnt, asked):
+        yield "language_mismatch"

@@ -1,0 +1,179 @@
+"""One pass over a training file: every problem of every line, and what the good examples are like.
+
+Bounded memory: one line, the first problems, hashes of the examples and a sample of their texts.
+"""
+
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from gateway.datasets import findings
+from gateway.datasets.examples import (
+    Chat,
+    Example,
+    decode_chat,
+    decode_preference,
+    is_sound_chat,
+    is_sound_preference,
+    message_count,
+)
+from gateway.datasets.found import Found
+from gateway.datasets.lines import BOM, MAX_LINE, foreign, read_lines
+from gateway.datasets.problems import AnyFormat, examine, format_of
+from gateway.datasets.quality import Mark, Quality
+from gateway.datasets.tokens import TokenCounter
+from gateway.protocol.datasets import Format, Method, Problem, Report
+
+MAX_PROBLEMS = 100
+"""Kept; all are counted."""
+FORMATS: dict[Method, Format] = {"supervised": "chat", "dpo": "preference"}
+METHODS: dict[Format, Method] = {"chat": "supervised", "preference": "dpo"}
+
+
+class Reader:
+    """Reads lines of one format, keeps what is wrong, and gathers what the rest is like."""
+
+    def __init__(self, wanted: Format, quality: Quality) -> None:
+        self.format: Format = wanted
+        self.quality = quality
+        self.examples = 0
+        self.bad = Mark()
+        self.problem_count = 0
+        self.problems: list[Problem] = []
+        self.others: dict[AnyFormat, int] = {}
+        """Lines that are in another format."""
+
+    def read(self, line: int, raw: bytes) -> Example | None:
+        """One line that is not blank. The example, if it is a good one."""
+        self.examples += 1
+        example = self._quick(raw) or self._slow(line, raw)
+        if example is not None:
+            self.quality.add(line, raw, example)
+        return example
+
+    def _quick(self, raw: bytes) -> Example | None:
+        if len(raw) > MAX_LINE:
+            return None
+        try:
+            example = decode_chat(raw) if self.format == "chat" else decode_preference(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        sound = is_sound_chat(example) if isinstance(example, Chat) else is_sound_preference(example)
+        return example if sound and not _may_repeat_keys(raw, message_count(example)) else None
+
+    def _slow(self, line: int, raw: bytes) -> Example | None:
+        found = Found(line, self.examples)
+        example = examine(raw, self.format, found)
+        if example is None:
+            self.bad.add(line)
+            self.problem_count += found.count
+            self.problems += found.kept[: MAX_PROBLEMS - len(self.problems)]
+            self._note_format(raw)
+        return example
+
+    def _note_format(self, raw: bytes) -> None:
+        actual = _format_of_line(raw)
+        if actual is not None and actual != self.format:
+            self.others[actual] = self.others.get(actual, 0) + 1
+
+    @property
+    def other_format(self) -> AnyFormat | None:
+        """The format of the file, when it is not at all in the one that was wanted."""
+        most = max(self.others, key=lambda name: self.others[name], default=None)
+        return most if most is not None and sum(self.others.values()) == self.examples else None
+
+
+def validate_file(
+    file: BinaryIO,
+    method: Method | None = None,
+    *,
+    counter: TokenCounter | None = None,
+    context_length: int | None = None,
+) -> Report:
+    """Read a whole file. Blank lines and the byte order mark of the file are skipped; CRLF is fine.
+
+    Args:
+        file: in binary mode, seekable, at its beginning.
+        method: whose format is wanted; None means that of the first line.
+        counter: of the base model's tokens; by default they are estimated.
+        context_length: of the job, when it is not the base model's.
+    """
+    opening = file.read(4)
+    file.seek(0)
+    wanted = FORMATS[method] if method else _format_of_file(file)
+    reader = Reader(wanted, Quality(counter or TokenCounter(None), context_length))
+    number = blank = 0
+    if what := foreign(opening):
+        reader.examples, reader.problem_count = 1, 1
+        reader.bad.add(1)
+        reader.problems = [Problem(line=1, example=1, path="", message=what[0], fix=what[1])]
+    else:
+        for number, line in read_lines(file):
+            if line.isspace() or not line:
+                blank += 1
+            else:
+                reader.read(number, line)
+    return report_of(reader, lines=number, blank_lines=blank, size=file.seek(0, 2))
+
+
+def validate_path(
+    path: Path, method: Method | None = None, *, counter: TokenCounter | None = None, context_length: int | None = None
+) -> Report:
+    """`validate_file` of a path."""
+    with path.open("rb") as file:
+        return validate_file(file, method, counter=counter, context_length=context_length)
+
+
+def report_of(reader: Reader, *, lines: int, blank_lines: int, size: int) -> Report:
+    """What has been read so far."""
+    quality = reader.quality
+    tokens = quality.tokens()
+    found = findings.findings_of(quality, tokens, examples=reader.examples, bad=reader.bad, wanted=reader.format)
+    return Report(
+        method=METHODS[reader.format],
+        format=reader.format,
+        bytes=size,
+        lines=lines,
+        blank_lines=blank_lines,
+        examples=reader.examples,
+        bad_examples=reader.bad.count,
+        problem_count=reader.problem_count,
+        problems=reader.problems,
+        other_format=reader.other_format,
+        roles=dict(quality.roles),
+        with_tools=quality.with_tools,
+        duplicates=quality.exact.repeats,
+        repeated_answers=quality.repeated_answers,
+        tokens=tokens,
+        findings=found,
+        score=findings.score_of(found),
+        suggested_split=findings.suggested_split(quality.examples),
+    )
+
+
+def _may_repeat_keys(raw: bytes, messages: int) -> bool:
+    """Quotes within texts are escaped, so these bytes are keys, or texts that are just these words."""
+    return raw.count(b'"messages"') > 1 or raw.count(b'"role"') > messages or raw.count(b'"content"') > messages
+
+
+def _format_of_file(file: BinaryIO) -> Format:
+    """Of the first line that has one."""
+    for _, line in read_lines(file):
+        actual = _format_of_line(line)
+        if actual in ("chat", "preference"):
+            file.seek(0)
+            return actual
+        if actual is not None:
+            break
+    file.seek(0)
+    return "chat"
+
+
+def _format_of_line(raw: bytes) -> AnyFormat | None:
+    if len(raw) > MAX_LINE:
+        return None
+    try:
+        return format_of(msgspec.json.decode(raw.removeprefix(BOM)))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
