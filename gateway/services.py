@@ -1,6 +1,7 @@
 """Every long-lived object of a process, made once and passed down. There are no other globals."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from gateway.db.mirror import POLL_SECONDS, Mirrors
 from gateway.errors import Unavailable
 from gateway.exchanges.drain import Drain
 from gateway.exchanges.spool import DIRECTORY, Spool
-from gateway.files.store import FileStore
+from gateway.files.store import FileStore, first_line
 from gateway.keys.ring import KeyRing
 from gateway.kit.background import Background
 from gateway.kit.signals import when_told_to_stop
@@ -21,6 +22,8 @@ from gateway.routing.catalog import Catalog
 from gateway.settings import Settings
 from gateway.streaming import StreamedReply
 from gateway.upstreams.client import UpstreamClient
+
+log = logging.getLogger(__name__)
 
 LAST_USED_SECONDS = 5.0
 ORPHANS_SECONDS = 10.0
@@ -72,6 +75,7 @@ async def gateway_services(settings: Settings) -> AsyncGenerator[Services]:
     sv.background.repeat(lambda: sv.keys.save_last_used(sv.database), LAST_USED_SECONDS, "save when keys were used")
     sv.background.repeat(sv.drain.drain, settings.exchanges.drain_seconds, "drain the exchange log")
     sv.background.repeat(sv.drain.adopt_orphans, ORPHANS_SECONDS, "adopt exchange logs of dead processes")
+    sv.background.spawn(_check(sv.files), "check the file storage")
     with when_told_to_stop(lambda: sv.background.spawn(_end_calls(sv), "end calls on their way")):
         try:
             yield sv
@@ -85,11 +89,12 @@ async def worker_services(settings: Settings) -> AsyncGenerator[WorkerServices]:
     wv = WorkerServices(
         settings=settings,
         database=database_of(settings),
-        files=FileStore(settings.files.url, settings.data_dir),
+        files=FileStore(settings.files, settings.data_dir),
         upstreams=UpstreamClient(settings.timeouts),
         training=asyncio.Semaphore(settings.fine_tuning.concurrency),
     )
     await wv.upstreams.open()
+    wv.background.spawn(_check(wv.files), "check the file storage")
     try:
         yield wv
     finally:
@@ -106,7 +111,7 @@ def _build(settings: Settings) -> Services:
         settings=settings,
         database=database,
         queue=Queue(settings.redis.url),
-        files=FileStore(settings.files.url, settings.data_dir),
+        files=FileStore(settings.files, settings.data_dir),
         keys=keys,
         catalog=catalog,
         mirrors=Mirrors(database, [keys, catalog]),
@@ -120,6 +125,14 @@ def _build(settings: Settings) -> Services:
 
 def database_of(settings: Settings) -> Database:
     return Database(settings.database.url, pool_size=settings.database.pool_size, timeout=settings.timeouts.database)
+
+
+async def _check(files: FileStore) -> None:
+    """Tell at once what is wrong with the file storage; whatever needs no files works without it."""
+    try:
+        await files.ping()
+    except Unavailable as away:
+        log.error("%s Until then files, uploads and fine-tuning answer 503. (%s)", away, first_line(away.__cause__))
 
 
 async def _end_calls(sv: Services) -> None:

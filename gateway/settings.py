@@ -121,8 +121,34 @@ class ExchangeSettings(Section, frozen=True):
 class FileSettings(Section, frozen=True):
     url: str = ""
     """Where file contents live: file:///path or s3://bucket/prefix; empty means DATA_DIR/blobs."""
+    s3_endpoint: str = ""
+    """URL of an S3-compatible server; empty means AWS_ENDPOINT_URL, else Amazon's."""
+    s3_region: str = ""
+    """Empty means AWS_DEFAULT_REGION, else us-east-1."""
+    s3_access_key_id: str = ""
+    """Empty means AWS_ACCESS_KEY_ID, or the identity of the machine or pod."""
+    s3_secret_access_key: Secret = Secret("")
+    """Empty means AWS_SECRET_ACCESS_KEY."""
+    s3_session_token: Secret = Secret("")
+    """Of temporary credentials; empty means AWS_SESSION_TOKEN."""
     max_bytes: int = 512 * 1024 * 1024
-    """Largest single upload (contract section 2)."""
+    """Largest file that arrives in one piece (contract section 2)."""
+    max_batch_bytes: int = 200 * 1024 * 1024
+    """Largest file with purpose batch (contract section 2)."""
+    max_upload_bytes: int = 8 * 1024 * 1024 * 1024
+    """Largest file that arrives in parts (contract section 2)."""
+    max_part_bytes: int = 64 * 1024 * 1024
+    """Largest of those parts (contract section 2)."""
+    upload_seconds: int = 3600
+    """An upload in parts that is not completed within this time expires (contract section 2)."""
+    max_project_bytes: int = 2_500_000_000_000
+    """All files of one project together (contract section 2)."""
+
+    def __post_init__(self) -> None:
+        if self.url and not self.url.startswith(("file:///", "s3://")):
+            raise ValueError(f"url: '{self.url}' is neither file:///path nor s3://bucket/prefix")
+        if self.s3_endpoint and not self.s3_endpoint.startswith(("http://", "https://")):
+            raise ValueError(f"s3_endpoint: '{self.s3_endpoint}' does not begin with https:// or http://")
 
 
 class FineTuningSettings(Section, frozen=True):

@@ -30,6 +30,7 @@ from gateway.settings import (
     UpstreamSettings,
 )
 from tests.fakes.upstream import Upstream, running_upstream
+from tests.s3 import S3Server, running_s3
 from tests.servers import start_postgres, start_redis
 
 ADMIN_KEY = "sk-admin-for-tests-only"
@@ -125,6 +126,12 @@ async def _create_database(url: str, name: str, template: str | None) -> None:
 def redis_url(session_dir: Path) -> Iterator[str]:
     with start_redis(session_dir / "redis") as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    with running_s3() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

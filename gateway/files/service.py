@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,10 +13,11 @@ from gateway.db.database import Database
 from gateway.db.tables import FileRow
 from gateway.errors import InvalidRequest, Unavailable
 from gateway.files import repository
-from gateway.files.store import FileStore
+from gateway.files.store import FileStore, Stored
 from gateway.kit.clock import now
 from gateway.kit.ids import new_id
 from gateway.protocol.files import INTERNAL_PURPOSES, PURPOSES
+from gateway.settings import FileSettings
 
 log = logging.getLogger(__name__)
 
@@ -28,14 +29,20 @@ LARGEST = 8 * 1024**3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Upload:
-    """A file on its way in."""
+class Description:
+    """What is known of a file beside its content."""
 
     filename: str
     purpose: str
-    pieces: AsyncIterable[bytes]
     expires_after: int | None
     """Seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload(Description):
+    """A file on its way in."""
+
+    pieces: AsyncIterable[bytes]
 
 
 async def store(database: Database, files: FileStore, project_id: str, upload: Upload, *, max_bytes: int) -> FileRow:
@@ -49,6 +56,40 @@ async def store(database: Database, files: FileStore, project_id: str, upload: U
     """
     check_name(upload.filename, upload.purpose)
     return await _store(database, files, project_id, upload, max_bytes=max_bytes)
+
+
+async def store_arriving(
+    database: Database,
+    files: FileStore,
+    project_id: str,
+    pieces: AsyncIterable[bytes],
+    describe: Callable[[int], Description],
+    *,
+    max_bytes: int,
+) -> FileRow:
+    """Store what a client uploads and describes only behind the content, as a form may.
+
+    Args:
+        describe: called with the number of bytes when the last piece has arrived; what it raises leaves nothing stored.
+
+    Raises: like `store`.
+    """
+    described: list[Description] = []
+
+    async def until_described() -> AsyncIterator[bytes]:
+        size = 0
+        async for piece in pieces:
+            size += len(piece)
+            yield piece
+        description = describe(size)
+        check_name(description.filename, description.purpose)
+        described.append(description)
+
+    async with _content(files, until_described(), max_bytes=max_bytes) as (file_id, stored):
+        row = _row(file_id, project_id, described[0], stored)
+        async with database.session() as session:
+            session.add(row)
+    return row
 
 
 async def store_internal(database: Database, files: FileStore, project_id: str, upload: Upload) -> FileRow:
@@ -74,31 +115,14 @@ async def store_internal(database: Database, files: FileStore, project_id: str, 
 async def written(files: FileStore, project_id: str, upload: Upload, *, max_bytes: int) -> AsyncGenerator[FileRow]:
     """Write a file's content; inside, its row is to be added in a transaction that is committed inside too.
 
-    When the body fails, the content is removed again: nobody could name it, so nobody could ever remove it.
-    The purpose and the name are the caller's to check.
+    When the body fails, the content is removed again. The purpose and the name are the caller's to check.
 
     Raises:
         ContentTooLarge: more than `max_bytes`.
         Unavailable: the storage is away.
     """
-    file_id, created = new_id("file-"), now()
-    stored = await files.put(file_id, upload.pieces, max_bytes=max_bytes)
-    lifetime = upload.expires_after or (BATCH_EXPIRY_SECONDS if upload.purpose == "batch" else None)
-    try:
-        yield FileRow(
-            id=file_id,
-            project_id=project_id,
-            created_at=created,
-            expires_at=created + timedelta(seconds=lifetime) if lifetime else None,
-            filename=upload.filename.replace("\x00", "")[:FILENAME_LIMIT],
-            purpose=upload.purpose,
-            bytes=stored.bytes,
-            sha256=stored.sha256,
-            status="processed",
-        )
-    except BaseException:
-        await asyncio.shield(_discard(files, file_id))
-        raise
+    async with _content(files, upload.pieces, max_bytes=max_bytes) as (file_id, stored):
+        yield _row(file_id, project_id, upload, stored)
 
 
 async def one_piece(content: bytes) -> AsyncIterator[bytes]:
@@ -112,11 +136,61 @@ async def _store(database: Database, files: FileStore, project_id: str, upload: 
     return row
 
 
+@asynccontextmanager
+async def _content(
+    files: FileStore, pieces: AsyncIterable[bytes], *, max_bytes: int
+) -> AsyncGenerator[tuple[str, Stored]]:
+    """The id and the measure of content that is written; removed when the body fails, because nobody could name it."""
+    file_id = new_id("file-")
+    stored = await files.put(file_id, pieces, max_bytes=max_bytes)
+    try:
+        yield file_id, stored
+    except BaseException:
+        await asyncio.shield(discard(files, file_id))
+        raise
+
+
+def _row(file_id: str, project_id: str, description: Description, stored: Stored) -> FileRow:
+    created = now()
+    lifetime = description.expires_after or (BATCH_EXPIRY_SECONDS if description.purpose == "batch" else None)
+    return FileRow(
+        id=file_id,
+        project_id=project_id,
+        created_at=created,
+        expires_at=created + timedelta(seconds=lifetime) if lifetime else None,
+        filename=clean_name(description.filename),
+        purpose=description.purpose,
+        bytes=stored.bytes,
+        sha256=stored.sha256,
+        status="processed",
+    )
+
+
+def clean_name(filename: str) -> str:
+    """As it is stored: any text, of bounded length and without the one character that PostgreSQL does not take."""
+    return filename.replace("\x00", "")[:FILENAME_LIMIT]
+
+
+async def check_room(session: AsyncSession, project_id: str, more: int, limits: FileSettings) -> None:
+    """Raises InvalidRequest when `more` bytes do not fit into what one project may store.
+
+    Files that arrive at the same time are not counted: a bound against filling the storage, not an account.
+    """
+    used = await repository.bytes_of(session, project_id)
+    if used + more > limits.max_project_bytes:
+        raise InvalidRequest(
+            f"This project stores {used} bytes of at most {limits.max_project_bytes}; {more} more do not fit."
+            " Delete files that are not needed.",
+            param="bytes",
+            code="storage_limit_exceeded",
+        )
+
+
 async def delete(database: Database, files: FileStore, project_id: str, file_id: str) -> None:
     """Remove a file: first from sight, then its content. Raises NotFound."""
     async with database.session() as session:
         await _hide(session, project_id, file_id)
-    await _discard(files, file_id)
+    await discard(files, file_id)
 
 
 async def remove_expired(database: Database, files: FileStore) -> int:
@@ -130,7 +204,7 @@ async def remove_expired(database: Database, files: FileStore) -> int:
     return len(expired)
 
 
-async def _discard(files: FileStore, file_id: str) -> None:
+async def discard(files: FileStore, file_id: str) -> None:
     """Remove content that no row shows any more; when the storage is away it stays, and only the log knows."""
     try:
         await files.delete(file_id)
@@ -143,12 +217,12 @@ async def _hide(session: AsyncSession, project_id: str, file_id: str) -> None:
     row.deleted_at = now()
 
 
-def check_name(filename: str, purpose: str) -> None:
+def check_name(filename: str, purpose: str, *, param: str = "file") -> None:
     """Raises InvalidRequest: a purpose that clients may not upload, or a name that does not fit it."""
     if purpose not in PURPOSES:
         raise InvalidRequest(f"'{purpose[:50]}' is not one of {list(PURPOSES)} - 'purpose'", param="purpose")
     if purpose in ("fine-tune", "batch") and not filename.lower().endswith(".jsonl"):
         raise InvalidRequest(
             f"Invalid file format for purpose '{purpose}': '{filename[:100]}' must be a .jsonl file, one JSON object a line.",
-            param="file",
+            param=param,
         )

@@ -1,4 +1,4 @@
-"""Contents of files: a directory or an S3-compatible bucket, through obstore."""
+"""Contents of files: blobs in a directory or an S3-compatible bucket, through obstore."""
 
 import hashlib
 import logging
@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import obstore
-from obstore.exceptions import BaseError
-from obstore.store import LocalStore, ObjectStore, from_url
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
 from gateway.errors import ContentTooLarge, NotFound, Unavailable
+from gateway.files.buckets import open_store
+from gateway.settings import FileSettings
 
 log = logging.getLogger(__name__)
 
 PART = 8 * 1024 * 1024
 PARTS = 2
 """At most these many parts of these many bytes are on their way, and in memory, while a file is stored."""
+NOWHERE = ".nothing"
+"""No blob is named so: asking for what begins with it shows whether the bucket answers, and costs nothing."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +32,19 @@ class Stored:
 
 
 class FileStore:
-    """Blobs by key. A blob is visible only once it is complete, so a cut upload leaves none."""
+    """Blobs by key. A blob is visible only once it is complete, so a cut upload leaves none.
 
-    def __init__(self, url: str, data_dir: Path) -> None:
-        self._store: ObjectStore = from_url(url) if url else _local(data_dir / "blobs")
+    Args:
+        settings: where, and with which credentials.
+        data_dir: used when `settings.url` is empty.
+
+    Raises:
+        SettingsError: `settings.url` cannot be used.
+    """
+
+    def __init__(self, settings: FileSettings, data_dir: Path) -> None:
+        self.place = settings.url or str(data_dir / "blobs")
+        self._store = open_store(settings, data_dir)
 
     async def put(self, key: str, pieces: AsyncIterable[bytes], *, max_bytes: int) -> Stored:
         """Store a stream of any length in bounded memory.
@@ -40,6 +52,7 @@ class FileStore:
         Raises:
             ContentTooLarge: more than `max_bytes`; nothing is kept.
             Unavailable: the storage does not take it; nothing is kept.
+            Whatever `pieces` raises; nothing is kept.
         """
         digest, size = hashlib.sha256(), 0
 
@@ -52,32 +65,75 @@ class FileStore:
                 digest.update(piece)
                 yield piece
 
+        rest = counted()
+        head = [piece async for piece in _upto(rest, PART)]
         with _mapped():
-            await obstore.put_async(self._store, key, counted(), chunk_size=PART, max_concurrency=PARTS)
+            if size < PART:  # one request instead of three
+                await obstore.put_async(self._store, key, b"".join(head), use_multipart=False)
+            else:
+                whole = _chained(head, rest)
+                await obstore.put_async(self._store, key, whole, chunk_size=PART, max_concurrency=PARTS)
         return Stored(size, digest.hexdigest())
 
-    async def get(self, key: str) -> AsyncIterator[bytes]:
-        """The contents, in pieces. Raises NotFound, Unavailable."""
+    async def get(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes from `start` up to `end` (exclusive), in pieces; all of them when left out.
+
+        Each piece is a request of its own, so that a reader may take any time over them.
+
+        Raises:
+            NotFound: there is no such blob (any more).
+            Unavailable: the storage does not answer.
+        """
         try:
             with _mapped():
-                result = await obstore.get_async(self._store, key)
-                async for piece in result.stream(min_chunk_size=PART // 8):
-                    yield bytes(piece)
+                size = (await obstore.head_async(self._store, key))["size"]
+            stop = size if end is None else min(end, size)
+            while start < stop:
+                length = min(PART, stop - start)
+                with _mapped():
+                    piece = await obstore.get_range_async(self._store, key, start=start, length=length)
+                yield bytes(piece)
+                start += length
         except FileNotFoundError:
             raise NotFound("The content of this file is gone; upload it again.") from None
 
-    async def delete(self, key: str) -> None:
-        """Remove a blob; one that is not there is no error. Raises Unavailable."""
+    async def delete(self, *keys: str) -> None:
+        """Remove blobs; one that is not there is no error. Raises Unavailable; some may be gone then."""
+        for key in keys:
+            try:
+                with _mapped():
+                    await obstore.delete_async(self._store, key)
+            except FileNotFoundError:
+                continue
+
+    async def ping(self) -> None:
+        """Raises Unavailable: no answer, no such bucket or wrong credentials; the message says which, its cause more."""
         try:
-            with _mapped():
-                await obstore.delete_async(self._store, key)
-        except FileNotFoundError:
-            return
+            async for _ in obstore.list(self._store, NOWHERE):
+                return
+        except (BaseError, OSError) as error:
+            raise Unavailable(f"The file storage {self.place} {_diagnosis(error)}") from error
 
 
-def too_large(max_bytes: int) -> ContentTooLarge:
+def too_large(max_bytes: int, param: str = "file") -> ContentTooLarge:
+    """The refusal of a file, or of a part of one (`param` is "data" then)."""
     limit = f"{max_bytes // 1024**2} MB" if max_bytes >= 1024**2 else f"{max_bytes} bytes"
-    return ContentTooLarge(f"The file is larger than the limit of {limit}. Split it into smaller ones.", param="file")
+    what = "file" if param == "file" else "part"
+    return ContentTooLarge(f"The {what} is larger than the limit of {limit}. Split it into smaller ones.", param=param)
+
+
+async def _upto(pieces: AsyncIterator[bytes], size: int) -> AsyncIterator[bytes]:
+    """The first pieces, until they are `size` bytes or more."""
+    while size > 0 and (piece := await anext(pieces, None)) is not None:
+        size -= len(piece)
+        yield piece
+
+
+async def _chained(head: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    while head:
+        yield head.pop(0)
+    async for piece in rest:
+        yield piece
 
 
 @contextmanager
@@ -85,13 +141,25 @@ def _mapped() -> Generator[None]:
     """The storage's own failures; a blob that is missing stays a FileNotFoundError."""
     try:
         yield
-    except FileNotFoundError:
-        raise
     except (BaseError, OSError) as error:
-        log.error("file storage: %s", error)
+        if isinstance(error, FileNotFoundError) and "NoSuchBucket" not in str(error):
+            raise
+        log.error("file storage: %s", first_line(error))
         raise Unavailable("The file storage cannot be reached or is full right now; please retry.") from error
 
 
-def _local(directory: Path) -> LocalStore:
-    directory.mkdir(parents=True, exist_ok=True)
-    return LocalStore(directory)
+def _diagnosis(error: BaseException) -> str:
+    text = str(error)
+    if "NoSuchBucket" in text:
+        return "has no such bucket: create it, or correct files.url."
+    if isinstance(error, PermissionDeniedError | UnauthenticatedError):
+        return (
+            "refuses the credentials: correct files.s3_access_key_id and files.s3_secret_access_key"
+            " (or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or what they may do."
+        )
+    return "does not answer."
+
+
+def first_line(error: BaseException | None) -> str:
+    """What obstore says, without the whole reply and the debug rendering behind it."""
+    return str(error).partition("\n")[0][:500]

@@ -1,7 +1,7 @@
 """The whole URL map. This file stays a map."""
 
 from gateway.inference import CHAT_COMPLETIONS, COMPLETIONS, Endpoint
-from gateway.routes import api_keys, exchanges, files, fine_tuning_jobs, health, models, projects, usage
+from gateway.routes import api_keys, exchanges, files, fine_tuning_jobs, health, models, projects, uploads, usage
 
 HOT: dict[str, Endpoint] = {
     "/v1/chat/completions": CHAT_COMPLETIONS,
@@ -18,6 +18,10 @@ ROUTES = [
     files.retrieve_file,
     files.retrieve_content,
     files.delete_file,
+    uploads.create_upload,
+    uploads.create_part,
+    uploads.complete_upload,
+    uploads.cancel_upload,
     fine_tuning_jobs.create_job,
     fine_tuning_jobs.list_jobs,
     fine_tuning_jobs.retrieve_job,

@@ -1,17 +1,16 @@
 """/v1/files"""
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
 from litestar import Request, delete, get, post
-from litestar.datastructures import FormMultiDict, UploadFile
-from litestar.exceptions import ClientException
 from litestar.params import FromPath, QueryParams
 from litestar.response import Stream
 
 from gateway.db.pages import fetch_page
 from gateway.db.tables import FileRow
-from gateway.errors import InvalidRequest, MissingParameter
+from gateway.errors import InvalidRequest, RangeNotSatisfiable
 from gateway.files import repository, service
 from gateway.files.store import too_large
 from gateway.kit.clock import unix
@@ -20,33 +19,33 @@ from gateway.protocol.files import ExpiresAfter, File
 from gateway.protocol.lists import CursorList, Deleted, cursor_list
 from gateway.protocol.queries import cursor, text
 from gateway.routes.callers import Caller, Sv
+from gateway.routes.forms import FileForm
+from gateway.settings import FileSettings
 
-PIECE = 1024 * 1024
-FORM_BYTES = 64 * 1024
-"""What a form may hold besides its file."""
+_range = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)
 
 
 @post("/v1/files", status_code=200, request_max_body_size=None)
 async def create_file(sv: Sv, caller: Caller, request: Request[Any, Any, Any]) -> File:
-    """Multipart; spooled to a temporary file and streamed to the store, never held in memory.
+    """Multipart; streamed into the store while it arrives. Its limit is `files.max_bytes`, not that of JSON bodies.
 
-    Its limit is `files.max_bytes`, not that of JSON bodies.
+    What is wrong with its fields is told before the content is read, where they come first.
     """
-    form = await _form(request, sv.settings.files.max_bytes)
-    try:
-        upload, purpose = _only(form, "file"), _only(form, "purpose")
-        if not isinstance(upload, UploadFile):
-            raise InvalidRequest("'file' must be a file, sent as multipart/form-data with a filename.", param="file")
-        if not isinstance(purpose, str):
-            raise InvalidRequest("'purpose' must be a text field without a filename.", param="purpose")
-        wanted = service.Upload(
-            filename=upload.filename, purpose=purpose, pieces=_pieces(upload), expires_after=_expires_after(form)
-        )
-        row = await service.store(
-            sv.database, sv.files, caller.project_id, wanted, max_bytes=sv.settings.files.max_bytes
-        )
-    finally:
-        await form.close()
+    limits = sv.settings.files
+    form = FileForm(request, "file", limits.max_bytes)
+    await form.open()
+    if "purpose" in form.fields:
+        service.check_name(form.filename, form.text("purpose"))
+    async with sv.database.session() as session:
+        await service.check_room(session, caller.project_id, request.content_length or 0, limits)
+    row = await service.store_arriving(
+        sv.database,
+        sv.files,
+        caller.project_id,
+        form.pieces(),
+        lambda size: _description(form, size, limits),
+        max_bytes=limits.max_bytes,
+    )
     return file(row)
 
 
@@ -67,13 +66,23 @@ async def retrieve_file(sv: Sv, caller: Caller, file_id: FromPath[str]) -> File:
 
 
 @get("/v1/files/{file_id:str}/content")
-async def retrieve_content(sv: Sv, caller: Caller, file_id: FromPath[str]) -> Stream:
+async def retrieve_content(sv: Sv, caller: Caller, file_id: FromPath[str], request: Request[Any, Any, Any]) -> Stream:
+    """All of it, or the one range that `Range: bytes=first-last` asks for."""
     async with sv.database.session() as session:
         row = await repository.find(session, caller.project_id, file_id)
-    pieces = sv.files.get(row.id)
+    headers = {"accept-ranges": "bytes"}
+    start, end = asked = byte_range(request.headers.get("range"), row.bytes)
+    partial = asked != (0, row.bytes)
+    if partial:
+        headers["content-range"] = f"bytes {start}-{end - 1}/{row.bytes}"
+    pieces = sv.files.get(row.id, start=start, end=end)
     first = await anext(pieces, b"")  # a missing blob is a 404 now, not a broken 200 later
-    headers = {"content-length": str(row.bytes)}
-    return Stream(_after(first, pieces), media_type="application/octet-stream", headers=headers)
+    return Stream(
+        _after(first, pieces),
+        media_type="application/octet-stream",
+        headers={**headers, "content-length": str(end - start)},
+        status_code=206 if partial else 200,
+    )
 
 
 @delete("/v1/files/{file_id:str}", status_code=200)
@@ -95,64 +104,46 @@ def file(row: FileRow) -> File:
     )
 
 
-async def _form(request: Request[Any, Any, Any], max_bytes: int) -> FormMultiDict:
-    """The form. Raises InvalidRequest, and ContentTooLarge before more than the limit has been written down."""
-    limit = max_bytes + FORM_BYTES
-    if (request.content_length or 0) > limit:
-        raise too_large(max_bytes)
-    body = _Body(request.receive, limit)
-    request.receive = body.receive
-    try:
-        return await request.form()
-    except ClientException as error:
-        if body.too_large:
-            raise too_large(max_bytes) from None
-        raise InvalidRequest(f"The body is not a complete multipart/form-data form: {error.detail}.") from None
-    except (UnicodeDecodeError, LookupError):
-        raise InvalidRequest("A text field of the form is not in UTF-8.") from None
+def byte_range(header: str | None, size: int) -> tuple[int, int]:
+    """First byte, and the one behind the last, of what is asked for (RFC 9110, 14.1.2).
+
+    Everything for no header, and for one that a server may ignore: another unit, several ranges, nonsense.
+
+    Raises:
+        RangeNotSatisfiable: the range begins behind the end.
+    """
+    match = _range.fullmatch(header.strip()) if header else None
+    if match is None or match[0] == "bytes=-":
+        return 0, size
+    if not match[1]:
+        start, end = max(0, size - int(match[2])), size
+    else:
+        start, end = int(match[1]), min(size, int(match[2]) + 1 if match[2] else size)
+    if match[1] and match[2] and int(match[2]) < start:
+        return 0, size
+    if start >= size:
+        raise RangeNotSatisfiable(size)
+    return start, end
 
 
-def _only(form: FormMultiDict, name: str) -> Any:
-    match form.getall(name, []):
-        case []:
-            raise MissingParameter(name)
-        case [one]:
-            return one
-        case _:
-            raise InvalidRequest(f"'{name}' was sent more than once.", param=name)
+def _description(form: FileForm, size: int, limits: FileSettings) -> service.Description:
+    """Of a form that was read to its end. Raises InvalidRequest, ContentTooLarge."""
+    purpose = form.text("purpose")
+    if purpose == "batch" and size > limits.max_batch_bytes:
+        raise too_large(limits.max_batch_bytes)
+    return service.Description(filename=form.filename, purpose=purpose, expires_after=_expires_after(form.fields))
 
 
-class _Body:
-    """A body that ends at a limit: an upload without Content-Length must not fill the disk."""
-
-    def __init__(self, receive: Any, limit: int) -> None:
-        self._receive = receive
-        self._left = limit
-        self.too_large = False
-
-    async def receive(self) -> Any:
-        event = await self._receive()
-        self._left -= len(event.get("body", b""))
-        if self._left >= 0:
-            return event
-        self.too_large = True
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-
-def _expires_after(form: Any) -> int | None:
+def _expires_after(fields: dict[str, str]) -> int | None:
     """`expires_after[anchor]` and `expires_after[seconds]`, both or none."""
-    given = {name: form[f"expires_after[{name}]"] for name in ("anchor", "seconds") if f"expires_after[{name}]" in form}
+    names = ("anchor", "seconds")
+    given = {name: fields[f"expires_after[{name}]"] for name in names if f"expires_after[{name}]" in fields}
     if not given:
         return None
     try:
         return convert(given, ExpiresAfter).seconds
     except InvalidRequest as refusal:
         raise InvalidRequest(f"expires_after: {refusal}", param=f"expires_after.{refusal.param}") from None
-
-
-async def _pieces(upload: UploadFile) -> AsyncIterator[bytes]:
-    while piece := await upload.read(PIECE):
-        yield piece
 
 
 async def _after(first: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -28,10 +28,9 @@ async def health() -> dict[str, str]:
 @get("/ready")
 async def ready(sv: Sv) -> Response[dict[str, Any]]:
     """200 when every part answers, else 503; the body says which does not, and why."""
-    names = ("database", "redis", "worker", "engine")
-    failures = await asyncio.gather(
-        _failure(sv.database.ping()), _failure(sv.queue.ping()), _failure(_worker(sv)), _failure(_engine(sv))
-    )
+    names = ("database", "redis", "files", "worker", "engine")
+    parts = (sv.database.ping(), sv.queue.ping(), sv.files.ping(), _worker(sv), _engine(sv))
+    failures = await asyncio.gather(*map(_failure, parts))
     checks = {name: failure or "ok" for name, failure in zip(names, failures, strict=True)}
     fine = not any(failures)
     body = {"status": "ready" if fine else "not ready", "checks": checks, "parts": _parts(sv)}

@@ -1,8 +1,8 @@
-"""Files that expired are gone from every list at once; their contents follow here."""
+"""Files that expired are gone from every list at once; their contents follow here, and what uploads left behind."""
 
 import logging
 
-from gateway.files import service
+from gateway.files import service, uploads
 from gateway.services import WorkerServices
 
 log = logging.getLogger(__name__)
@@ -12,3 +12,5 @@ async def remove_expired_files(wv: WorkerServices) -> None:
     """Raises Unavailable; the next round goes on."""
     if removed := await service.remove_expired(wv.database, wv.files):
         log.info("removed the contents of %s expired files", removed)
+    while removed := await uploads.remove_leftovers(wv.database, wv.files):
+        log.info("removed %s parts of uploads that ended", removed)

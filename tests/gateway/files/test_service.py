@@ -13,13 +13,14 @@ from gateway.files import repository, service
 from gateway.files.service import BATCH_EXPIRY_SECONDS, FILENAME_LIMIT, Upload, one_piece
 from gateway.files.store import FileStore
 from gateway.protocol.files import INTERNAL_PURPOSES
+from gateway.settings import FileSettings
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> FileStore:
-    return FileStore("", tmp_path)
+    return FileStore(FileSettings(), tmp_path)
 
 
 @pytest.fixture

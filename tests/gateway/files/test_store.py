@@ -6,6 +6,7 @@ import pytest
 
 from gateway.errors import ContentTooLarge, NotFound, Unavailable
 from gateway.files.store import PART, FileStore
+from gateway.settings import FileSettings
 
 pytestmark = pytest.mark.anyio
 
@@ -14,7 +15,7 @@ MB = 1024 * 1024
 
 @pytest.fixture
 def store(tmp_path: Path) -> FileStore:
-    return FileStore("", tmp_path)
+    return FileStore(FileSettings(), tmp_path)
 
 
 async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
@@ -87,7 +88,7 @@ class TestDelete:
 class TestUrl:
     async def test_another_place_than_the_data_directory(self, tmp_path: Path) -> None:
         (tmp_path / "elsewhere").mkdir()
-        store = FileStore(f"file://{tmp_path}/elsewhere", tmp_path / "data")
+        store = FileStore(FileSettings(url=f"file://{tmp_path}/elsewhere"), tmp_path / "data")
         await store.put("file-1", pieces(b"x"), max_bytes=5)
         assert (tmp_path / "elsewhere" / "file-1").read_bytes() == b"x"
         assert not (tmp_path / "data").exists()

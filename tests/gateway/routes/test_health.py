@@ -88,7 +88,10 @@ class TestReady:
     async def test_not_without_the_engine(self, settings: Settings, worker: None) -> None:
         with running_engine() as engine:
             there = msgspec.structs.replace(settings, engine=EngineSettings(url=engine.url, model=BASE))
-            assert await checks_of(there) == (200, dict.fromkeys(("database", "redis", "worker", "engine"), "ok"))
+            assert await checks_of(there) == (
+                200,
+                dict.fromkeys(("database", "redis", "files", "worker", "engine"), "ok"),
+            )
             engine.away = True
             status, checks = await checks_of(there)
         assert status == 503
