@@ -19,6 +19,7 @@ from gateway.exchanges import record
 from gateway.exchanges.assemble import reply_text
 from gateway.exchanges.record import Outcome, Record
 from gateway.keys.ring import ApiKey
+from gateway.kit.ids import new_request_id
 from gateway.kit.money import format_usd
 from gateway.metering.cost import cost_nano
 from gateway.metering.usage import Usage, estimate_usage, read_usage
@@ -86,6 +87,17 @@ async def run(sv: Services, call: Call) -> Reply | StreamedReply:
     usage = usage or estimate_usage(call.body, body.decode(errors="replace"))
     cost = finish(sv, call, End(reply=body, reply_id=reply_id, usage=usage))
     return Reply(_headers(sv, call, "application/json") | _cost_header(cost), body)
+
+
+async def complete(sv: Services, authorization: bytes, body: bytes) -> bytes:
+    """The reply to a chat completion that this server makes for a caller, with the caller's key: like any other call.
+
+    Args:
+        body: asks for no stream.
+    """
+    reply = await run(sv, Call(CHAT_COMPLETIONS, authorization, body, new_request_id()))
+    assert isinstance(reply, Reply)
+    return reply.body
 
 
 async def _send(sv: Services, call: Call, key: ApiKey) -> UpstreamReply:

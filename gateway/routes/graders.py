@@ -1,0 +1,90 @@
+"""/v1/fine_tuning/alpha/graders"""
+
+import time
+from typing import Any
+
+import msgspec
+from litestar import Request, post
+from litestar.params import RawBody
+
+from gateway import inference
+from gateway.errors import ModelNotFound, Unavailable, UpstreamFailed, UpstreamRefused
+from gateway.grading import chat, service
+from gateway.keys.ring import ApiKey
+from gateway.metering.usage import estimate_usage, read_usage
+from gateway.protocol.decode import decode
+from gateway.protocol.graders import GraderResult, GraderRun, GraderValidate, ValidatedGrader
+from gateway.routes.callers import Caller, Sv
+from gateway.routing.lookup import find_deployment
+from gateway.services import Services
+from judges import run
+from judges.ask import Answer, Ask, AskFailed, Question
+from judges.grade import Tokens
+from judges.graders import Grader, LabelModel, ScoreModel
+from judges.sample import Sample
+from judges.validation import Problem, inner_paths, lint
+
+decode_validate = msgspec.json.Decoder(GraderValidate)
+decode_run = msgspec.json.Decoder(GraderRun)
+
+
+@post("/v1/fine_tuning/alpha/graders/validate", status_code=200)
+async def validate_grader(sv: Sv, caller: Caller, body: RawBody) -> ValidatedGrader:
+    """The grader, its default name filled in, if it could grade."""
+    grader = service.read(decode(decode_validate, body).grader, python=sv.python_sandbox is not None)
+    if problems := lint(grader) + await _unknown_models(sv, caller, grader):
+        raise service.refusal(problems)
+    return ValidatedGrader(grader=grader)
+
+
+@post("/v1/fine_tuning/alpha/graders/run", status_code=200)
+async def run_grader(sv: Sv, caller: Caller, request: Request[Any, Any, Any], body: RawBody) -> GraderResult:
+    """What the grader finds. What only shows in grading (a formula, a template, a model's answer) is in its errors."""
+    wanted = decode(decode_run, body)
+    grader = service.read(wanted.grader, python=sv.python_sandbox is not None)
+    if problems := await _unknown_models(sv, caller, grader):
+        raise service.refusal(problems)
+    began = time.perf_counter()
+    sample = Sample.of_text(wanted.model_sample)
+    ask = _ask(sv, request.headers["authorization"].encode("latin-1"))
+    grade = await run.grade(grader, sample, wanted.item, ask, sv.python_sandbox)
+    return service.result(grader, grade, time.perf_counter() - began)
+
+
+async def _unknown_models(sv: Services, caller: ApiKey, grader: Grader) -> list[Problem]:
+    problems: list[Problem] = []
+    for path, each in inner_paths(grader):
+        if isinstance(each, ScoreModel | LabelModel):
+            try:
+                await find_deployment(sv.catalog, sv.mirrors, each.model, caller.project_id)
+            except ModelNotFound as error:
+                problems.append(Problem(f"{path}.model", str(error)))
+    return problems
+
+
+def _ask(sv: Services, authorization: bytes) -> Ask:
+    """Asks as the caller would: the call is routed, metered and recorded under the caller's key.
+
+    An upstream that fails has graded nothing, and that is a result; a refusal of ours (a budget, a limit) is the reply.
+    """
+
+    async def ask(question: Question) -> Answer:
+        try:
+            try:
+                return await _asked(sv, authorization, question, structured=True)
+            except UpstreamRefused as refusal:
+                if not chat.is_about_structure(refusal):
+                    raise
+                return await _asked(sv, authorization, question, structured=False)
+        except (UpstreamRefused, UpstreamFailed, Unavailable) as failure:
+            raise AskFailed(str(failure)) from failure
+
+    return ask
+
+
+async def _asked(sv: Services, authorization: bytes, question: Question, *, structured: bool) -> Answer:
+    body = chat.request_body(question, structured=structured)
+    reply = await inference.complete(sv, authorization, body)
+    usage = read_usage(reply)[1] or estimate_usage(body, reply.decode(errors="replace"))
+    tokens = Tokens(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens)
+    return chat.answer(reply, question, tokens)
