@@ -12,6 +12,7 @@ from gateway.errors import Unavailable
 from gateway.exchanges.drain import Drain
 from gateway.exchanges.spool import DIRECTORY, Spool
 from gateway.files.store import FileStore, first_line
+from gateway.grading.sandbox import PythonSandbox
 from gateway.keys.ring import KeyRing
 from gateway.kit.background import Background
 from gateway.kit.signals import when_told_to_stop
@@ -19,7 +20,7 @@ from gateway.metering.prices import PriceBook
 from gateway.metrics import Metrics
 from gateway.queue import Queue
 from gateway.routing.catalog import Catalog
-from gateway.settings import Settings
+from gateway.settings import GradingSettings, Settings
 from gateway.streaming import StreamedReply
 from gateway.upstreams.client import UpstreamClient
 
@@ -47,6 +48,8 @@ class Services:
     spool: Spool
     drain: Drain
     metrics: Metrics
+    python_sandbox: PythonSandbox | None = None
+    """None where Python graders are switched off."""
     background: Background = field(default_factory=Background)
     streams: set[StreamedReply] = field(default_factory=set[StreamedReply])
     """Replies on their way, so that a shutdown can end and record those whose client has left."""
@@ -120,7 +123,13 @@ def _build(settings: Settings) -> Services:
         spool=spool,
         drain=Drain(spool, database),
         metrics=Metrics(),
+        python_sandbox=_python_sandbox(settings.grading),
     )
+
+
+def _python_sandbox(grading: GradingSettings) -> PythonSandbox | None:
+    command = grading.python_runner
+    return PythonSandbox(command, concurrency=grading.python_concurrency) if command else None
 
 
 def database_of(settings: Settings) -> Database:

@@ -160,6 +160,17 @@ class FineTuningSettings(Section, frozen=True):
     """A job whose worker gave no sign of life for this long is taken over by another."""
 
 
+class GradingSettings(Section, frozen=True):
+    python_runner: tuple[str, ...] = ()
+    """Command that runs judges/python_runner.py in a sandbox: the command is the isolation, examples are in docs/decisions/0008-python-graders-in-an-operators-sandbox.md. Empty means that Python graders are refused."""
+    python_concurrency: int = 2
+    """Python graders at a time in one gateway process; others wait."""
+
+    def __post_init__(self) -> None:
+        if self.python_concurrency < 1:
+            raise ValueError("python_concurrency: at least 1 is needed")
+
+
 class Settings(Section, frozen=True):
     data_dir: Path = Path("~/.tuneway")
     """Spool, jobs, adapters and (by default) file contents."""
@@ -176,6 +187,7 @@ class Settings(Section, frozen=True):
     exchanges: ExchangeSettings = ExchangeSettings()
     files: FileSettings = FileSettings()
     fine_tuning: FineTuningSettings = FineTuningSettings()
+    grading: GradingSettings = GradingSettings()
     upstreams: tuple[UpstreamSettings, ...] = ()
     prices: tuple[PriceSettings, ...] = ()
 

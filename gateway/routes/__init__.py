@@ -1,7 +1,18 @@
 """The whole URL map. This file stays a map."""
 
 from gateway.inference import CHAT_COMPLETIONS, COMPLETIONS, Endpoint
-from gateway.routes import api_keys, exchanges, files, fine_tuning_jobs, health, models, projects, uploads, usage
+from gateway.routes import (
+    api_keys,
+    exchanges,
+    files,
+    fine_tuning_jobs,
+    graders,
+    health,
+    models,
+    projects,
+    uploads,
+    usage,
+)
 
 HOT: dict[str, Endpoint] = {
     "/v1/chat/completions": CHAT_COMPLETIONS,
@@ -28,6 +39,8 @@ ROUTES = [
     fine_tuning_jobs.cancel_job,
     fine_tuning_jobs.list_events,
     fine_tuning_jobs.list_checkpoints,
+    graders.validate_grader,
+    graders.run_grader,
     models.list_models,
     models.retrieve_model,
     projects.list_projects,
