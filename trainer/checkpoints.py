@@ -10,7 +10,8 @@ or one without a manifest, which the next start deletes.
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -18,18 +19,20 @@ import msgspec
 
 from trainer.contract import Metrics
 from trainer.durable import sync, write_atomically
+from trainer.failures import disk_full, is_disk_full
 
 MANIFEST = "manifest.json"
 KEPT = 3
-"""Checkpoints of finished epochs that are kept; OpenAI keeps the last three, too."""
+"""Announced checkpoints that are kept; OpenAI keeps the last three, too."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     step: int
     epoch: int
     """Finished epochs."""
-    kind: Literal["epoch", "resume"]
-    """`epoch`: a result that may be served. `resume`: saved to go on later, deleted once a newer one exists."""
+    kind: Literal["epoch", "stop", "resume"]
+    """`epoch`: at the end of one. `stop`: because training was asked to stop. Both are announced, and may be served.
+    `resume`: saved to go on later, deleted once a newer one exists."""
     metrics: Metrics
     seconds: float
     """Time trained so far, over all processes."""
@@ -39,6 +42,18 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 def directory(root: Path, step: int) -> Path:
     return root / f"step-{step}"
+
+
+@contextmanager
+def whole_or_absent(path: Path) -> Generator[None]:
+    """A checkpoint that cannot be written is deleted, which also frees its space. Raises TrainingFailed on a full disk."""
+    try:
+        yield
+    except Exception as error:
+        shutil.rmtree(path, ignore_errors=True)
+        if is_disk_full(error):
+            raise disk_full() from None
+        raise
 
 
 def seal(path: Path, manifest: Manifest) -> Manifest:
@@ -55,7 +70,7 @@ def seal(path: Path, manifest: Manifest) -> Manifest:
 
 
 def promote(path: Path, manifest: Manifest, metrics: Metrics) -> Manifest:
-    """A `resume` checkpoint that was saved right at the end of an epoch becomes that epoch's checkpoint."""
+    """A checkpoint that was saved right at the end of an epoch becomes that epoch's checkpoint."""
     promoted = msgspec.structs.replace(manifest, kind="epoch", metrics=metrics)
     write_atomically(path / MANIFEST, msgspec.json.encode(promoted))
     return promoted
@@ -70,10 +85,10 @@ def newest(root: Path) -> tuple[Path, Manifest] | None:
 
 
 def prune(root: Path) -> None:
-    """Deletes all but the last KEPT epochs; a `resume` checkpoint lives until anything newer exists."""
+    """Deletes all but the last KEPT that were announced; a `resume` checkpoint lives until anything newer exists."""
     complete = list(_complete(root))
-    epochs = [path for path, manifest in complete if manifest.kind == "epoch"]
-    kept = {*epochs[-KEPT:], *(path for path, _ in complete[-1:])}
+    announced = [path for path, manifest in complete if manifest.kind != "resume"]
+    kept = {*announced[-KEPT:], *(path for path, _ in complete[-1:])}
     for path, _ in complete:
         if path not in kept:
             _delete(path)

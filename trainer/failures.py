@@ -18,6 +18,9 @@ INVALID_FILE = {"training_file": "invalid_training_file", "validation_file": "in
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
+_DISK_FULL = ("No space left on device", "Disk quota exceeded", "PytorchStreamWriter failed writing")
+
+
 class TrainingFailed(Exception):
     def __init__(self, code: str, message: str, param: Param | None = None):
         super().__init__(message)
@@ -36,17 +39,33 @@ def invalid_file(param: Param, message: str) -> TrainingFailed:
     return TrainingFailed(INVALID_FILE[param], message, param)
 
 
+def impossible(field: str, why: str, fix: str) -> TrainingFailed:
+    """A value of the job that cannot be used: which one, and what to do about it."""
+    return TrainingFailed("invalid_hyperparameters", f"{field} cannot be used as given: {why}. {fix}.")
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Torch says it with several exception types; the texts are those that accelerate's batch size finder knows."""
     return isinstance(error, MemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Python, safetensors and torch each say it in their own way; torch does not even give the reason."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return any(text in str(error) for text in _DISK_FULL)
+
+
+def disk_full() -> TrainingFailed:
+    return TrainingFailed("server_error", "The disk is full. Free some space and start the job again.")
 
 
 def explain(error: Exception) -> Failed:
     """Any exception -> what the job's owner may read: no paths, no stack."""
     if isinstance(error, TrainingFailed):
         return error.failed
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Failed(code="server_error", message="The disk is full. Free some space and start the job again.")
+    if is_disk_full(error):
+        return disk_full().failed
     if is_out_of_memory(error):
         return Failed(code="out_of_memory", message="There is not enough memory to load the base model.")
     return Failed(

@@ -1,6 +1,8 @@
 """What this machine trains on, and how much of a batch it takes at once."""
 
 import os
+import resource
+import sys
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +23,8 @@ class Hardware:
     """Of the base model's weights and of the arithmetic; the adapter's own weights are float32 everywhere."""
     threads: int
     name: str
+    memory_bytes: int | None = None
+    """Of one CUDA device."""
 
     def __str__(self) -> str:
         return f"{self.name} ({str(self.dtype).removeprefix('torch.')})"
@@ -40,12 +44,26 @@ def detect() -> Hardware:
     """
     if torch.cuda.is_available():
         dtype = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-        return Hardware(device="cuda", dtype=dtype, threads=_threads(), name=torch.cuda.get_device_name(0))
+        return Hardware(
+            device="cuda",
+            dtype=dtype,
+            threads=_threads(),
+            name=torch.cuda.get_device_name(0),
+            memory_bytes=torch.cuda.get_device_properties(0).total_memory,
+        )
     if torch.backends.mps.is_available():
         dtype = torch.bfloat16 if is_bf16_available() else torch.float32
         return Hardware(device="mps", dtype=dtype, threads=_threads(), name="Apple GPU")
     threads = _threads()
     return Hardware(device="cpu", dtype=torch.float32, threads=threads, name=f"CPU, {threads} threads")
+
+
+def peak_memory_bytes(device: Device) -> int:
+    """The most that this process has had: of the device (CUDA), else of the machine."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated()
+    kept = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kept if sys.platform == "darwin" else kept * 1024
 
 
 def _threads() -> int:

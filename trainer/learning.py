@@ -4,25 +4,21 @@ A method brings its labels, its loss and its tally; see `trainer/methods/supervi
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
-from peft import PeftModel
-from torch.utils.data import Sampler
-from transformers import PrinterCallback, Trainer
 
-from trainer import checkpoints
+from trainer import checkpoints, devices, hardware
 from trainer.checkpoints import Manifest
-from trainer.contract import ADAPTER, CHECKPOINTS, DataSummary, Hyperparameters, Started, Succeeded
+from trainer.contract import ADAPTER, CHECKPOINTS, MODEL, DataSummary, Hyperparameters, Started, Succeeded
 from trainer.durable import sync
-from trainer.failures import OutOfMemory, is_out_of_memory
+from trainer.failures import OutOfMemory, impossible, is_out_of_memory
 from trainer.job import Job, Stopped
 from trainer.progress import Progress, Schedule, Validation
-from trainer.stopping import Stop
-from trainer.tally import Sums, Tally
+from trainer.watched import WatchedTrainer
 
 WARMUP = 0.03
 """Share of the steps in which the learning rate rises from 0, none in runs of a few steps; then it falls linearly to 0
@@ -46,15 +42,19 @@ class Plan:
 
 
 def schedule(job: Job, chosen: Hyperparameters, *, examples: int, longest: int) -> Schedule:
-    """`examples` that are trained on; `longest` is the most tokens that one of them takes."""
-    micro_batch = job.hardware.micro_batch(chosen.batch_size, longest)
-    while job.largest_micro_batch is not None and (
-        micro_batch > job.largest_micro_batch or chosen.batch_size % micro_batch
-    ):
+    """`examples` that are trained on; `longest` is the most tokens that one of them takes. Raises TrainingFailed where the
+    devices cannot share a step evenly."""
+    share, rest = divmod(chosen.batch_size, devices.count())
+    if rest:
+        why = f"{devices.count()} devices cannot share {chosen.batch_size} examples a step evenly"
+        raise impossible("batch_size", why, f"Take a multiple of {devices.count()}")
+    micro_batch = job.hardware.micro_batch(share, longest)
+    while micro_batch > (job.largest_micro_batch or share) or share % micro_batch:
         micro_batch -= 1
     return Schedule(
         micro_batch=micro_batch,
-        accumulation=chosen.batch_size // micro_batch,
+        accumulation=share // micro_batch,
+        devices=devices.count(),
         steps_per_epoch=math.ceil(examples / chosen.batch_size),
         n_epochs=chosen.n_epochs,
     )
@@ -90,60 +90,6 @@ def settings(job: Job, plan: Plan) -> dict[str, Any]:
     }
 
 
-class WatchedTrainer(Trainer):
-    """What our trainers share; comes before TRL's class in the bases. Its checkpoints are complete or absent.
-
-    A method brings `compute_loss`, which adds to `tally`, and `score`.
-    """
-
-    def __init__(self, *, base_model: str, sampler: Sampler[int], padding: Any, tally: Tally, **arguments: Any):
-        """`base_model` is the name that the adapter keeps of it; `padding` makes a batch of examples."""
-        super().__init__(data_collator=padding, **arguments)
-        self.tally = tally
-        self.padding = padding
-        self._sampler = sampler
-        self.remove_callback(PrinterCallback)
-        self.adapter.create_or_update_model_card = lambda output_dir: None
-        self.adapter.peft_config["default"].base_model_name_or_path = base_model
-        # `compute_loss` divides by what the whole optimizer step has, whatever the model's forward accepts.
-        self.model_accepts_loss_kwargs = True
-
-    def watched_by(self, progress: Progress) -> Progress:
-        self._progress = progress
-        self.add_callback(progress)
-        return progress
-
-    def score(self, batches: Iterator[dict[str, torch.Tensor]], stop: Stop | None = None) -> Sums | None:
-        """Σ over validation batches, or None when asked to stop by `stop`."""
-        raise NotImplementedError
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
-        return self._sampler
-
-    def floating_point_ops(self, inputs: Any) -> int:
-        """Nobody reads it, and it walks over all modules at every step."""
-        return 0
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """The files that Trainer resumes from. Its own `_save_checkpoint` writes more, and in another order."""
-        self._progress.save()
-
-    def write_checkpoint(self, path: Path) -> None:
-        self.write_adapter(path)
-        self._save_optimizer_and_scheduler(str(path))
-        self._save_scaler(str(path))
-        self._save_rng_state(str(path))
-        self.state.save_to_json(str(path / "trainer_state.json"))
-
-    def write_adapter(self, path: Path) -> None:
-        """PEFT's two files, under the name that the base model has for whoever serves it."""
-        self.adapter.save_pretrained(str(path), selected_adapters=["default"], save_embedding_layers=False)
-
-    @property
-    def adapter(self) -> PeftModel:
-        return self.accelerator.unwrap_model(self.model)
-
-
 def learn(job: Job, trainer: WatchedTrainer, plan: Plan, validation: Validation | None) -> Succeeded:
     """Announces the run, trains from the newest checkpoint on, and saves the result. Raises TrainingFailed, Stopped,
     OutOfMemory, or whatever torch raises."""
@@ -152,17 +98,18 @@ def learn(job: Job, trainer: WatchedTrainer, plan: Plan, validation: Validation 
     progress = trainer.watched_by(Progress(job, trainer, plan.schedule, validation, resumed))
     job.stop.from_now_on_gracefully()
     _run(trainer, plan.schedule, resumed)
-    if job.stop.requested:
+    if progress.stopped:
         steps = f"step {trainer.state.global_step} of {plan.schedule.total_steps}"
         job.events.say(f"Stopped at {steps}; it can go on from there.")
         raise Stopped
-    _save_adapter(job, trainer)
     return Succeeded(
-        output=ADAPTER,
+        output=_save_output(job, trainer),
         trained_tokens=plan.trained_tokens,
         steps=plan.schedule.total_steps,
         metrics=progress.last,
         seconds=progress.seconds,
+        tokens_per_second=progress.tokens_per_second,
+        peak_memory_bytes=hardware.peak_memory_bytes(job.hardware.device),
     )
 
 
@@ -172,7 +119,7 @@ def _announce(job: Job, plan: Plan, resumed: tuple[Path, Manifest] | None) -> No
         job.events.say(f"Going on after step {step} of {plan.schedule.total_steps}, from the last checkpoint.")
     job.events.append(
         Started,
-        hyperparameters=plan.hyperparameters,
+        hyperparameters=_with_micro_batch(plan),
         training=plan.training,
         validation=plan.validation,
         total_steps=plan.schedule.total_steps,
@@ -180,6 +127,17 @@ def _announce(job: Job, plan: Plan, resumed: tuple[Path, Manifest] | None) -> No
         device=str(job.hardware),
         resumed_step=step,
     )
+
+
+def _with_micro_batch(plan: Plan) -> Hyperparameters:
+    steps = plan.schedule
+    reason = "as many examples at once as fit into memory"
+    if steps.micro_batch < steps.batch_size:
+        reason += f"; the {steps.batch_size} of a step are worked through in {steps.accumulation} parts"
+    if steps.devices > 1:
+        reason += f" on each of {steps.devices} devices"
+    reasons = plan.hyperparameters.reasons | {"micro_batch": reason}
+    return msgspec.structs.replace(plan.hyperparameters, micro_batch=steps.micro_batch, reasons=reasons)
 
 
 def _run(trainer: WatchedTrainer, steps: Schedule, resumed: tuple[Path, Manifest] | None) -> None:
@@ -191,11 +149,14 @@ def _run(trainer: WatchedTrainer, steps: Schedule, resumed: tuple[Path, Manifest
         raise
 
 
-def _save_adapter(job: Job, trainer: WatchedTrainer) -> None:
-    """On the disk before the result says that it is there."""
-    draft = job.path(ADAPTER + ".tmp")
-    trainer.write_adapter(draft)
-    for file in (*draft.iterdir(), draft):
-        sync(file)
-    draft.rename(job.path(ADAPTER))
-    sync(job.directory)
+def _save_output(job: Job, trainer: WatchedTrainer) -> str:
+    """On the disk before the result says that it is there. Returns the name of its directory."""
+    name = MODEL if trainer.trains_all_weights else ADAPTER
+    if devices.is_first():
+        draft = job.path(name + ".tmp")
+        trainer.write_output(draft)
+        for file in (*draft.iterdir(), draft):
+            sync(file)
+        draft.rename(job.path(name))
+        sync(job.directory)
+    return name

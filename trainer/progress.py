@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import msgspec
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
-from trainer import checkpoints
+from trainer import checkpoints, devices
 from trainer.checkpoints import Manifest
 from trainer.contract import CHECKPOINTS, CheckpointSaved, Metrics, StepMetrics
 from trainer.failures import TrainingFailed
@@ -56,6 +56,7 @@ class Schedule:
 
     micro_batch: int
     accumulation: int
+    devices: int = 1
     steps_per_epoch: int
     n_epochs: int
 
@@ -65,7 +66,7 @@ class Schedule:
 
     @property
     def batch_size(self) -> int:
-        return self.micro_batch * self.accumulation
+        return self.micro_batch * self.accumulation * self.devices
 
     def ends_epoch(self, step: int) -> bool:
         return step % self.steps_per_epoch == 0
@@ -104,6 +105,8 @@ class Progress(TrainerCallback):
         self._tokens = 0.0
         self._epoch_sums = Sums()
         self.last = resumed[1].metrics if resumed else Metrics(step=0)
+        self.stopped = False
+        """Asked to, and now all processes agree on it."""
         self._previous_full_loss = self.last.full_valid_loss
 
     @property
@@ -111,6 +114,11 @@ class Progress(TrainerCallback):
         """Spent on the job, by this process and those before it."""
         before = self._resumed[1].seconds if self._resumed else 0.0
         return before + time.monotonic() - self._job.started_at
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Measured over this process, padding not counted."""
+        return self._tokens / max(time.monotonic() - self._began, 1e-9)
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **live: Any) -> None:
         self._learning_rate = live["lr_scheduler"].get_last_lr()[0]
@@ -130,27 +138,30 @@ class Progress(TrainerCallback):
             self._report()
         if self._is_epoch_complete(step):
             self._tell_epoch(step)
-        if self._job.stop.requested:
-            control.should_training_stop = True
         overdue = time.monotonic() - self._saved_at > RESUME_CHECKPOINT_SECONDS
-        control.should_save = self._schedule.ends_epoch(step) or self._job.stop.requested or overdue
+        self.stopped, overdue = devices.anywhere(self._job.stop.requested, overdue, device=args.device)
+        control.should_training_stop = control.should_training_stop or self.stopped
+        control.should_save = self._schedule.ends_epoch(step) or self.stopped or overdue
 
     def save(self) -> None:
-        """Writes the checkpoint of the current step, announces it if it ends an epoch, and deletes older ones."""
+        """Writes the checkpoint of the current step, announces it if it ends an epoch or the process, and deletes older
+        ones."""
         step = self._learner.state.global_step
         path = checkpoints.directory(self._job.path(CHECKPOINTS), step)
         path.mkdir(parents=True, exist_ok=True)
-        self._learner.write_checkpoint(path)
-        manifest = Manifest(
-            step=step,
-            epoch=step // self._schedule.steps_per_epoch,
-            kind="epoch" if self._is_epoch_complete(step) else "resume",
-            metrics=self.last,
-            seconds=self.seconds,
-        )
-        self._announce(path, checkpoints.seal(path, manifest))
-        checkpoints.prune(path.parent)
+        with checkpoints.whole_or_absent(path):
+            self._learner.write_checkpoint(path)
+            devices.wait_for_all()
+            if devices.is_first():
+                self._announce(path, checkpoints.seal(path, self._manifest(step)))
+        if devices.is_first():
+            checkpoints.prune(path.parent)
         self._saved_at = time.monotonic()
+
+    def _manifest(self, step: int) -> Manifest:
+        kind = "epoch" if self._is_epoch_complete(step) else "stop" if self.stopped else "resume"
+        epoch = step // self._schedule.steps_per_epoch
+        return Manifest(step=step, epoch=epoch, kind=kind, metrics=self.last, seconds=self.seconds)
 
     def _is_epoch_complete(self, step: int) -> bool:
         """At its end, with its validation done (a stop interrupts that)."""
@@ -158,7 +169,7 @@ class Progress(TrainerCallback):
         return self._schedule.ends_epoch(step) and validated
 
     def _announce(self, path: Path, manifest: Manifest) -> None:
-        if manifest.kind == "epoch" and manifest.step not in self._job.events.announced_checkpoints:
+        if manifest.kind != "resume" and manifest.step not in self._job.events.announced_checkpoints:
             self._job.events.append(
                 CheckpointSaved,
                 path=f"{CHECKPOINTS}/{path.name}",
@@ -169,11 +180,12 @@ class Progress(TrainerCallback):
 
     def _finish_interrupted_epoch(self, path: Path, manifest: Manifest) -> None:
         """What the process before this one still owed at the checkpoint that it left."""
-        if manifest.kind == "resume" and self._schedule.ends_epoch(manifest.step):
+        if manifest.kind != "epoch" and self._schedule.ends_epoch(manifest.step):
             self.last = self._validate(manifest.metrics)
             if not self._is_epoch_complete(manifest.step):
                 return
-            manifest = checkpoints.promote(path, manifest, self.last)
+            if devices.is_first():
+                manifest = checkpoints.promote(path, manifest, self.last)
             self._report()
             self._tell_epoch(manifest.step)
         self._announce(path, manifest)
@@ -213,7 +225,7 @@ class Progress(TrainerCallback):
             metrics=self.last,
             total_steps=self._schedule.total_steps,
             learning_rate=self._learning_rate,
-            tokens_per_second=self._tokens / elapsed,
+            tokens_per_second=self.tokens_per_second,
             seconds_left=elapsed / self._steps * left if self._steps else None,
         )
 

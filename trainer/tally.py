@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import torch
 
+from trainer import devices
+
 
 @dataclass
 class Tally:
@@ -24,8 +26,8 @@ class Tally:
         self.sums = added if self.sums is None else self.sums + added
 
     def read(self) -> "Sums":
-        """The sums so far; starts again at 0."""
-        values = [] if self.sums is None else self.sums.tolist()
+        """The sums so far, over all devices; starts again at 0."""
+        values = [] if self.sums is None else devices.add_up(self.sums).tolist()
         self.sums = None
         return Sums(*values)
 

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 
 pytest.importorskip("torch")
@@ -40,8 +42,9 @@ class TestDetect:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported)
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA T4")
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=16_000))
         found = hardware.detect()
-        assert (found.device, found.dtype, found.name) == ("cuda", dtype, "NVIDIA T4")
+        assert (found.device, found.dtype, found.name, found.memory_bytes) == ("cuda", dtype, "NVIDIA T4", 16_000)
 
     @pytest.mark.parametrize(("supported", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
     def test_apple_gpus_too(self, monkeypatch: pytest.MonkeyPatch, supported: bool, dtype: torch.dtype):

@@ -1,8 +1,11 @@
+from typing import Any, Literal
+
 import pytest
 
 from trainer import hyperparameters
 from trainer.contract import Hyperparameters, TrainingSpec
-from trainer.hyperparameters import Adapter, BaseModel, Number
+from trainer.failures import TrainingFailed
+from trainer.hyperparameters import Adapter, BaseModel, Machine, Number
 
 LLAMA_8B = BaseModel(family="llama", hidden_size=4096, longest_context=131_072)
 QWEN_7B = BaseModel(family="qwen2", hidden_size=3584, longest_context=32_768)
@@ -10,7 +13,11 @@ TINY = BaseModel(family="qwen2", hidden_size=192, longest_context=1_024)
 
 
 def resolve(
-    base: BaseModel = LLAMA_8B, examples: int = 500, continued: Adapter | None = None, **spec
+    base: BaseModel = LLAMA_8B,
+    examples: int = 500,
+    continued: Adapter | None = None,
+    machine: Machine = Machine("cuda", 80 * 10**9),
+    **spec: Any,
 ) -> Hyperparameters:
     return hyperparameters.resolve(
         TrainingSpec(job_id="ftjob-1", base_model="base", **spec),
@@ -18,6 +25,7 @@ def resolve(
         examples=examples,
         context=hyperparameters.context_length(base, "cuda"),
         continued=continued,
+        machine=machine,
     )
 
 
@@ -61,12 +69,20 @@ class TestAdapter:
         chosen = resolve(base)
         assert (chosen.lora_rank, chosen.lora_alpha) == shape
 
+    def test_is_what_the_job_gives(self):
+        assert (resolve(lora_rank=4).lora_rank, resolve(lora_rank=4).lora_alpha) == (4, 8)
+        assert (resolve(lora_alpha=4).lora_rank, resolve(lora_alpha=4).lora_alpha) == (16, 4)
+
     def test_keeps_its_shape_when_it_is_trained_further(self):
         chosen = resolve(TINY, continued=Adapter(8, 8))
         assert (chosen.lora_rank, chosen.lora_alpha) == (8, 8)
 
 
 class TestContextLength:
+    def test_is_what_the_job_gives(self):
+        spec = TrainingSpec(job_id="ftjob-1", base_model="base", context_length=512)
+        assert hyperparameters.context_length(TINY, "cpu", spec).value == 512
+
     @pytest.mark.parametrize(("device", "tokens"), [("cuda", 8_192), ("mps", 4_096), ("cpu", 4_096)])
     def test_is_capped_for_the_device(self, device: str, tokens: int):
         assert hyperparameters.context_length(LLAMA_8B, device).value == tokens
@@ -81,7 +97,68 @@ class TestResolve:
         assert (chosen.n_epochs, chosen.batch_size, chosen.learning_rate_multiplier) == (7, 3, 2.0)
         assert chosen.reasons["n_epochs"] == "given with the job"
 
-    def test_every_number_has_a_reason(self):
-        chosen = resolve()
-        assert set(chosen.reasons) == set(chosen.__struct_fields__) - {"reasons"}
+    @pytest.mark.parametrize(
+        ("spec", "without"),
+        [({}, {"beta"}), ({"method": "dpo"}, set()), ({"training_type": "full"}, {"beta", "lora_rank", "lora_alpha"})],
+    )
+    def test_every_number_has_a_reason(self, spec: dict[str, Any], without: set[str]):
+        """Except those that do not exist; `micro_batch` gets its own once the lengths of the examples are known."""
+        chosen = resolve(**spec)
+        assert set(chosen.reasons) == set(chosen.__struct_fields__) - {"reasons", "micro_batch"} - without
         assert all(chosen.reasons.values())
+
+
+class TestTrainingType:
+    SEVEN_BILLION = BaseModel(family="qwen2", hidden_size=3584, longest_context=32_768, parameters=7_600_000_000)
+
+    @pytest.mark.parametrize(
+        ("device", "gigabytes", "kind"),
+        [("cuda", 24, "lora"), ("cuda", 16, "qlora"), ("cpu", 16, "lora"), ("mps", 16, "lora")],
+    )
+    def test_is_an_adapter_on_what_fits(self, device: Literal["cpu", "cuda", "mps"], gigabytes: int, kind: str):
+        chosen = resolve(self.SEVEN_BILLION, machine=Machine(device, gigabytes * 10**9))
+        assert chosen.training_type == kind
+        assert ("16 GB" in chosen.reasons["training_type"]) == (kind == "qlora")
+
+    def test_full_has_no_adapter_and_a_tenth_of_the_learning_rate(self):
+        full = resolve(training_type="full")
+        assert (full.lora_rank, full.lora_alpha) == (None, None)
+        assert full.learning_rate == pytest.approx(resolve().learning_rate / 10)
+
+
+class TestPreferences:
+    def test_are_read_once_and_carefully(self):
+        chosen = resolve(method="dpo", examples=50)
+        assert (chosen.n_epochs, chosen.beta, chosen.learning_rate) == (1, 0.1, 5e-6)
+        assert resolve(method="dpo", training_type="full", beta=0.3).learning_rate == 5e-7
+        assert resolve(method="dpo", beta=0.3).beta == 0.3
+
+
+class TestGradientCheckpointing:
+    def test_is_for_large_models(self):
+        assert resolve(TestTrainingType.SEVEN_BILLION).gradient_checkpointing
+        assert not resolve(TINY).gradient_checkpointing
+        assert resolve(TINY, gradient_checkpointing=True).gradient_checkpointing
+
+
+class TestWhatExcludesEachOther:
+    @pytest.mark.parametrize(
+        ("field", "spec"),
+        [
+            ("lora_rank", {"training_type": "full", "lora_rank": 8}),
+            ("lora_alpha", {"training_type": "full", "lora_alpha": 8}),
+            ("lora_rank", {"continued": Adapter(8, 16), "lora_rank": 16}),
+            ("lora_alpha", {"continued": Adapter(8, 16), "lora_alpha": 8}),
+            ("beta", {"beta": 0.1}),
+            ("packing", {"method": "dpo", "packing": True}),
+        ],
+    )
+    def test_is_refused_with_its_name(self, field: str, spec: dict[str, Any]):
+        with pytest.raises(TrainingFailed, match=f"^{field} cannot be used as given: .*[.] [A-Z].*[.]$") as refusal:
+            resolve(**spec)
+        assert refusal.value.failed.code == "invalid_hyperparameters"
+
+    def test_a_context_that_the_model_does_not_read(self):
+        spec = TrainingSpec(job_id="ftjob-1", base_model="base", context_length=2_048)
+        with pytest.raises(TrainingFailed, match="at most 1024 tokens"):
+            hyperparameters.context_length(TINY, "cpu", spec)

@@ -10,7 +10,6 @@ TRL's SFTTrainer runs the loop. What is ours:
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
 import torch
 import trl.trainer.utils
 from trl.trainer.sft_config import SFTConfig
@@ -23,10 +22,11 @@ from trainer.data import count_examples, read_examples, require_enough
 from trainer.failures import Param, invalid_file
 from trainer.job import Job
 from trainer.labels import ChatLabels, Labelled
-from trainer.learning import Plan, WatchedTrainer
+from trainer.learning import Plan
 from trainer.model import Base
 from trainer.stopping import Stop
 from trainer.tally import Sums, Tally
+from trainer.watched import WatchedTrainer
 
 # TRL projects only the positions that carry loss where it has Triton, and all of them elsewhere, so that accelerators
 # which compile for each shape do not compile again and again. None of ours does: project only what is needed.
@@ -37,17 +37,14 @@ def train(job: Job) -> Succeeded:
     """Reads, trains, saves. Raises TrainingFailed, Stopped, OutOfMemory, or whatever torch raises."""
     spec = job.spec
     base = model.open_base(job)
-    context = hyperparameters.context_length(base.shape, job.hardware.device)
+    context = hyperparameters.context_length(base.shape, job.hardware.device, spec)
     training = _read(job, base, spec.training_file, "training_file", int(context.value))
     validation = (
         _read(job, base, spec.validation_file, "validation_file", int(context.value))
         if spec.validation_file is not None
         else None
     )
-    continued = model.continued_adapter(job)
-    chosen = hyperparameters.resolve(
-        spec, base.shape, examples=len(training.input_ids), context=context, continued=continued
-    )
+    chosen = model.choose(job, base, examples=len(training.input_ids), context=context)
     plan = _plan(job, chosen, training, validation)
     trainer = _trainer(job, base, training, plan)
     return learning.learn(job, trainer, plan, _validation_batches(validation, trainer, plan))
@@ -71,6 +68,12 @@ def _read(job: Job, base: Base, name: str, param: Param, context: int) -> Labell
             f"{labelled.skipped} of {labelled.examples} {noun} examples have no assistant message to learn from "
             f"within {context} tokens and were left out. Shorten them, or check their roles and weights."
         )
+    if labelled.expanded:
+        job.events.warn(
+            f"The base model's chat template writes an answer differently once others follow, so {labelled.expanded} of "
+            f"{labelled.examples} {noun} examples became one sequence for each answer: {len(labelled.input_ids)} "
+            f"sequences with {labelled.summary().tokens} tokens in all."
+        )
     if labelled.unending:
         job.events.warn(
             f"After an answer in {labelled.unending} {noun} examples, the base model's chat template writes no "
@@ -84,7 +87,7 @@ def _read(job: Job, base: Base, name: str, param: Param, context: int) -> Labell
 def _plan(job: Job, chosen: Hyperparameters, training: Labelled, validation: Labelled | None) -> Plan:
     schedule = learning.schedule(job, chosen, examples=len(training.input_ids), longest=training.longest)
     return Plan(
-        hyperparameters=msgspec.structs.replace(chosen, micro_batch=schedule.micro_batch),
+        hyperparameters=chosen,
         schedule=schedule,
         training=training.summary(),
         validation=validation.summary() if validation else None,
@@ -92,7 +95,7 @@ def _plan(job: Job, chosen: Hyperparameters, training: Labelled, validation: Lab
 
 
 def _trainer(job: Job, base: Base, training: Labelled, plan: Plan) -> "TokenWeightedTrainer":
-    weights = model.load(job, base)
+    weights = model.load(job, base, plan.hyperparameters)
     return TokenWeightedTrainer(
         model=weights,
         args=SFTConfig(**learning.settings(job, plan), packing=False, dataset_kwargs={"skip_prepare_dataset": True}),
@@ -126,7 +129,7 @@ class TokenWeightedTrainer(WatchedTrainer, SFTTrainer):
     def __init__(self, **arguments: Any):
         super().__init__(tally=Tally(), **arguments)
         # Over TRL's own, which also measures the entropy.
-        trl.trainer.utils.add_fused_lm_head(self.adapter.get_base_model(), outputs=("log_probs", "is_top1"))
+        trl.trainer.utils.add_fused_lm_head(self.base_network, outputs=("log_probs", "is_top1"))
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -141,7 +144,7 @@ class TokenWeightedTrainer(WatchedTrainer, SFTTrainer):
         return loss
 
     def score(self, batches: Iterator[dict[str, torch.Tensor]], stop: Stop | None = None) -> Sums | None:
-        model, tally = self.adapter, Tally()
+        model, tally = self.network, Tally()
         model.eval()
         with torch.no_grad():
             for batch in batches:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,53 +11,21 @@ pytest.importorskip("trl")
 import torch
 from safetensors.torch import load_file
 
-from tests.trainer.jobs import COLOUR_CHATS, chat, write_job, write_jsonl
-from trainer import checkpoints, progress
-from trainer import run as trainer_run
+from tests.trainer.jobs import COLOUR_CHATS, chat, write_job
+from tests.trainer.runs import ONE_BATCH, by_step, events, only, result, run
 from trainer.contract import (
     CheckpointSaved,
-    Failed,
     Message,
-    Metrics,
     Started,
     StepMetrics,
     Succeeded,
-    TrainingEvent,
-    decode_event,
-    decode_result,
 )
 from trainer.data import read_examples
 from trainer.labels import ChatLabels
-from trainer.methods.supervised import TokenWeightedTrainer
-from trainer.progress import Progress
-from trainer.stopping import Stop
 
 pytestmark = pytest.mark.train
 
 MakeJob = Callable[..., Path]
-ONE_BATCH = {"batch_size": 16, "n_epochs": 2}
-"""All twelve examples in each step."""
-
-
-def run(directory: Path) -> int:
-    return trainer_run.run(directory, Stop())
-
-
-def events(directory: Path) -> list[TrainingEvent]:
-    return [decode_event(line) for line in (directory / "events.jsonl").read_bytes().splitlines()]
-
-
-def only(directory: Path, kind: type[Any]) -> list[Any]:
-    return [event for event in events(directory) if isinstance(event, kind)]
-
-
-def result(directory: Path) -> Any:
-    return decode_result((directory / "result.json").read_bytes())
-
-
-def by_step(directory: Path) -> dict[int, Metrics]:
-    """Readers keep the last event of a step."""
-    return {event.metrics.step: event.metrics for event in only(directory, StepMetrics)}
 
 
 @pytest.fixture(scope="session")
@@ -238,176 +205,6 @@ class TestAdapter:
         job = make_job(continue_from="nowhere")
         assert run(job) == 1
         assert result(job).code == "model_not_found"
-
-
-class TestResume:
-    SPEC = {"batch_size": 4, "n_epochs": 4}
-
-    @pytest.fixture
-    def whole(self, make_job: MakeJob) -> Path:
-        job = make_job("whole", validation=COLOUR_CHATS[:5], **self.SPEC)
-        assert run(job) == 0
-        return job
-
-    @pytest.fixture
-    def stop_at(self, monkeypatch: pytest.MonkeyPatch):
-        count = Progress._count
-
-        def install(stopping_step: int) -> None:
-            def count_and_stop(progress: Progress, step: int) -> Any:
-                progress._job.stop.requested = step == stopping_step
-                return count(progress, step)
-
-            monkeypatch.setattr(Progress, "_count", count_and_stop)
-
-        return install
-
-    @pytest.mark.parametrize("step", [5, 6, 12])
-    def test_a_stopped_run_goes_on_bit_for_bit(self, whole: Path, make_job: MakeJob, stop_at, step: int):
-        """In the middle of an epoch, at its end (before its validation), and at the very end."""
-        job = make_job("stopped", validation=COLOUR_CHATS[:5], **self.SPEC)
-        stop_at(step)
-        assert run(job) == 143
-        assert not (job / "result.json").exists()
-        stop_at(0)
-        assert run(job) == 0
-        assert only(job, Started)[-1].resumed_step == step
-        assert by_step(job) == by_step(whole)
-        assert result(job).metrics == result(whole).metrics
-        assert result(job).trained_tokens == result(whole).trained_tokens
-        assert [event.step for event in only(job, CheckpointSaved)] == [3, 6, 9, 12]
-        assert [event.metrics for event in only(job, CheckpointSaved)] == [
-            event.metrics for event in only(whole, CheckpointSaved)
-        ]
-        weights = [(path / "adapter" / "adapter_model.safetensors").read_bytes() for path in (job, whole)]
-        assert weights[0] == weights[1]
-
-    def test_a_checkpoint_that_was_not_announced_is_announced(self, make_job: MakeJob, stop_at):
-        job = make_job(**self.SPEC)
-        stop_at(6)
-        run(job)
-        lines = (job / "events.jsonl").read_bytes().splitlines(keepends=True)
-        last = max(index for index, line in enumerate(lines) if isinstance(decode_event(line), CheckpointSaved))
-        (job / "events.jsonl").write_bytes(b"".join(lines[:last]))
-        stop_at(0)
-        run(job)
-        assert [event.step for event in only(job, CheckpointSaved)] == [3, 6, 9, 12]
-
-    def test_a_damaged_checkpoint_is_passed_over(self, make_job: MakeJob, stop_at):
-        job = make_job(**self.SPEC)
-        stop_at(8)
-        run(job)
-        with (job / "checkpoints" / "step-8" / "optimizer.pt").open("ab") as file:
-            file.write(b"!")
-        stop_at(0)
-        assert run(job) == 0
-        assert only(job, Started)[-1].resumed_step == 6
-
-    def test_a_long_epoch_has_checkpoints_to_go_on_from(self, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr(progress, "RESUME_CHECKPOINT_SECONDS", 0.0)
-        saved = []
-        seal = checkpoints.seal
-        monkeypatch.setattr(
-            checkpoints, "seal", lambda path, manifest: saved.append(manifest.kind) or seal(path, manifest)
-        )
-        job = make_job(batch_size=4, n_epochs=2)
-        assert run(job) == 0
-        assert saved == ["resume", "resume", "epoch"] * 2
-        assert [event.step for event in only(job, CheckpointSaved)] == [3, 6]
-        assert sorted(path.name for path in (job / "checkpoints").iterdir()) == ["step-3", "step-6"]
-
-
-class TestFailures:
-    def failed(self, job: Path) -> Failed:
-        assert run(job) == 1
-        failed = result(job)
-        assert isinstance(failed, Failed)
-        errors = [event.message for event in only(job, Message) if event.level == "error"]
-        assert errors == [failed.message]
-        assert "/" not in failed.message
-        return failed
-
-    def test_too_few_examples(self, make_job: MakeJob):
-        failed = self.failed(make_job(training=COLOUR_CHATS[:3]))
-        assert (failed.code, failed.param) == ("invalid_n_examples", "training_file")
-
-    def test_nothing_to_learn_from(self, make_job: MakeJob):
-        failed = self.failed(make_job(training=[chat("no answer")] * 10))
-        assert (failed.code, failed.param) == ("invalid_training_file", "training_file")
-
-    def test_a_bad_line(self, make_job: MakeJob):
-        failed = self.failed(make_job(training=[*COLOUR_CHATS, {"messages": [{"role": "robot"}]}]))
-        assert failed.message == "Line 13: message 1 has no known role."
-
-    def test_a_bad_validation_file(self, make_job: MakeJob):
-        failed = self.failed(make_job(validation=[chat("no answer")]))
-        assert (failed.code, failed.param) == ("invalid_validation_file", "validation_file")
-
-    def test_no_such_base_model(self, make_job: MakeJob):
-        assert self.failed(make_job(base_model="no-such-model")).code == "model_not_found"
-
-    def test_a_base_model_of_an_unknown_kind(self, make_job: MakeJob, tmp_path: Path):
-        (tmp_path / "config.json").write_text('{"model_type": "mystery"}')
-        assert self.failed(make_job(base_model=tmp_path)).code == "invalid_model"
-
-    def test_a_learning_rate_that_diverges(self, make_job: MakeJob):
-        failed = self.failed(make_job(learning_rate_multiplier=1e30))
-        assert failed.code == "training_diverged"
-        assert "smaller learning_rate_multiplier" in failed.message
-
-    def test_an_unreadable_spec(self, make_job: MakeJob):
-        job = make_job()
-        (job / "spec.json").write_text("{}")
-        assert self.failed(job).code == "server_error"
-
-    def test_another_version_of_the_contract(self, make_job: MakeJob):
-        assert "version" in self.failed(make_job(contract_version=99)).message
-
-    def test_anything_unexpected(self, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch, capsys):
-        monkeypatch.setattr(TokenWeightedTrainer, "compute_loss", lambda *_, **__: 1 / 0)
-        failed = self.failed(make_job())
-        assert failed.code == "server_error"
-        assert "ZeroDivisionError" in failed.message
-        assert "Traceback" in capsys.readouterr().err
-
-    def test_is_forgotten_at_the_next_start(self, make_job: MakeJob):
-        job = make_job(training=COLOUR_CHATS[:3], **ONE_BATCH)
-        assert run(job) == 1
-        write_jsonl(job / "training.jsonl", COLOUR_CHATS)
-        assert run(job) == 0
-
-
-class TestMemory:
-    @pytest.fixture
-    def memory_for(self, monkeypatch: pytest.MonkeyPatch):
-        compute_loss = TokenWeightedTrainer.compute_loss
-
-        def install(examples: int) -> None:
-            def limited(trainer: Any, model: Any, inputs: Any, *rest: Any, **named: Any) -> Any:
-                if len(inputs["input_ids"]) > examples:
-                    raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory")
-                return compute_loss(trainer, model, inputs, *rest, **named)
-
-            monkeypatch.setattr(TokenWeightedTrainer, "compute_loss", limited)
-
-        return install
-
-    def test_smaller_batches_are_tried(self, make_job: MakeJob, memory_for):
-        memory_for(5)
-        job = make_job(**ONE_BATCH)
-        assert run(job) == 0
-        said = [event.message for event in only(job, Message) if event.level == "warn"]
-        assert said == [
-            "Out of memory with 16 examples at once: going on with 8 at once.",
-            "Out of memory with 8 examples at once: going on with 4 at once.",
-        ]
-        assert result(job).steps == 2
-
-    def test_too_little_for_one_example_is_a_failure(self, make_job: MakeJob, memory_for):
-        memory_for(0)
-        job = make_job(**ONE_BATCH)
-        assert run(job) == 1
-        assert result(job).code == "out_of_memory"
 
 
 class TestWarnings:
