@@ -1,0 +1,207 @@
+"""What every method shares, on a model of 0.1 M parameters: stopping and going on, failures, memory."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("trl")
+
+from tests.trainer.jobs import COLOUR_CHATS, chat, write_jsonl
+from tests.trainer.runs import ONE_BATCH, by_step, only, result, run
+from trainer import checkpoints, progress
+from trainer.contract import ADAPTER_FILES, CheckpointSaved, Failed, Message, Started, decode_event
+from trainer.methods.supervised import TokenWeightedTrainer
+from trainer.progress import Progress
+
+pytestmark = pytest.mark.train
+
+MakeJob = Callable[..., Path]
+
+
+@pytest.fixture
+def stop_at(monkeypatch: pytest.MonkeyPatch):
+    count = Progress._count
+
+    def install(stopping_step: int) -> None:
+        def count_and_stop(progress: Progress, step: int) -> Any:
+            progress._job.stop.requested = step == stopping_step
+            return count(progress, step)
+
+        monkeypatch.setattr(Progress, "_count", count_and_stop)
+
+    return install
+
+
+class TestResume:
+    SPEC = {"batch_size": 4, "n_epochs": 4}
+
+    @pytest.mark.parametrize("kind", ["lora", "qlora", "full"])
+    @pytest.mark.parametrize("step", [5, 6, 12])
+    def test_a_stopped_run_goes_on_bit_for_bit(self, make_job: MakeJob, stop_at, kind: str, step: int):
+        """In the middle of an epoch, at its end (before its validation), and at the very end."""
+        whole, job = (
+            make_job(name, validation=COLOUR_CHATS[:5], training_type=kind, **self.SPEC)
+            for name in ("whole", "stopped")
+        )
+        assert run(whole) == 0
+        stop_at(step)
+        assert run(job) == 143
+        assert not (job / "result.json").exists()
+        stop_at(0)
+        assert run(job) == 0
+        assert only(job, Started)[-1].resumed_step == step
+        assert by_step(job) == by_step(whole)
+        assert result(job).metrics == result(whole).metrics
+        assert result(job).trained_tokens == result(whole).trained_tokens
+        output = result(job).output
+        assert all((job / output / file.name).read_bytes() == file.read_bytes() for file in (whole / output).iterdir())
+
+    @pytest.mark.parametrize(("step", "epoch"), [(1, 0), (5, 1), (6, 2)])
+    def test_a_stop_leaves_a_checkpoint_that_is_announced_once(self, make_job: MakeJob, stop_at, step: int, epoch: int):
+        job = make_job(validation=COLOUR_CHATS[:5], **self.SPEC)
+        stop_at(step)
+        run(job)
+        left = only(job, CheckpointSaved)[-1]
+        assert (left.step, left.epoch, left.path) == (step, epoch, f"checkpoints/step-{step}")
+        assert left.metrics == by_step(job)[step]
+        assert set(ADAPTER_FILES) < {file.name for file in (job / left.path).iterdir()}
+        stop_at(0)
+        run(job)
+        assert [event.step for event in only(job, CheckpointSaved)] == sorted({step, 3, 6, 9, 12})
+
+    def test_checkpoints_that_were_announced_last_stay(self, make_job: MakeJob, stop_at):
+        job = make_job(**self.SPEC)
+        stop_at(8)
+        run(job)
+        stop_at(0)
+        run(job)
+        assert sorted(path.name for path in (job / "checkpoints").iterdir()) == ["step-12", "step-8", "step-9"]
+
+    def test_a_checkpoint_that_was_not_announced_is_announced(self, make_job: MakeJob, stop_at):
+        job = make_job(**self.SPEC)
+        stop_at(6)
+        run(job)
+        lines = (job / "events.jsonl").read_bytes().splitlines(keepends=True)
+        last = max(index for index, line in enumerate(lines) if isinstance(decode_event(line), CheckpointSaved))
+        (job / "events.jsonl").write_bytes(b"".join(lines[:last]))
+        stop_at(0)
+        run(job)
+        assert [event.step for event in only(job, CheckpointSaved)] == [3, 6, 9, 12]
+
+    def test_a_damaged_checkpoint_is_passed_over(self, make_job: MakeJob, stop_at):
+        job = make_job(**self.SPEC)
+        stop_at(8)
+        run(job)
+        with (job / "checkpoints" / "step-8" / "optimizer.pt").open("ab") as file:
+            file.write(b"!")
+        stop_at(0)
+        assert run(job) == 0
+        assert only(job, Started)[-1].resumed_step == 6
+
+    def test_a_long_epoch_has_checkpoints_to_go_on_from(self, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(progress, "RESUME_CHECKPOINT_SECONDS", 0.0)
+        saved = []
+        seal = checkpoints.seal
+        monkeypatch.setattr(
+            checkpoints, "seal", lambda path, manifest: saved.append(manifest.kind) or seal(path, manifest)
+        )
+        job = make_job(batch_size=4, n_epochs=2)
+        assert run(job) == 0
+        assert saved == ["resume", "resume", "epoch"] * 2
+        assert [event.step for event in only(job, CheckpointSaved)] == [3, 6]
+        assert sorted(path.name for path in (job / "checkpoints").iterdir()) == ["step-3", "step-6"]
+
+
+class TestFailures:
+    def failed(self, job: Path) -> Failed:
+        assert run(job) == 1
+        failed = result(job)
+        assert isinstance(failed, Failed)
+        errors = [event.message for event in only(job, Message) if event.level == "error"]
+        assert errors == [failed.message]
+        assert "/" not in failed.message
+        return failed
+
+    def test_too_few_examples(self, make_job: MakeJob):
+        failed = self.failed(make_job(training=COLOUR_CHATS[:3]))
+        assert (failed.code, failed.param) == ("invalid_n_examples", "training_file")
+
+    def test_nothing_to_learn_from(self, make_job: MakeJob):
+        failed = self.failed(make_job(training=[chat("no answer")] * 10))
+        assert (failed.code, failed.param) == ("invalid_training_file", "training_file")
+
+    def test_a_bad_line(self, make_job: MakeJob):
+        failed = self.failed(make_job(training=[*COLOUR_CHATS, {"messages": [{"role": "robot"}]}]))
+        assert failed.message.startswith("Line 13: ")
+
+    def test_a_bad_validation_file(self, make_job: MakeJob):
+        failed = self.failed(make_job(validation=[chat("no answer")]))
+        assert (failed.code, failed.param) == ("invalid_validation_file", "validation_file")
+
+    def test_no_such_base_model(self, make_job: MakeJob):
+        assert self.failed(make_job(base_model="no-such-model")).code == "model_not_found"
+
+    def test_a_base_model_of_an_unknown_kind(self, make_job: MakeJob, tmp_path: Path):
+        (tmp_path / "config.json").write_text('{"model_type": "mystery"}')
+        assert self.failed(make_job(base_model=tmp_path)).code == "invalid_model"
+
+    def test_a_learning_rate_that_diverges(self, make_job: MakeJob):
+        failed = self.failed(make_job(learning_rate_multiplier=1e30))
+        assert failed.code == "training_diverged"
+        assert "smaller learning_rate_multiplier" in failed.message
+
+    def test_an_unreadable_spec(self, make_job: MakeJob):
+        job = make_job()
+        (job / "spec.json").write_text("{}")
+        assert self.failed(job).code == "server_error"
+
+    def test_another_version_of_the_contract(self, make_job: MakeJob):
+        assert "version" in self.failed(make_job(contract_version=99)).message
+
+    def test_anything_unexpected(self, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch, capsys):
+        monkeypatch.setattr(TokenWeightedTrainer, "compute_loss", lambda *_, **__: 1 / 0)
+        failed = self.failed(make_job())
+        assert failed.code == "server_error"
+        assert "ZeroDivisionError" in failed.message
+        assert "Traceback" in capsys.readouterr().err
+
+    def test_is_forgotten_at_the_next_start(self, make_job: MakeJob):
+        job = make_job(training=COLOUR_CHATS[:3], **ONE_BATCH)
+        assert run(job) == 1
+        write_jsonl(job / "training.jsonl", COLOUR_CHATS)
+        assert run(job) == 0
+
+
+class TestMemory:
+    @pytest.fixture
+    def memory_for(self, monkeypatch: pytest.MonkeyPatch):
+        compute_loss = TokenWeightedTrainer.compute_loss
+
+        def install(examples: int) -> None:
+            def limited(trainer: Any, model: Any, inputs: Any, *rest: Any, **named: Any) -> Any:
+                if len(inputs["input_ids"]) > examples:
+                    raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory")
+                return compute_loss(trainer, model, inputs, *rest, **named)
+
+            monkeypatch.setattr(TokenWeightedTrainer, "compute_loss", limited)
+
+        return install
+
+    def test_smaller_batches_are_tried(self, make_job: MakeJob, memory_for):
+        memory_for(5)
+        job = make_job(**ONE_BATCH)
+        assert run(job) == 0
+        said = [event.message for event in only(job, Message) if event.level == "warn"]
+        assert said == [
+            "Out of memory with 16 examples at once: going on with 8 at once.",
+            "Out of memory with 8 examples at once: going on with 4 at once.",
+        ]
+        assert result(job).steps == 2
+
+    def test_too_little_for_one_example_is_a_failure(self, make_job: MakeJob, memory_for):
+        memory_for(0)
+        job = make_job(**ONE_BATCH)
+        assert run(job) == 1
+        assert result(job).code == "out_of_memory"

@@ -1,0 +1,50 @@
+"""Several processes that train one model together, one on each device, as `accelerate launch` starts them.
+
+Each has the whole model and its share of every optimizer step's examples. The first one alone writes: events, checkpoints,
+the result. With one process, which is the usual case, everything here does nothing.
+"""
+
+import os
+
+import torch
+from accelerate import PartialState
+from torch import distributed
+
+
+def count() -> int:
+    """Set by the launcher (torchrun's name)."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def rank() -> int:
+    return int(os.environ.get("RANK", "0"))
+
+
+def is_first() -> bool:
+    return rank() == 0
+
+
+def connect(*, cpu: bool) -> None:
+    """Waits for the other processes. Call it once, before anything else here."""
+    if count() > 1:
+        PartialState(cpu=cpu)
+
+
+def wait_for_all() -> None:
+    """Returns when every process has called it."""
+    if count() > 1:
+        distributed.barrier()
+
+
+def add_up(sums: torch.Tensor) -> torch.Tensor:
+    """Each process's numbers -> their sum, in all of them."""
+    if count() > 1:
+        distributed.all_reduce(sums)
+    return sums
+
+
+def anywhere(*flags: bool, device: torch.device) -> list[bool]:
+    """Whether each flag is set in any process: all processes must turn at the same step."""
+    if count() == 1:
+        return list(flags)
+    return [bool(value) for value in add_up(torch.tensor(flags, dtype=torch.float32, device=device)).tolist()]

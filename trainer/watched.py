@@ -1,0 +1,106 @@
+"""What our trainers add to TRL's: whole checkpoints, a sampler and a tally of their own, adapters in float32."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch.utils.data import Sampler
+from transformers import PreTrainedModel, PrinterCallback, Trainer
+
+from trainer import devices
+from trainer.model import finish, write_adapter, write_weights
+from trainer.progress import Progress
+from trainer.stopping import Stop
+from trainer.tally import Sums, Tally
+
+
+class WatchedTrainer(Trainer):
+    """Comes before TRL's class in the bases. A method brings `compute_loss`, which adds to `tally`, and `score`."""
+
+    def __init__(
+        self, *, model: Any, base_model: str, sampler: Sampler[int], padding: Any, tally: Tally, **arguments: Any
+    ):
+        """`base_model` is the name that the adapter keeps of it; `padding` makes a batch of examples."""
+        trained = {name: weights.data for name, weights in model.named_parameters() if weights.requires_grad}
+        super().__init__(model=model, data_collator=padding, **arguments)
+        self.tally = tally
+        self.padding = padding
+        self._sampler = sampler
+        self.remove_callback(PrinterCallback)
+        if not self.trains_all_weights:
+            self._set_up_adapter(base_model, trained)
+        # `compute_loss` divides by what the whole optimizer step has, whatever the model's forward accepts.
+        self.model_accepts_loss_kwargs = True
+
+    def _set_up_adapter(self, base_model: str, given: dict[str, torch.Tensor]) -> None:
+        """TRL rounds adapters on 4-bit models to bfloat16, and PEFT loads them from a checkpoint as float32: a run that
+        was resumed would go on with other numbers. Ours are float32 throughout, those `given` not rounded before."""
+        self.adapter.create_or_update_model_card = lambda output_dir: None
+        self.adapter.peft_config["default"].base_model_name_or_path = base_model
+        for name, weights in self.adapter.named_parameters():
+            if weights.requires_grad:
+                weights.data = given.get(name, weights.data).float()
+
+    @property
+    def network(self) -> PreTrainedModel | PeftModel:
+        """What is trained, out of whatever accelerate wraps it in."""
+        return self.accelerator.unwrap_model(self.model)
+
+    @property
+    def adapter(self) -> PeftModel:
+        """The same, where an adapter is trained."""
+        assert isinstance(self.network, PeftModel)
+        return self.network
+
+    @property
+    def base_network(self) -> PreTrainedModel:
+        """The model without its adapter's frame around it (the adapter's layers are in it)."""
+        network = self.network
+        return network.get_base_model() if isinstance(network, PeftModel) else network  # pyright: ignore[reportReturnType]
+
+    @property
+    def trains_all_weights(self) -> bool:
+        return not isinstance(self.network, PeftModel)
+
+    def watched_by(self, progress: Progress) -> Progress:
+        self._progress = progress
+        self.add_callback(progress)
+        return progress
+
+    def score(self, batches: Iterator[dict[str, torch.Tensor]], stop: Stop | None = None) -> Sums | None:
+        """Σ over validation batches, or None when asked to stop by `stop`."""
+        raise NotImplementedError
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        return self._sampler
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Nobody reads it, and it walks over all modules at every step."""
+        return 0
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """The files that Trainer resumes from. Its own `_save_checkpoint` writes more, and in another order."""
+        self._progress.save()
+
+    def write_checkpoint(self, path: Path) -> None:
+        """Each process writes its random state, the first one everything else."""
+        if devices.is_first():
+            self._write_weights(path)
+            self.state.save_to_json(str(path / "trainer_state.json"))
+        self._save_optimizer_and_scheduler(str(path))
+        self._save_scaler(str(path))
+        self._save_rng_state(str(path))
+
+    def write_output(self, path: Path) -> None:
+        """The result. Nothing can be trained with this object afterwards."""
+        if self.trains_all_weights:
+            finish(self.base_network)
+        self._write_weights(path)
+
+    def _write_weights(self, path: Path) -> None:
+        if self.trains_all_weights:
+            write_weights(self.base_network, self.processing_class, path)
+        else:
+            write_adapter(self.adapter, path)
