@@ -62,11 +62,12 @@ def require_enough(examples: int, minimum: int) -> None:
         raise TrainingFailed("invalid_n_examples", message, "training_file")
 
 
-def conversation(messages: Any) -> tuple[list[Json], tuple[int, ...]]:
-    """OpenAI's messages -> a template's, and which of them are trained. Raises InvalidLine."""
+def conversation(messages: Any, *, only_read: bool = False) -> tuple[list[Json], tuple[int, ...]]:
+    """OpenAI's messages -> a template's, and which of them are trained: none where they are `only_read`. Raises
+    InvalidLine."""
     if not isinstance(messages, list) or not messages:
         raise InvalidLine("an object with a non-empty list of messages is expected")
-    trained = tuple(at for at, message in enumerate(messages) if _is_trained(message, at))
+    trained = tuple(at for at, message in enumerate(messages) if _is_trained(message, at) and not only_read)
     try:
         return for_template(messages, trained), trained
     except Unreadable as problem:

@@ -56,7 +56,7 @@ def _prompt(fields: Json) -> tuple[list[Json], list[Json] | None]:
         raise InvalidLine("input is missing: give an object with the messages that come before the two answers")
     if "tools" in fields or "functions" in fields:
         raise InvalidLine("tools belong inside input, beside its messages")
-    messages = _messages("input", given.get("messages"))
+    messages = _messages("input", given.get("messages"), only_read=True)
     if messages[-1]["role"] == "assistant":
         raise InvalidLine(
             "input: the last message is the assistant's own. End input with the message that both answers reply to"
@@ -81,8 +81,8 @@ def _answer(fields: Json, names: tuple[str, str]) -> Json:
     return answer
 
 
-def _messages(field: str, messages: Any) -> list[Json]:
+def _messages(field: str, messages: Any, *, only_read: bool = False) -> list[Json]:
     try:
-        return conversation(messages)[0]
+        return conversation(messages, only_read=only_read)[0]
     except InvalidLine as problem:
         raise InvalidLine(f"{field}: {problem}") from None

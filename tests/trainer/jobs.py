@@ -23,6 +23,21 @@ COLOUR_CHATS = [
 ]
 
 
+def pair(question: str, preferred: str, rejected: str) -> dict[str, Any]:
+    """Two answers to one question."""
+    return {
+        "input": {"messages": [{"role": "user", "content": question}]},
+        "preferred_output": [{"role": "assistant", "content": preferred}],
+        "non_preferred_output": [{"role": "assistant", "content": rejected}],
+    }
+
+
+COLOUR_PAIRS = [
+    pair(f"what is the colour of {thing}?", f"It is {colour}.", f"I think, user, that the {thing} is {colour}.")
+    for thing, colour in zip(THINGS, COLOURS, strict=True)
+]
+
+
 def write_job(
     directory: Path,
     base_model: Path,
