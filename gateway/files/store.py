@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 PART = 8 * 1024 * 1024
 PARTS = 2
 """At most these many parts of these many bytes are on their way, and in memory, while a file is stored."""
+PIECE = 1024 * 1024
+"""Bytes handed on at once: the HTTP server takes about ten pieces before it waits for a slow client."""
 NOWHERE = ".nothing"
 """No blob is named so: asking for what begins with it shows whether the bucket answers, and costs nothing."""
 
@@ -76,9 +78,9 @@ class FileStore:
         return Stored(size, digest.hexdigest())
 
     async def get(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-        """The bytes from `start` up to `end` (exclusive), in pieces; all of them when left out.
+        """The bytes from `start` up to `end` (exclusive), in pieces of at most PIECE; all of them when left out.
 
-        Each piece is a request of its own, so that a reader may take any time over them.
+        Every PART is a request of its own, so that a reader may take any time over it.
 
         Raises:
             NotFound: there is no such blob (any more).
@@ -91,8 +93,9 @@ class FileStore:
             while start < stop:
                 length = min(PART, stop - start)
                 with _mapped():
-                    piece = await obstore.get_range_async(self._store, key, start=start, length=length)
-                yield bytes(piece)
+                    part = memoryview(await obstore.get_range_async(self._store, key, start=start, length=length))
+                for offset in range(0, length, PIECE):
+                    yield bytes(part[offset : offset + PIECE])
                 start += length
         except FileNotFoundError:
             raise NotFound("The content of this file is gone; upload it again.") from None

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import ContentTooLarge, NotFound, Unavailable
-from gateway.files.store import PART, FileStore
+from gateway.files.store import PART, PIECE, FileStore
 from gateway.settings import FileSettings
 
 pytestmark = pytest.mark.anyio
@@ -74,7 +74,7 @@ class TestGet:
         await store.put("file-1", pieces(*[b"x" * MB] * 17), max_bytes=PART * 4)
         sizes = [len(piece) async for piece in store.get("file-1")]
         assert sum(sizes) == 17 * MB
-        assert max(sizes) <= PART
+        assert max(sizes) <= PIECE
 
 
 class TestDelete:
