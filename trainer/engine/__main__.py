@@ -38,6 +38,13 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--max-concurrency", type=positive, default=16, metavar="N", help="answers written at once (default: 16)"
     )
+    parser.add_argument(
+        "--max-models",
+        type=count,
+        default=4,
+        metavar="N",
+        help="models with weights of their own beside it (default: 4)",
+    )
     parser.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto", help="default: the best")
     parser.add_argument("--max-model-len", type=positive, metavar="N", help="tokens of prompt and answer together")
     parser.add_argument("--exit-with-parent", action="store_true", help="stop when the starting process has died")
@@ -48,6 +55,13 @@ def positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError("must be at least 0")
     return number
 
 
@@ -65,6 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
         logger.error("The model at %s cannot be loaded: there is no such directory.", chosen.model)
         return 1
     # After the environment is set: these import torch and transformers.
+    from trainer.engine.engine import Engine
     from trainer.engine.lifecycle import Address, serve
     from trainer.engine.loading import load
 
@@ -73,10 +88,10 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, ValueError, RuntimeError) as error:
         logger.error("The model at %s cannot be loaded: %s", chosen.model, error)
         return 1
-    address = Address(chosen.host, chosen.port)
-    name = chosen.served_model_name or chosen.model
+    limits = {"max_concurrency": chosen.max_concurrency, "max_models": chosen.max_models}
+    engine = Engine(loaded, chosen.served_model_name or chosen.model, chosen.model, **limits)
     try:
-        asyncio.run(serve(loaded, name, chosen.model, address, max_concurrency=chosen.max_concurrency))
+        asyncio.run(serve(engine, Address(chosen.host, chosen.port)))
     except OSError as error:
         logger.error("Cannot listen on %s:%s: %s", chosen.host, chosen.port, error)
         return 1

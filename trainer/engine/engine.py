@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from trainer.engine.loading import LoadedModel
 from trainer.engine.refusals import AdapterRefused, GenerationFailed, ModelNotFound, Refusal, ShuttingDown
 from trainer.engine.sampling import Options
 from trainer.engine.scheduler import Scheduler
+from trainer.engine.weights import MOST, FurtherModels, Weights, is_full_model, scheduler_of
 
 Result = TypeVar("Result")
 
@@ -30,17 +32,14 @@ class Adapter:
 
 
 class Engine:
-    """One base model under one name, with the adapters loaded on it. Lives on one event loop."""
+    """One base model under one name, the adapters loaded on it, and models beside it. Lives on one event loop."""
 
-    def __init__(self, loaded: LoadedModel, name: str, path: str, *, max_concurrency: int) -> None:
-        self.loaded = loaded
-        self.name = name
-        self.path = path
-        self.created = int(time.time())
+    def __init__(
+        self, loaded: LoadedModel, name: str, path: str, *, max_concurrency: int, max_models: int = MOST
+    ) -> None:
+        self.base = Weights(name, path, loaded, scheduler_of(loaded, max_concurrency))
         self.adapters: dict[str, Adapter] = {}
-        self.scheduler = Scheduler(
-            loaded.model, loaded.vocabulary, max_concurrency=max_concurrency, threads=loaded.threads
-        )
+        self.further = FurtherModels(self.base, most=max_models, max_concurrency=max_concurrency)
         self._keys = itertools.count(1)
         self._loading: set[str] = set()
         self._open: set[asyncio.Queue[list[Piece] | Exception]] = set()
@@ -48,21 +47,35 @@ class Engine:
         self._draining = False
         self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
 
+    @property
+    def scheduler(self) -> Scheduler:
+        """The base's."""
+        return self.base.scheduler
+
+    @property
+    def models(self) -> list[Weights]:
+        """The base and those beside it."""
+        return [self.base, *self.further.by_name.values()]
+
     def start(self) -> None:
-        self.scheduler.start(asyncio.get_running_loop())
+        self.base.scheduler.start(asyncio.get_running_loop())
 
     def stop(self) -> None:
-        self.scheduler.stop()
+        for weights in self.models:
+            weights.scheduler.stop()
         self._tokenizing.shutdown()
 
     async def tokenizing(self, work: Callable[[], Result]) -> Result:
         """Runs template rendering and encoding beside the event loop: a long prompt takes a while."""
         return await asyncio.get_running_loop().run_in_executor(self._tokenizing, work)
 
-    def check_model(self, name: str) -> None:
-        """Raises ModelNotFound."""
-        if name != self.name and name not in self.adapters:
+    def weights_of(self, name: str) -> Weights:
+        """What answers as `name`: the base for itself and its adapters. Raises ModelNotFound."""
+        if name == self.base.name or name in self.adapters:
+            return self.base
+        if name not in self.further.by_name:
             raise ModelNotFound(name)
+        return self.further.by_name[name]
 
     async def generate(
         self, model: str, prompts: list[list[int]], options: list[Options], *, n: int = 1, streaming: bool = True
@@ -72,19 +85,30 @@ class Engine:
 
         Raises ModelNotFound, GenerationFailed and ShuttingDown.
         """
-        self.check_model(model)
+        weights = self.weights_of(model)
         if self._draining:
             raise ShuttingDown
         outcomes: asyncio.Queue[list[Piece] | Exception] = asyncio.Queue()
-        self._open.add(outcomes)
         key = self.adapters[model].key if model in self.adapters else None
         generations = [
             Generation(ids, key, options[at], outcomes.put_nowait, n, at * n, streaming)
             for at, ids in enumerate(prompts)
         ]
+        with weights.answering():
+            async with aclosing(self._pieces(weights.scheduler, generations, outcomes)) as batches:
+                async for pieces in batches:
+                    yield pieces
+
+    async def _pieces(
+        self,
+        scheduler: Scheduler,
+        generations: list[Generation],
+        outcomes: asyncio.Queue[list[Piece] | Exception],
+    ) -> AsyncGenerator[list[Piece]]:
+        self._open.add(outcomes)
         for generation in generations:
-            self.scheduler.submit(generation)
-        unfinished = n * len(prompts)
+            scheduler.submit(generation)
+        unfinished = sum(generation.n for generation in generations)
         try:
             while unfinished:
                 outcome = await outcomes.get()
@@ -98,7 +122,7 @@ class Engine:
             self._close(outcomes)
             if unfinished:
                 for generation in generations:
-                    self.scheduler.cancel(generation)
+                    scheduler.cancel(generation)
 
     def _close(self, outcomes: asyncio.Queue[Any]) -> None:
         self._open.discard(outcomes)
@@ -116,27 +140,37 @@ class Engine:
             outcomes.put_nowait(ShuttingDown())
 
     async def load_adapter(self, name: str, path: str, *, replace: bool = False) -> None:
-        """Raises AdapterRefused, with vLLM's statuses and sentences."""
+        """An adapter on the base, or a model beside it where `path` holds weights of their own (vLLM refuses those).
+
+        Raises AdapterRefused, with vLLM's statuses and sentences.
+        """
         self._check_new_adapter(name, path, replace=replace)
-        key = f"adapter_{next(self._keys)}"
         self._loading.add(name)
         try:
-            await self.scheduler.attach(key, Path(path))
-        except BrokenAdapter as error:
-            raise AdapterRefused.broken(name, str(error)) from error
+            if is_full_model(path):
+                await self.further.load(name, path)
+            else:
+                await self._attach(name, path)
         finally:
             self._loading.discard(name)
+
+    async def _attach(self, name: str, path: str) -> None:
+        key = f"adapter_{next(self._keys)}"
+        try:
+            await self.base.scheduler.attach(key, Path(path))
+        except BrokenAdapter as error:
+            raise AdapterRefused.broken(name, str(error)) from error
         former = self.adapters.pop(name, None)
         self.adapters[name] = Adapter(name, path, key, int(time.time()))
         if former is not None:
-            await self.scheduler.detach(former.key)
+            await self.base.scheduler.detach(former.key)
 
     def _check_new_adapter(self, name: str, path: str, *, replace: bool) -> None:
         if not name or not path:
             raise AdapterRefused.invalid("Both 'lora_name' and 'lora_path' must be provided.")
-        if name == self.name:
+        if name == self.base.name:
             raise AdapterRefused.invalid(f"The lora adapter name '{name}' conflicts with a served base model.")
-        if name in self._loading or (name in self.adapters and not replace):
+        if name in self._loading or name in self.further.by_name or (name in self.adapters and not replace):
             raise AdapterRefused.invalid(
                 f"The lora adapter '{name}' has already been loaded. If you want to load the adapter in place, "
                 "set 'load_inplace' to True."
@@ -148,7 +182,10 @@ class Engine:
         """Forgets the name at once; the weights go when the last answer that uses them has ended."""
         if not name:
             raise AdapterRefused.invalid("'lora_name' needs to be provided to unload a LoRA adapter.")
+        if name in self.further.by_name:
+            self.further.unload(name)
+            return
         adapter = self.adapters.pop(name, None)
         if adapter is None:
             raise AdapterRefused.unknown(f"The lora adapter '{name}' cannot be found.")
-        await self.scheduler.detach(adapter.key)
+        await self.base.scheduler.detach(adapter.key)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from trainer.engine.engine import Engine
-from trainer.engine.loading import LoadedModel
 from trainer.engine.server import build_app
 
 logger = logging.getLogger("tuneway.engine")
@@ -23,9 +22,8 @@ class Address:
     port: int
 
 
-async def serve(loaded: LoadedModel, name: str, path: str, address: Address, *, max_concurrency: int) -> None:
+async def serve(engine: Engine, address: Address) -> None:
     """Serves until SIGTERM or SIGINT: then no new connection, running answers get DRAIN_SECONDS."""
-    engine = Engine(loaded, name, path, max_concurrency=max_concurrency)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -37,7 +35,7 @@ async def serve(loaded: LoadedModel, name: str, path: str, address: Address, *, 
     site = web.TCPSite(runner, address.host, address.port, backlog=1024)
     try:
         await site.start()
-        logger.info("Serving %s on http://%s:%s", name, address.host, address.port)
+        logger.info("Serving %s on http://%s:%s", engine.base.name, address.host, address.port)
         await stop.wait()
         await site.stop()
         await engine.drain(DRAIN_SECONDS)

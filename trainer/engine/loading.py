@@ -44,6 +44,8 @@ def load(path: str, *, device: str = "auto", max_model_len: int | None = None) -
     model.to(place).eval().requires_grad_(False)
     use_folded_attention(model)
     tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+    if len(tokenizer) <= len(tokenizer.all_special_ids):  # what transformers makes up where there are no files
+        raise ValueError(f"there is no tokenizer in {path}.")
     generation = read_generation_config(path)
     config = model.config.get_text_config(decoder=True)
     return LoadedModel(

@@ -53,7 +53,11 @@ class Sampler:
         self._random = random.Random(seed)  # noqa: S311 - sampling text, not making secrets
         self._options = options
         self._banned = sorted(options.stop_ids) if options.min_tokens and not options.ignore_eos else []
-        self._counts = torch.zeros(vocab_size) if options.frequency_penalty or options.presence_penalty else None
+        self._counts = (
+            torch.zeros(vocab_size, dtype=torch.float32)
+            if options.frequency_penalty or options.presence_penalty
+            else None
+        )
         self._seen = self._mark_seen(prompt_ids, vocab_size)
         self._bias = self._bias_tensors()
         self._written = 0
@@ -71,7 +75,7 @@ class Sampler:
 
     def _bias_tensors(self) -> tuple[Tensor, Tensor] | None:
         bias = self._options.logit_bias
-        return (torch.tensor(list(bias)), torch.tensor(list(bias.values()))) if bias else None
+        return (torch.tensor(list(bias)), torch.tensor(list(bias.values()), dtype=torch.float32)) if bias else None
 
     def pick(self, logits: Tensor) -> tuple[int, TokenLogprob | None]:
         """One token from a row of float32 logits on the CPU, with its log probability before any reshaping."""

@@ -9,16 +9,26 @@ from aiohttp import web
 
 from trainer.engine import protocol
 from trainer.engine.answers import Answer, answer
-from trainer.engine.engine import Engine
+from trainer.engine.engine import Adapter, Engine
+from trainer.engine.loading import LoadedModel
 from trainer.engine.messages import for_template, tools_for_template
 from trainer.engine.refusals import ContextTooLong, GenerationFailed, Invalid, Refusal, RouteNotFound
 from trainer.engine.replies import ChatWriter, ModelCard, ModelList, TextWriter, encode
 from trainer.engine.sampling import Options
+from trainer.engine.scheduler import Scheduler
+from trainer.engine.vocabulary import Vocabulary
+from trainer.engine.weights import Weights
 
 logger = logging.getLogger("tuneway.engine")
 
 ENGINE = web.AppKey("engine", Engine)
 LARGEST_BODY = 64 * 2**20
+METRICS = {
+    "num_requests_running": "gauge",
+    "num_requests_waiting": "gauge",
+    "prompt_tokens_total": "counter",
+    "generation_tokens_total": "counter",
+}
 
 decode_chat = protocol.decoder_of(protocol.ChatCall)
 decode_completion = protocol.decoder_of(protocol.CompletionCall)
@@ -71,50 +81,57 @@ def json(body: Any, *, status: int = 200) -> web.Response:
 
 
 async def health(request: web.Request) -> web.Response:
-    return web.Response(status=200 if request.app[ENGINE].scheduler.alive else 503)
+    alive = all(weights.scheduler.alive for weights in request.app[ENGINE].models)
+    return web.Response(status=200 if alive else 503)
 
 
 async def metrics(request: web.Request) -> web.Response:
     """The numbers of vLLM's that a gateway steers by, under vLLM's names."""
-    engine = request.app[ENGINE]
-    scheduler = engine.scheduler
     lines = []
-    for name, kind, value in (
-        ("num_requests_running", "gauge", scheduler.running),
-        ("num_requests_waiting", "gauge", scheduler.waiting),
-        ("prompt_tokens_total", "counter", scheduler.prompt_tokens),
-        ("generation_tokens_total", "counter", scheduler.generated_tokens),
-    ):
-        lines += [f"# TYPE vllm:{name} {kind}", f'vllm:{name}{{model_name="{engine.name}"}} {value}']
+    for name, kind in METRICS.items():
+        lines.append(f"# TYPE vllm:{name} {kind}")
+        lines += [
+            f'vllm:{name}{{model_name="{weights.name}"}} {measured(weights.scheduler)[name]}'
+            for weights in request.app[ENGINE].models
+        ]
     return web.Response(text="\n".join(lines) + "\n", content_type="text/plain")
+
+
+def measured(scheduler: Scheduler) -> dict[str, int]:
+    return {
+        "num_requests_running": scheduler.running,
+        "num_requests_waiting": scheduler.waiting,
+        "prompt_tokens_total": scheduler.prompt_tokens,
+        "generation_tokens_total": scheduler.generated_tokens,
+    }
 
 
 async def models(request: web.Request) -> web.Response:
     engine = request.app[ENGINE]
-    limit = engine.loaded.max_model_len
-    base = ModelCard(id=engine.name, created=engine.created, root=engine.path, parent=None, max_model_len=limit)
-    adapters = [
-        ModelCard(id=one.name, created=one.created, root=one.path, parent=engine.name, max_model_len=limit)
-        for one in engine.adapters.values()
-    ]
-    return json(ModelList(data=[base, *adapters]))
+    base = engine.base
+    cards = [card(one, one.loaded.max_model_len, None) for one in engine.models]
+    cards[1:1] = [card(one, base.loaded.max_model_len, base.name) for one in engine.adapters.values()]
+    return json(ModelList(data=cards))
+
+
+def card(one: Adapter | Weights, max_model_len: int, parent: str | None) -> ModelCard:
+    return ModelCard(id=one.name, created=one.created, root=one.path, parent=parent, max_model_len=max_model_len)
 
 
 async def chat_completions(request: web.Request) -> web.StreamResponse:
     engine = request.app[ENGINE]
     call = decode_chat(await request.read())
     protocol.check_chat(call)
-    engine.check_model(call.model)
-    prompt_ids = await engine.tokenizing(lambda: read_chat(engine, call))
+    loaded = engine.weights_of(call.model).loaded
+    prompt_ids = await engine.tokenizing(lambda: read_chat(loaded.vocabulary, call))
     top_logprobs = (call.top_logprobs or 0) if call.logprobs else None
     asked = call.max_completion_tokens or call.max_tokens
-    options = options_for(engine, call, prompt_ids, asked, top_logprobs, "messages")
-    reply = Answer(engine, call, ChatWriter(engine.loaded.vocabulary), [prompt_ids], [options])
+    options = options_for(loaded, call, prompt_ids, asked, top_logprobs, "messages")
+    reply = Answer(engine, call, ChatWriter(loaded.vocabulary), [prompt_ids], [options])
     return await answer(request, reply)
 
 
-def read_chat(engine: Engine, call: "protocol.ChatCall | protocol.TokenizeCall", **variables: Any) -> list[int]:
-    vocabulary = engine.loaded.vocabulary
+def read_chat(vocabulary: Vocabulary, call: "protocol.ChatCall | protocol.TokenizeCall", **variables: Any) -> list[int]:
     variables = {**(call.chat_template_kwargs or {}), **variables}
     text = vocabulary.render(for_template(call.messages or []), tools_for_template(call.tools), **variables)
     return vocabulary.encode(text, special=False)
@@ -124,33 +141,33 @@ async def completions(request: web.Request) -> web.StreamResponse:
     engine = request.app[ENGINE]
     call = decode_completion(await request.read())
     protocol.check_completion(call)
-    engine.check_model(call.model)
-    prompts = await engine.tokenizing(lambda: read_prompts(engine, call))
+    loaded = engine.weights_of(call.model).loaded
+    prompts = await engine.tokenizing(lambda: read_prompts(loaded, call))
     asked = 16 if call.max_tokens is None else call.max_tokens
-    options = [options_for(engine, call, ids, asked, call.logprobs, "prompt") for ids in prompts]
-    writer = TextWriter(engine.loaded.vocabulary, echoes_of(engine, call, prompts))
+    options = [options_for(loaded, call, ids, asked, call.logprobs, "prompt") for ids in prompts]
+    writer = TextWriter(loaded.vocabulary, echoes_of(loaded.vocabulary, call, prompts))
     return await answer(request, Answer(engine, call, writer, prompts, options))
 
 
-def read_prompts(engine: Engine, call: protocol.CompletionCall) -> list[list[int]]:
-    prompts = protocol.prompts_of(call, engine.loaded.vocab_size)
-    vocabulary = engine.loaded.vocabulary
+def read_prompts(loaded: LoadedModel, call: protocol.CompletionCall) -> list[list[int]]:
+    prompts = protocol.prompts_of(call, loaded.vocab_size)
+    vocabulary = loaded.vocabulary
     read = [vocabulary.encode(one, special=True) if isinstance(one, str) else one for one in prompts]
     if not all(read):
         raise Invalid("Invalid 'prompt': it holds no tokens.", "prompt", "invalid_value")
     return read
 
 
-def echoes_of(engine: Engine, call: protocol.CompletionCall, prompts: list[list[int]]) -> dict[int, str]:
+def echoes_of(vocabulary: Vocabulary, call: protocol.CompletionCall, prompts: list[list[int]]) -> dict[int, str]:
     if not call.echo:
         return {}
     n = call.n or 1
-    texts = [engine.loaded.vocabulary.decode(ids) for ids in prompts]
+    texts = [vocabulary.decode(ids) for ids in prompts]
     return {at * n + index: text for at, text in enumerate(texts) for index in range(n)}
 
 
 def options_for(
-    engine: Engine,
+    loaded: LoadedModel,
     call: protocol.GenerationCall,
     prompt_ids: list[int],
     max_tokens: int | None,
@@ -158,7 +175,6 @@ def options_for(
     param: str,
 ) -> Options:
     """Raises ContextTooLong. Without max_tokens an answer may fill the context."""
-    loaded = engine.loaded
     room = loaded.max_model_len - len(prompt_ids)
     if room < 1:
         raise ContextTooLong(loaded.max_model_len, len(prompt_ids), param)
@@ -190,20 +206,19 @@ async def unload_lora_adapter(request: web.Request) -> web.Response:
 async def tokenize(request: web.Request) -> web.Response:
     engine = request.app[ENGINE]
     call = decode_tokenize(await request.read())
-    if call.model is not None:
-        engine.check_model(call.model)
-    ids = await engine.tokenizing(lambda: read_tokenize(engine, call))
-    return json({"count": len(ids), "max_model_len": engine.loaded.max_model_len, "tokens": ids})
+    loaded = engine.weights_of(engine.base.name if call.model is None else call.model).loaded
+    ids = await engine.tokenizing(lambda: read_tokenize(loaded.vocabulary, call))
+    return json({"count": len(ids), "max_model_len": loaded.max_model_len, "tokens": ids})
 
 
-def read_tokenize(engine: Engine, call: protocol.TokenizeCall) -> list[int]:
+def read_tokenize(vocabulary: Vocabulary, call: protocol.TokenizeCall) -> list[int]:
     if call.messages:
-        return read_chat(engine, call, add_generation_prompt=call.add_generation_prompt)
+        return read_chat(vocabulary, call, add_generation_prompt=call.add_generation_prompt)
     if call.prompt is None:
         raise Invalid("Missing required parameter: 'messages' or 'prompt'.", "prompt", "missing_required_parameter")
-    return engine.loaded.vocabulary.encode(call.prompt, special=call.add_special_tokens is not False)
+    return vocabulary.encode(call.prompt, special=call.add_special_tokens is not False)
 
 
 async def detokenize(request: web.Request) -> web.Response:
     call = decode_detokenize(await request.read())
-    return json({"prompt": request.app[ENGINE].loaded.vocabulary.decode(call.tokens, skip_special=False)})
+    return json({"prompt": request.app[ENGINE].base.loaded.vocabulary.decode(call.tokens, skip_special=False)})

@@ -160,11 +160,14 @@ def start_engine(nano_model: Path) -> Iterator[Callable[..., RunningEngine]]:
 
     stops: list[Callable[[], None]] = []
 
-    def start(*, max_concurrency: int = 16, model: Path = nano_model, **loading: Any) -> RunningEngine:
+    def start(
+        *, max_concurrency: int = 16, max_models: int = 4, model: Path = nano_model, **loading: Any
+    ) -> RunningEngine:
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever, daemon=True)
         thread.start()
-        engine = Engine(load(str(model), device="cpu", **loading), "nano", str(model), max_concurrency=max_concurrency)
+        limits = {"max_concurrency": max_concurrency, "max_models": max_models}
+        engine = Engine(load(str(model), device="cpu", **loading), "nano", str(model), **limits)
         runner = web.AppRunner(build_app(engine), handler_cancellation=True, shutdown_timeout=1, access_log=None)
 
         async def listen() -> int:
