@@ -71,7 +71,15 @@ class _Apply:
     arguments: tuple["_Node", ...]
 
 
-_Node = _Number | _Name | _Apply
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """Operators of one rank, from left to right: flat, so that a long sum is no deep one."""
+
+    first: "_Node"
+    rest: tuple[tuple[Callable[[float, float], float], "_Node"], ...]
+
+
+_Node = _Number | _Name | _Apply | _Chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +142,12 @@ class _Parser:
         return node
 
     def _chain(self, operators: str, part: Callable[[], _Node]) -> _Node:
-        node = part()
+        first = part()
+        rest: list[tuple[Callable[[float, float], float], _Node]] = []
         while (operator := self._peek()) and operator in operators:
             self._at += 1
-            node = _Apply(_OPERATIONS[operator], (node, part()))
-        return node
+            rest.append((_OPERATIONS[operator], part()))
+        return _Chain(first, tuple(rest)) if rest else first
 
     def _sign(self) -> _Node:
         """Signs are folded in a loop: a row of them nests without parentheses."""
@@ -241,3 +250,8 @@ def _evaluate(node: _Node, of: Mapping[str, float]) -> float:
             return of[name]
         case _Apply(function, arguments):
             return function(*[_evaluate(argument, of) for argument in arguments])
+        case _Chain(first, rest):
+            value = _evaluate(first, of)
+            for operation, operand in rest:
+                value = operation(value, _evaluate(operand, of))
+            return value

@@ -41,6 +41,14 @@ class Problem:
     message: str
 
 
+class _Shell(msgspec.Struct, kw_only=True, tag_field="type", tag="multi"):
+    """A multi grader whose graders are still to be read."""
+
+    name: str = ""
+    graders: Any
+    calculate_output: str
+
+
 class InvalidGrader(ValueError):
     """This is not a grader."""
 
@@ -139,7 +147,7 @@ def _grader(raw: Any, path: str, problems: list[Problem], *, name: str = "", is_
 
 def _multi(raw: dict[str, Any], path: str, problems: list[Problem]) -> Multi | None:
     before = len(problems)
-    shell: Any = _struct(Multi, raw | ({"graders": {}} if "graders" in raw else {}), path, problems)
+    shell: _Shell | None = _struct(_Shell, raw, path, problems)
     graders = _graders(raw["graders"], f"{path}.graders", problems) if "graders" in raw else None
     if shell is None or graders is None or len(problems) > before:
         return None
@@ -200,10 +208,10 @@ def _value(kind: Any, raw: Any, path: str, problems: list[Problem]) -> Any:
 
 def _struct_in(kind: Any) -> Any:
     """The struct that `kind` is, also as `Struct | None`."""
-    for each in get_args(kind) if get_origin(kind) is types.UnionType else (kind,):
-        if isinstance(each, type) and issubclass(each, msgspec.Struct):
-            return each
-    return None
+    if get_origin(kind) is types.UnionType:
+        members = [each for each in get_args(kind) if each is not types.NoneType]
+        kind = members[0] if len(members) == 1 else None
+    return kind if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else None
 
 
 def _value_problems(grader: Grader) -> Iterator[tuple[str, str]]:
