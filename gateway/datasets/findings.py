@@ -38,27 +38,27 @@ class Told:
 
 MARKS: dict[str, Told] = {
     "missing_values": Told(
-        "warn", "{n} have an empty question or answer",
+        "warn", "{n} with an empty question or answer",
         "Fill them in or remove them: the model would learn to answer nothing.", MISSING,
     ),
     "encoding": Told(
-        "warn", "{n} have damaged or unreadable characters",
+        "warn", "{n} with damaged or unreadable characters",
         "Export the source again as UTF-8, or repair the texts: the model would learn to write such characters.", 0.01,
     ),
     "no_user": Told(
-        "warn", "{n} have no user message",
+        "warn", "{n} without a user message",
         "Add the question: some models' chat templates refuse such conversations, and nothing is asked in them.",
     ),
     "trailing": Told(
-        "info", "{n} do not end with an assistant message",
+        "info", "{n} with messages after the last answer",
         "What comes after the last answer is never learnt; cut it off to train faster.",
     ),
     "unanswered_calls": Told(
-        "warn", "{n} go on after a tool call without its result",
+        "warn", "{n} with a tool call that is followed by something else than its result",
         "Add the tool message: a model that is served never sees such a conversation.",
     ),
     "same_answers": Told(
-        "warn", "{n} have the same preferred and non-preferred answer",
+        "warn", "{n} with the same preferred and non-preferred answer",
         "Remove them: there is nothing to prefer.",
     ),
 }  # fmt: skip
@@ -95,7 +95,7 @@ def suggested_split(good: int) -> SuggestedSplit | None:
 def _size(examples: int, bad: Mark) -> Iterator[Finding]:
     if bad.count:
         yield _finding(
-            "bad_examples", "error", f"{_examples(bad.count)} cannot be used", "Mend or remove them; each problem says how.",
+            "bad_examples", "error", f"{_examples(bad.count)} that cannot be used", "Mend or remove them; each problem says how.",
             examples, bad,
         )  # fmt: skip
     good = Mark(examples - bad.count)
@@ -123,7 +123,7 @@ def _marked(quality: Quality) -> Iterator[Finding]:
     if mark and mark.count > MIXED[0] * quality.examples:
         task = mark.count >= MIXED[1] * quality.examples
         suggestion = "Fine for translation." if task else "Check them: the model would answer in either, unpredictably."
-        message = f"{_examples(mark.count)} answer in another script than they ask in"
+        message = f"{_examples(mark.count)} with the answer in another script than the question"
         yield _finding(
             "language_mismatch", "info" if task else "warn", message, suggestion, quality.examples, mark
         )  # fmt: skip
@@ -133,7 +133,7 @@ def _repeats(quality: Quality) -> Iterator[Finding]:
     exact = Mark(quality.exact.repeats, quality.exact.lines)
     if exact.count:
         level = "warn" if exact.count > DUPLICATES * quality.examples else "info"
-        message = f"{_examples(exact.count)} repeat another one word for word"
+        message = f"{_examples(exact.count)} repeated word for word"
         suggestion = "Keep one of each: repeated examples are learnt by heart, at the cost of the others."
         yield _finding("duplicates", level, message, suggestion, quality.examples, exact)
     near = Mark(quality.repeated_answers, quality.answers.lines)
@@ -163,7 +163,7 @@ def _lengths(quality: Quality, tokens: Tokens, wanted: Format) -> Iterator[Findi
         yield _finding("long_outputs", "warn", message, suggestion, quality.examples, every)
     if tokens.over_long:
         over = Mark(tokens.over_long, quality.over_long_lines(tokens))
-        message = f"{_examples(over.count)} are longer than the context of {tokens.context_length:,} tokens"
+        message = f"{_examples(over.count)} longer than the context of {tokens.context_length:,} tokens"
         suggestion = "They are cut at the end; shorten or split them so that the answer is not lost."
         yield _finding("over_long", "warn", message, suggestion, quality.examples, over)
 

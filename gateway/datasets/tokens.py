@@ -69,6 +69,11 @@ class TokenCounter:
         self._tokenizer = _tokenizer(model) if model else None
         self.context_length = _context_length(model) if model else None
 
+    @classmethod
+    def of(cls, model_path: str) -> "TokenCounter":
+        """For the setting `engine.model_path`, which may be empty, or an id that is no directory here."""
+        return cls(Path(model_path) if model_path and Path(model_path).is_dir() else None)
+
     @property
     def is_real(self) -> bool:
         return self._tokenizer is not None

@@ -3,8 +3,9 @@
 Bounded memory: one line, the first problems, hashes of the examples and a sample of their texts.
 """
 
+import threading
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -31,6 +32,24 @@ FORMATS: dict[Method, Format] = {"supervised": "chat", "dpo": "preference"}
 METHODS: dict[Format, Method] = {"chat": "supervised", "preference": "dpo"}
 
 
+def check(raw: bytes, wanted: Format, found: Found) -> Example | None:
+    """One line: the example, or None and what is wrong with it in `found`."""
+    example = quick_look(raw, wanted)
+    return examine(raw, wanted, found) if example is None else example
+
+
+def quick_look(raw: bytes, wanted: Format) -> Example | None:
+    """The example, when it is certainly a good one."""
+    if len(raw) > MAX_LINE:
+        return None
+    try:
+        example = decode_chat(raw) if wanted == "chat" else decode_preference(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    sound = is_sound_chat(example) if isinstance(example, Chat) else is_sound_preference(example)
+    return example if sound and not _may_repeat_keys(raw, message_count(example)) else None
+
+
 class Reader:
     """Reads lines of one format, keeps what is wrong, and gathers what the rest is like."""
 
@@ -44,33 +63,18 @@ class Reader:
         self.others: dict[AnyFormat, int] = {}
         """Lines that are in another format."""
 
-    def read(self, line: int, raw: bytes) -> Example | None:
-        """One line that is not blank. The example, if it is a good one."""
+    def read(self, line: int, raw: bytes) -> None:
+        """One line that is not blank."""
         self.examples += 1
-        example = self._quick(raw) or self._slow(line, raw)
+        found = Found(line, self.examples)
+        example = check(raw, self.format, found)
         if example is not None:
             self.quality.add(line, raw, example)
-        return example
-
-    def _quick(self, raw: bytes) -> Example | None:
-        if len(raw) > MAX_LINE:
-            return None
-        try:
-            example = decode_chat(raw) if self.format == "chat" else decode_preference(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return None
-        sound = is_sound_chat(example) if isinstance(example, Chat) else is_sound_preference(example)
-        return example if sound and not _may_repeat_keys(raw, message_count(example)) else None
-
-    def _slow(self, line: int, raw: bytes) -> Example | None:
-        found = Found(line, self.examples)
-        example = examine(raw, self.format, found)
-        if example is None:
-            self.bad.add(line)
-            self.problem_count += found.count
-            self.problems += found.kept[: MAX_PROBLEMS - len(self.problems)]
-            self._note_format(raw)
-        return example
+            return
+        self.bad.add(line)
+        self.problem_count += found.count
+        self.problems += found.kept[: MAX_PROBLEMS - len(self.problems)]
+        self._note_format(raw)
 
     def _note_format(self, raw: bytes) -> None:
         actual = _format_of_line(raw)
@@ -84,12 +88,17 @@ class Reader:
         return most if most is not None and sum(self.others.values()) == self.examples else None
 
 
+class Interrupted(Exception):
+    """Somebody no longer wants to know."""
+
+
 def validate_file(
     file: BinaryIO,
     method: Method | None = None,
     *,
     counter: TokenCounter | None = None,
     context_length: int | None = None,
+    stop: threading.Event | None = None,
 ) -> Report:
     """Read a whole file. Blank lines and the byte order mark of the file are skipped; CRLF is fine.
 
@@ -98,6 +107,10 @@ def validate_file(
         method: whose format is wanted; None means that of the first line.
         counter: of the base model's tokens; by default they are estimated.
         context_length: of the job, when it is not the base model's.
+        stop: set by another thread, it ends this one soon.
+
+    Raises:
+        Interrupted: it was stopped.
     """
     opening = file.read(4)
     file.seek(0)
@@ -110,6 +123,8 @@ def validate_file(
         reader.problems = [Problem(line=1, example=1, path="", message=what[0], fix=what[1])]
     else:
         for number, line in read_lines(file):
+            if stop is not None and stop.is_set():
+                raise Interrupted
             if line.isspace() or not line:
                 blank += 1
             else:
@@ -117,12 +132,10 @@ def validate_file(
     return report_of(reader, lines=number, blank_lines=blank, size=file.seek(0, 2))
 
 
-def validate_path(
-    path: Path, method: Method | None = None, *, counter: TokenCounter | None = None, context_length: int | None = None
-) -> Report:
-    """`validate_file` of a path."""
+def validate_path(path: Path, method: Method | None = None, **options: Any) -> Report:
+    """`validate_file` of a path, with its options."""
     with path.open("rb") as file:
-        return validate_file(file, method, counter=counter, context_length=context_length)
+        return validate_file(file, method, **options)
 
 
 def report_of(reader: Reader, *, lines: int, blank_lines: int, size: int) -> Report:

@@ -3,9 +3,18 @@
 import asyncio
 import logging
 import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Literal
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gateway.datasets import repository as reports
+from gateway.datasets.findings import MIN_EXAMPLES
+from gateway.datasets.lines import BOM
+from gateway.datasets.tokens import TokenCounter
+from gateway.datasets.validation import validate_path
 from gateway.db.tables import FineTuningJobRow
 from gateway.errors import NotFound, Refusal
 from gateway.files import repository as files
@@ -13,12 +22,17 @@ from gateway.fine_tuning import repository, service
 from gateway.fine_tuning.lease import Lease
 from gateway.fine_tuning.runner import TRAINING, VALIDATION, job_directory
 from gateway.fine_tuning.service import Failure
-from gateway.fine_tuning.validation import BOM, MIN_EXAMPLES, Report, validate_chat_file
+from gateway.protocol.datasets import Method, Report
 from gateway.services import WorkerServices
 from gateway.tasks.pauses import PAUSES, Pauses
 from gateway.tasks.train_fine_tuning_jobs import train_fine_tuning_jobs
 
 log = logging.getLogger(__name__)
+
+Param = Literal["training_file", "validation_file"]
+WORDS: dict[Param, str] = {"training_file": "Training file", "validation_file": "Validation file"}
+MAX_TOLD = 20
+"""Problems that become events of a job; the file's report has more."""
 
 
 async def validate_fine_tuning_job(wv: WorkerServices, job_id: str, pauses: Pauses = PAUSES) -> None:
@@ -77,27 +91,94 @@ async def _check_files(wv: WorkerServices, job: FineTuningJobRow) -> None:
         await _check(wv, job, "validation_file", job.validation_file, VALIDATION)
 
 
-async def _check(wv: WorkerServices, job: FineTuningJobRow, param: str, file_id: str, name: str) -> None:
-    """Bring one file into the job's directory and read it through. Raises Failure."""
+async def _check(wv: WorkerServices, job: FineTuningJobRow, param: Param, file_id: str, name: str) -> None:
+    """Bring one file into the job's directory, read it through, and tell what it is like. Raises Failure."""
     path = job_directory(wv.settings.data_dir, job.id) / name
     await _fetch(wv, job.project_id, file_id, param, path)
-    report = await asyncio.to_thread(validate_chat_file, path)
-    what = "training" if param == "training_file" else "validation"
-    if report.problems:
-        raise _invalid(report, param, what)
+    method: Method = job.method["type"]
+    report = await _read(wv, job, method, path)
+    async with wv.database.session() as session:
+        await reports.keep(session, file_id, method, wv.settings.engine.model_path, report)
+    if report.problem_count:
+        raise _invalid(report, param, file_id)
     least = MIN_EXAMPLES if param == "training_file" else 1
     if report.examples < least:
-        message = f"{what.capitalize()} file has {report.examples} example(s), but must have at least {least} examples"
+        message = f"{WORDS[param]} has {report.examples} example(s), but must have at least {least} examples"
         raise Failure("invalid_n_examples", message, param)
+    async with wv.database.session() as session:
+        await _tell(session, job, param, report)
 
 
-def _invalid(report: Report, param: str, what: str) -> Failure:
-    more = f" {report.bad} examples have problems; the events of this job list them." if report.bad > 1 else ""
-    message = f"The job failed due to an invalid {what} file. Invalid file format. {report.problems[0]}.{more}"
-    return Failure(f"invalid_{param}", message, param, report.problems if report.bad > 1 else [])
+async def _read(wv: WorkerServices, job: FineTuningJobRow, method: Method, path: Path) -> Report:
+    """In a thread, which ends soon after this is cancelled."""
+    stop = threading.Event()
+    length = job.training.get("context_length")
+    try:
+        return await asyncio.to_thread(
+            lambda: validate_path(
+                path,
+                method,
+                counter=TokenCounter.of(wv.settings.engine.model_path),
+                context_length=length if isinstance(length, int) else None,
+                stop=stop,
+            )
+        )
+    finally:
+        stop.set()
 
 
-async def _fetch(wv: WorkerServices, project_id: str, file_id: str, param: str, path: Path) -> None:
+def _invalid(report: Report, param: Param, file_id: str) -> Failure:
+    opening = f"The job failed due to an invalid {WORDS[param].lower()}. Invalid file format."
+    if report.other_format:
+        message = f"{opening} {_other_format(report, file_id)}"
+        return Failure(f"invalid_{param}", message, param)
+    problems = [str(problem) for problem in report.problems[:MAX_TOLD]]
+    more = ""
+    if report.problem_count > 1:
+        all_of_them = f"GET /v1/files/{file_id}/report?method={report.method}"
+        more = f" {report.bad_examples} examples have problems; the events of this job list them, and {all_of_them}."
+    return Failure(f"invalid_{param}", f"{opening} {problems[0]}{more}", param, problems if more else [])
+
+
+def _other_format(report: Report, file_id: str) -> str:
+    """OpenAI's sentences (contract section 3)."""
+    match report.other_format:
+        case "chat":
+            name, method = "fine-tune-chat", "supervised"
+        case "preference":
+            name, method = "fine-tune-preference", "dpo"
+        case _:
+            return (
+                f"Unexpected file format of {file_id}: it has prompt/completion pairs, and the method '{report.method}' "
+                f"expects the {report.format} format. POST /v1/datasets/import turns them into chat messages."
+            )
+    return (
+        f"Input file {file_id} is in the {name} format, but the specified fine-tuning job is not using '{method}'. "
+        f"Create the job with method '{method}', or with a file in the {report.format} format."
+    )
+
+
+async def _tell(session: AsyncSession, job: FineTuningJobRow, param: Param, report: Report) -> None:
+    """What a good file is like, and each warning with its way out."""
+    about = "about " if report.tokens.source != "counted" else ""
+    summary = (
+        f"{report.examples:,} examples, {about}{report.tokens.total:,} tokens, quality score {report.score} of 100"
+    )
+    await repository.add_event(session, job.id, f"{param}-report", f"{WORDS[param]}: {summary}")
+    for finding in report.findings:
+        if finding.level == "warn":
+            where = f" (lines {', '.join(map(str, finding.lines))}, ...)" if finding.lines else ""
+            message = f"{WORDS[param]}: {finding.message}{where}. {finding.suggestion}"
+            await repository.add_event(session, job.id, f"{param}-{finding.code}", message, level="warn")
+    if param == "training_file" and not job.validation_file and (split := report.suggested_split):
+        message = (
+            f"No validation file was given. With {split.training:,} of the examples for training and {split.validation:,} for "
+            "validation (80/20), the validation loss would show when the model begins to memorize."
+        )
+        await repository.add_event(session, job.id, "no-validation", message)
+
+
+async def _fetch(wv: WorkerServices, project_id: str, file_id: str, param: Param, path: Path) -> None:
     """Copy the content, so that deleting the file later does not disturb the job. The copy appears complete or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     incomplete = path.with_suffix(".incomplete")

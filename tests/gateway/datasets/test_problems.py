@@ -10,9 +10,7 @@ import pytest
 from gateway.datasets import lines, problems
 from gateway.datasets.found import MOST_OF_A_LINE, QUOTE, Found
 from gateway.datasets.problems import examine, format_of
-from gateway.datasets.quality import Quality
-from gateway.datasets.tokens import TokenCounter
-from gateway.datasets.validation import Reader
+from gateway.datasets.validation import quick_look
 from gateway.protocol.datasets import Format
 from trainer.data import read_examples
 
@@ -48,7 +46,7 @@ def told(raw: bytes | Any, wanted: Format = "chat") -> list[tuple[str, str]]:
 
 
 def quick(raw: bytes, wanted: Format) -> bool:
-    return Reader(wanted, Quality(TokenCounter(None)))._quick(raw) is not None
+    return quick_look(raw, wanted) is not None
 
 
 GOOD_CHATS: list[Any] = [

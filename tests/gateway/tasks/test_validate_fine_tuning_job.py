@@ -10,7 +10,6 @@ from sqlalchemy import text
 
 from gateway.db.tables import FineTuningJobRow
 from gateway.errors import Unavailable
-from gateway.fine_tuning.validation import MAX_PROBLEMS
 from gateway.services import WorkerServices
 from gateway.settings import Settings
 from gateway.tasks import validate_fine_tuning_job as task
@@ -95,9 +94,9 @@ class TestBadFiles:
         job = await validated(client, wv, b"{}\n" * 50)
         assert "50 examples have problems" in job["error"]["message"]
         told = await messages_of(client, job["id"])
-        assert sum(message.startswith("Example ") for message in told) == MAX_PROBLEMS
+        assert sum(message.startswith("Example ") for message in told) == task.MAX_TOLD
         events = (await client.get(f"/v1/fine_tuning/jobs/{job['id']}/events?limit=100")).json()["data"]
-        assert [event["level"] for event in events].count("error") == MAX_PROBLEMS + 1
+        assert [event["level"] for event in events].count("error") == task.MAX_TOLD + 1
 
     async def test_bad_validation_file_is_named(self, client: Client, wv: WorkerServices) -> None:
         job = await validated(client, wv, validation_file=await upload(client, b"[]\n"))

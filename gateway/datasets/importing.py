@@ -1,0 +1,248 @@
+"""A source of any kind -> a training file, with what was found on the way. Rows are read twice: the first ones to see what
+they are, then all of them."""
+
+import itertools
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from gateway.datasets import columns
+from gateway.datasets.columns import SURE, Detection, Table, plain
+from gateway.datasets.conversations import Unconvertible
+from gateway.datasets.conversion import Conversion
+from gateway.datasets.found import Found
+from gateway.datasets.quality import Quality, Seen
+from gateway.datasets.sources import Row, Source, open_source
+from gateway.datasets.tokens import CHARACTERS_A_TOKEN, TokenCounter
+from gateway.datasets.unusable import Unusable
+from gateway.datasets.validation import Reader, check, report_of
+from gateway.protocol import datasets as wire
+from gateway.protocol.datasets import ConvertedExample, Import, ImportOptions, SkippedRow
+
+SHOWN_EXAMPLES = 10
+SHOWN_SKIPPED = 20
+SHOWN_TEXT = 2000
+"""Characters of a text in a shown example."""
+NOTES = {
+    "missing_values": (40, "an empty question or answer"),
+    "encoding": (20, "damaged characters"),
+    "language_mismatch": (20, "answers in another script"),
+    "no_user": (20, "no user message"),
+    "unanswered_calls": (20, "a tool call without its result"),
+    "same_answers": (40, "both answers are the same"),
+    "trailing": (5, "does not end with an answer"),
+}
+"""Mark -> points off, and what is said."""
+
+Outputs = tuple[Path | None, Path | None]
+
+
+def import_file(
+    path: Path, options: ImportOptions, *, counter: TokenCounter, outputs: Outputs = (None, None)
+) -> Import:
+    """Look at a file, and write what it converts to.
+
+    Args:
+        outputs: where training and validation examples go; None keeps nothing.
+
+    Raises:
+        Unusable: the file cannot be read, the mapping does not fit it, or it is to be stored and nobody can say what the
+            columns are.
+    """
+    source = open_source(path)
+    table = Table([row.values for row in itertools.islice(_sound(source), columns.LOOKED_AT)])
+    detection = _detection(table, options)
+    found = _Importing(source, table, detection)
+    if detection.confidence < SURE:
+        if options.store:
+            raise Unusable(f"{_uncertain(table, detection)} Nothing was stored.", "mapping")
+        return found.uncertain()
+    with ExitStack() as stack:
+        files = [stack.enter_context(output.open("wb")) if output else None for output in outputs]
+        found.convert(Conversion(detection, options.system), counter, files, options.split)
+    return found.result(options)
+
+
+class _Importing:
+    def __init__(self, source: Source, table: Table, detection: Detection) -> None:
+        self._source, self._table, self._detection = source, table, detection
+        self._examples: list[ConvertedExample] = []
+        self._skipped: list[SkippedRow] = []
+        self._skipped_count = self._rows = self._size = 0
+        self._written = [0, 0]
+        self._reader: Reader | None = None
+
+    def convert(
+        self, conversion: Conversion, counter: TokenCounter, files: Sequence[BinaryIO | None], split: float | None
+    ) -> None:
+        """Read every row to the end."""
+        self._reader = Reader(conversion.format, Quality(counter))
+        for row in self._source.rows():
+            self._rows = row.number
+            try:
+                raw = _line(conversion, row)
+                seen = self._take(row, raw)
+            except Unconvertible as reason:
+                self._skip(row, str(reason))
+                continue
+            place = _place(seen, split)
+            self._written[place] += 1
+            self._size += len(raw)
+            if (file := files[place]) is not None:
+                file.write(raw)
+
+    def _take(self, row: Row, raw: bytes) -> Seen:
+        """One converted row. Raises Unconvertible when it is not good to train on."""
+        assert self._reader is not None
+        found = Found(row.number, row.number)
+        example = check(raw, self._reader.format, found)
+        if example is None:
+            first = found.kept[0]
+            more = f" (and {found.count - 1} more)" if found.count > 1 else ""
+            raise Unconvertible(f"{first.path}: {first.message}. {first.fix}{more}".removeprefix(": "))
+        self._reader.examples += 1
+        seen = self._reader.quality.add(row.number, raw, example)
+        if len(self._examples) < SHOWN_EXAMPLES:
+            self._examples.append(_shown(row, raw, seen))
+        return seen
+
+    def _skip(self, row: Row, reason: str) -> None:
+        self._skipped_count += 1
+        if len(self._skipped) < SHOWN_SKIPPED:
+            self._skipped.append(SkippedRow(row=row.number, reason=reason))
+
+    def uncertain(self) -> Import:
+        """Nothing was converted."""
+        self._rows = sum(1 for _ in self._source.rows())
+        message = _uncertain(self._table, self._detection)
+        return self._answer(message, mapping_required=True)
+
+    def result(self, options: ImportOptions) -> Import:
+        """Raises Unusable when nothing is left to store."""
+        good = sum(self._written)
+        if not good and options.store:
+            why = f": row {self._skipped[0].row} {self._skipped[0].reason}" if self._skipped else ""
+            raise Unusable(f"None of the {self._rows:,} rows can be converted{why}. Nothing was stored.")
+        skipped = f", {self._skipped_count:,} were skipped" if self._skipped_count else ""
+        message = f"{good:,} of {self._rows:,} rows were converted{skipped}."
+        answer = self._answer(message if options.store else f"{message} Nothing was stored; send store=true for that.")
+        if options.split and not self._written[1]:
+            answer.notes.append("The split left no example for validation: there are too few rows.")
+        return answer
+
+    def _answer(self, message: str, *, mapping_required: bool = False) -> Import:
+        reader, source = self._reader, self._source
+        report = report_of(reader, lines=reader.examples, blank_lines=0, size=self._size) if reader else None
+        return Import(
+            source=wire.Source(
+                container=source.container,
+                encoding="utf-8" if source.encoding == "utf-8-sig" else source.encoding,
+                delimiter=source.dialect.delimiter if source.dialect else None,
+                rows=self._rows,
+                columns=self._table.columns(),
+            ),
+            layout=self._detection.layout,
+            format=reader.format if reader else None,
+            confidence=self._detection.confidence,
+            mapping=self._detection.mapping,
+            mapping_required=mapping_required,
+            message=message,
+            notes=[*source.notes, *_unused(self._table, self._detection)],
+            examples=self._examples,
+            skipped=wire.Skipped(count=self._skipped_count, rows=self._skipped),
+            report=report,
+            training_examples=self._written[0],
+            validation_examples=self._written[1],
+        )
+
+
+def _sound(source: Source) -> Iterator[Row]:
+    return (row for row in source.rows() if not row.fault)
+
+
+def _detection(table: Table, options: ImportOptions) -> Detection:
+    """What was asked for, else what is likeliest. Raises Unusable."""
+    if options.mapping:
+        layout = columns.layout_of(options.mapping)
+        if layout is None:
+            raise Unusable(
+                "A mapping names the columns of `user` and `assistant`, of `messages`, or of `preferred` and "
+                "`non_preferred` together with `user` or `messages`.",
+                "mapping",
+            )
+        for role, name in options.mapping.items():
+            if name not in table.names:
+                raise Unusable(f"There is no column '{name[:100]}'. {_listed(table)}", f"mapping.{role}")
+        return Detection(layout, options.mapping, 100)
+    match options.format:
+        case "auto":
+            return columns.detect(table)
+        case "table":
+            return columns.detect_table(table)
+        case "messages":
+            return columns.detect_messages(table)
+        case "chat":
+            return Detection("openai-chat", {"messages": "messages"}, 100)
+        case "preference":
+            return Detection("openai-preference", {"messages": "input"}, 100)
+
+
+def _uncertain(table: Table, detection: Detection) -> str:
+    how = f"The columns were recognized with {detection.confidence}% confidence only" if detection.mapping else (
+        "The columns were not recognized"
+    )  # fmt: skip
+    return f'{how}; send a mapping such as {{"user": "...", "assistant": "..."}}. {_listed(table)}'
+
+
+def _listed(table: Table) -> str:
+    told = [
+        f"'{column.name[:60]}'" + (f" (such as '{column.samples[0][:40]}')" if column.samples else " (empty)")
+        for column in table.columns()[:20]
+    ]
+    return f"The columns are {', '.join(told)}." if told else "No row could be read."
+
+
+def _unused(table: Table, detection: Detection) -> Iterator[str]:
+    known = {*detection.mapping.values(), "tools", "parallel_tool_calls", "functions", "messages"}
+    if not detection.layout.startswith("openai"):
+        known = set(detection.mapping.values())
+    unused = [name for name in table.names if name not in known]
+    if unused and detection.mapping:
+        yield f"Columns that are not used: {', '.join(name[:60] for name in unused[:20])}."
+
+
+def _line(conversion: Conversion, row: Row) -> bytes:
+    """Raises Unconvertible."""
+    if row.fault:
+        raise Unconvertible(row.fault)
+    return msgspec.json.encode(conversion.convert(row.values), enc_hook=plain) + b"\n"
+
+
+def _place(seen: Seen, split: float | None) -> int:
+    """0 for training, 1 for validation: by content, so that an example and its duplicate are on the same side."""
+    if not split:
+        return 0
+    return int(zlib.crc32(f"{seen.given}\0{seen.learnt}".encode()) < split * 2**32)
+
+
+def _shown(row: Row, raw: bytes, seen: Seen) -> ConvertedExample:
+    faults = [NOTES[mark] for mark in seen.marks if mark in NOTES]
+    if len(seen.given) < 10 * CHARACTERS_A_TOKEN:
+        faults.append((10, "a short input"))
+    if len(seen.learnt) > 1000 * CHARACTERS_A_TOKEN:
+        faults.append((10, "a long answer"))
+    score = max(0, 100 - sum(points for points, _ in faults))
+    note = ", ".join(what for _, what in faults) or "good"
+    return ConvertedExample(row=row.number, example=_cut(msgspec.json.decode(raw)), score=score, note=note)
+
+
+def _cut(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= SHOWN_TEXT else f"{value[:SHOWN_TEXT]} ..."
+    if isinstance(value, dict):
+        return {name: _cut(each) for name, each in value.items()}
+    return [_cut(each) for each in value] if isinstance(value, list) else value

@@ -1,0 +1,35 @@
+"""Reports that were made once, on the rows of their files."""
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gateway.db.tables import FileRow
+from gateway.protocol.datasets import Method, Report
+
+VERSION = 1
+"""Of what a report says: one of another version is made again."""
+
+
+def kept(row: FileRow, asked: Method | None, model: str) -> Report | None:
+    """The report of this file that was made with the tokenizer of `model`, if there is one. None asks for the file's own
+    format."""
+    stored = row.report or {}
+    if stored.get("version") != VERSION or stored.get("model") != model:
+        return None
+    report = stored["reports"].get(asked or "auto")
+    return msgspec.convert(report, Report) if report else None
+
+
+async def keep(session: AsyncSession, file_id: str, asked: Method | None, model: str, report: Report) -> None:
+    """Store a report; nothing happens when the file is gone."""
+    row = await session.get(FileRow, file_id)
+    if row is None:
+        return
+    stored = row.report or {}
+    same = stored.get("version") == VERSION and stored.get("model") == model
+    reports = dict(stored["reports"]) if same else {}
+    told = msgspec.to_builtins(report)
+    reports[report.method] = told
+    if asked is None:
+        reports["auto"] = told
+    row.report = {"version": VERSION, "model": model, "reports": reports}

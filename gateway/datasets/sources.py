@@ -1,0 +1,212 @@
+"""Rows of whatever was sent: CSV, a JSON array, JSON lines or Parquet, one after the other in bounded memory."""
+
+import codecs
+import csv
+import io
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import ijson
+import msgspec
+
+from gateway.datasets.lines import BOM, MAX_LINE, read_lines
+from gateway.datasets.tables import Fault, csv_rows, parquet_rows, sniff
+from gateway.datasets.unusable import Unusable
+
+Container = Literal["csv", "json", "jsonl", "parquet"]
+
+HEAD = 64 * 1024
+"""Bytes that decide what a file is."""
+LATIN = "windows-1252"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One record, or what is wrong with it."""
+
+    number: int
+    """From 1, a heading not counted."""
+    values: dict[str, Any]
+    fault: str = ""
+
+
+@dataclass
+class Source:
+    """A file whose kind is known."""
+
+    path: Path
+    container: Container
+    encoding: str | None = None
+    dialect: type[csv.Dialect] | None = None
+    below: str = ""
+    """Of a JSON object: the key whose array has the rows."""
+    notes: list[str] = field(default_factory=list[str])
+
+    def rows(self) -> Iterator[Row]:
+        """From the beginning. Raises Unusable where the file is broken in a way that hides what follows."""
+        match self.container:
+            case "parquet":
+                found = parquet_rows(self.path)
+            case "csv":
+                assert self.dialect is not None
+                found = csv_rows(self.path, self.encoding or "utf-8", self.dialect)
+            case "json":
+                found = _json_values(self)
+            case "jsonl":
+                found = _json_lines(self)
+        for number, value in enumerate(found, start=1):
+            match value:
+                case dict():
+                    yield Row(number, value)
+                case Fault(message):
+                    yield Row(number, {}, message)
+                case _:
+                    yield Row(number, {}, "is not an object with named values")
+
+
+def open_source(path: Path) -> Source:
+    """Find out what a file is. Raises Unusable."""
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+    if head.startswith(b"PAR1"):
+        return Source(path, "parquet")
+    if head.startswith((b"\x1f\x8b", b"PK\x03\x04", b"7z\xbc\xaf", b"BZh", b"\x28\xb5\x2f\xfd")):
+        raise Unusable("The file is compressed (or an Excel workbook). Unpack it, or save the sheet as CSV.")
+    if not head.strip():
+        raise Unusable("The file is empty.")
+    encoding, notes = _encoding(path, head)
+    text = codecs.getincrementaldecoder(encoding)("replace").decode(head).lstrip("\ufeff \t\r\n")
+    if text.startswith("["):
+        return Source(path, "json", encoding, notes=notes)
+    if text.startswith("{"):
+        return _json_object(Source(path, "jsonl", encoding, notes=notes))
+    return Source(path, "csv", encoding, sniff(text), notes=notes)
+
+
+def _encoding(path: Path, head: bytes) -> tuple[str, list[str]]:
+    """-> a codec that reads the whole file, and what its owner should know about it."""
+    for mark, name in ((codecs.BOM_UTF32_LE, "utf-32"), (BOM, "utf-8-sig")):
+        if head.startswith(mark):
+            return name, []
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16", []
+    sample = head[:1000]
+    if sample[1::2].count(0) > len(sample) // 4:
+        return "utf-16-le", []
+    if sample[0::2].count(0) > len(sample) // 4:
+        return "utf-16-be", []
+    if _reads(path, "utf-8"):
+        return "utf-8", []
+    name = LATIN if _reads(path, LATIN) else "latin-1"
+    told = f"The file is not in UTF-8 and was read as {name}: look for damaged letters in the examples."
+    return name, [told]
+
+
+def _reads(path: Path, encoding: str) -> bool:
+    decoder = codecs.getincrementaldecoder(encoding)()
+    with path.open("rb") as file:
+        try:
+            while piece := file.read(1024 * 1024):
+                decoder.decode(piece)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return False
+    return True
+
+
+def _json_object(source: Source) -> Source:
+    """JSON lines, unless the whole file is one object around an array of rows."""
+    lines = (line for _, line in read_lines(_utf8(source)) if line.strip())
+    opening = [_object(line) for line in itertools.islice(lines, 2)]
+    alone = opening[0] if len(opening) == 1 else None
+    if any(opening) and not (alone and any(_is_rows(value) for value in alone.values())):
+        return source
+    source.container, source.below = "json", _array_below(source)
+    return source
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        return msgspec.json.decode(line, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _is_rows(value: Any) -> bool:
+    """An array of objects that are not messages of one conversation."""
+    if not isinstance(value, list) or not value or not isinstance(value[0], dict):
+        return False
+    return not {"role", "from"} & value[0].keys()
+
+
+def _array_below(source: Source) -> str:
+    """The first key of the outermost object that has an array of objects. Raises Unusable."""
+    try:
+        for prefix, event, _ in ijson.parse(_utf8(source), use_float=True):
+            if event == "start_map" and prefix.count(".") == 1 and prefix.endswith(".item"):
+                return prefix.removesuffix(".item")
+    except (ijson.JSONError, UnicodeDecodeError) as error:
+        raise _broken_json(0, error) from None
+    raise Unusable("The JSON object has no array of objects in it. Send an array, or one object a line.")
+
+
+def _json_values(source: Source) -> Iterator[Any]:
+    prefix = f"{source.below}.item" if source.below else "item"
+    number = 0
+    try:
+        for value in ijson.items(_utf8(source), prefix, use_float=True):
+            number += 1
+            yield value
+    except (ijson.JSONError, UnicodeDecodeError) as error:
+        raise _broken_json(number, error) from None
+
+
+def _broken_json(rows: int, error: Exception) -> Unusable:
+    what = " ".join(str(error).split())[:120]
+    return Unusable(f"The JSON cannot be read beyond row {rows}: {what}. Mend it there and send it again.")
+
+
+def _json_lines(source: Source) -> Iterator[Any]:
+    """Values, and faults for lines that cannot be read."""
+    for _, line in read_lines(_utf8(source)):
+        if not line.strip():
+            continue
+        if len(line) > MAX_LINE:
+            yield Fault(f"is longer than {MAX_LINE // 1024**2} MB")
+            continue
+        try:
+            value = msgspec.json.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            yield Fault(f"is not valid JSON: {str(error)[:120]}")
+        else:
+            yield value
+
+
+def _utf8(source: Source) -> BinaryIO:
+    """The file's bytes as UTF-8, without a byte order mark."""
+    if source.encoding == "utf-8":
+        return source.path.open("rb")
+    return io.BufferedReader(_Transcoded(source.path, source.encoding or "utf-8"), 256 * 1024)  # pyright: ignore[reportReturnType]
+
+
+class _Transcoded(io.RawIOBase):
+    def __init__(self, path: Path, encoding: str) -> None:
+        self._text = path.open(encoding=encoding, newline="")
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._rest:
+            self._rest = self._text.read(len(buffer)).encode()
+        piece, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def close(self) -> None:
+        self._text.close()
+        super().close()
