@@ -11,6 +11,7 @@ from gateway.settings import Settings
 from gateway.tasks.reconcile_adapters import reconcile_adapters
 from gateway.tasks.remove_expired_files import remove_expired_files
 from gateway.tasks.resume_fine_tuning_jobs import resume_fine_tuning_jobs
+from gateway.tasks.settle_fine_tuning_jobs import settle_fine_tuning_jobs
 from gateway.tasks.validate_fine_tuning_job import validate_fine_tuning_job
 
 log = logging.getLogger(__name__)
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 TASKS = {"validate_fine_tuning_job": validate_fine_tuning_job}
 ROUND_SECONDS = 2.0
 EXPIRY_SECONDS = 60.0
+SETTLE_SECONDS = 30.0
 
 
 def run(settings: Settings) -> int:
@@ -48,4 +50,5 @@ def _start_rounds(wv: WorkerServices) -> None:
     refused: set[str] = set()
     wv.background.repeat(lambda: reconcile_adapters(wv, refused), ROUND_SECONDS, "reconcile adapters")
     wv.background.repeat(lambda: resume_fine_tuning_jobs(wv), ROUND_SECONDS, "take up fine-tuning jobs")
+    wv.background.repeat(lambda: settle_fine_tuning_jobs(wv), SETTLE_SECONDS, "settle fine-tuning jobs")
     wv.background.repeat(lambda: remove_expired_files(wv), EXPIRY_SECONDS, "remove expired files")

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -64,7 +65,9 @@ class WorkerServices:
     files: FileStore
     upstreams: UpstreamClient
     training: asyncio.Semaphore
-    """As many trainings at a time as the settings say."""
+    """As many trainings at a time as there are devices."""
+    devices: deque[str]
+    """Those on which nothing is trained; "" is whatever the trainer finds."""
     background: Background = field(default_factory=Background)
 
 
@@ -89,12 +92,14 @@ async def gateway_services(settings: Settings) -> AsyncGenerator[Services]:
 @asynccontextmanager
 async def worker_services(settings: Settings) -> AsyncGenerator[WorkerServices]:
     """Open everything that tasks need."""
+    devices = settings.fine_tuning.devices or ("",)
     wv = WorkerServices(
         settings=settings,
         database=database_of(settings),
         files=FileStore(settings.files, settings.data_dir),
         upstreams=UpstreamClient(settings.timeouts),
-        training=asyncio.Semaphore(settings.fine_tuning.concurrency),
+        training=asyncio.Semaphore(len(devices)),
+        devices=deque(devices),
     )
     await wv.upstreams.open()
     wv.background.spawn(_check(wv.files), "check the file storage")

@@ -153,11 +153,13 @@ class FileSettings(Section, frozen=True):
 
 class FineTuningSettings(Section, frozen=True):
     command: tuple[str, ...] = ()
-    """Starts the trainer with the job directory appended; empty means this Python with -m trainer."""
-    concurrency: int = 1
-    """Jobs at a time in one worker process: one per device."""
+    """Starts the trainer with the job directory appended; empty means this Python with -m trainer. Two GPUs together: devices = ["0,1"] and command = ["accelerate", "launch", "--multi_gpu", "--num_processes", "2", "-m", "trainer"]."""
+    devices: tuple[str, ...] = ()
+    """One job at a time on each: CUDA indices, as in ["0", "1"], or groups of them, as in ["0,1", "2,3"], which the trainer gets as CUDA_VISIBLE_DEVICES. Empty means one job at a time on whatever the trainer finds. Workers on one machine must not share devices."""
     lease_seconds: float = 15.0
     """A job whose worker gave no sign of life for this long is taken over by another."""
+    keep_failed_seconds: float = 86_400.0
+    """How long a failed job keeps its checkpoints and copies of its files on disk, to look into."""
 
 
 class GradingSettings(Section, frozen=True):
@@ -194,6 +196,8 @@ class Settings(Section, frozen=True):
     def __post_init__(self) -> None:
         _refuse_repeats("upstreams", [upstream.name for upstream in self.upstreams])
         _refuse_repeats("prices", [price.model for price in self.prices])
+        devices = [index.strip() for device in self.fine_tuning.devices for index in device.split(",")]
+        _refuse_repeats("fine_tuning.devices", devices)
         names = [model for upstream in self.upstreams for model in upstream.models]
         _refuse_repeats("models of upstreams", names + ([self.engine.model] if self.engine.url else []))
 

@@ -13,12 +13,12 @@ from typing import Any
 
 from gateway.db.database import Database
 from gateway.errors import Unavailable
-from gateway.fine_tuning import repository
+from gateway.fine_tuning import claims
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
-"""A cancelled job is noticed within this time."""
+"""A job that is cancelled or paused is noticed within this time."""
 QUERY_SECONDS = 1.0
 
 
@@ -29,7 +29,10 @@ class Lease:
         self.holder = secrets.token_hex(8)
         self.job_id = ""
         self.lost = asyncio.Event()
-        """Set once the job was cancelled, another worker has it, or the database was away for too long."""
+        """Set once the work must stop: the job was cancelled or paused, another worker has it, or the database was away
+        for too long."""
+        self.statuses: tuple[str, ...] = ()
+        """In any other the work must stop."""
         self._over = asyncio.Event()
         self._one_query_at_a_time = asyncio.Lock()
         self._database = database
@@ -37,28 +40,38 @@ class Lease:
         self._poll_seconds = poll_seconds
 
     async def take_next(self) -> bool:
-        """Take the oldest job that is to be trained; False when there is none. Raises Unavailable."""
+        """Take the job whose turn it is; False when there is none. Raises Unavailable."""
+        self.statuses = ("queued", "running")
         async with self._database.session() as session:
-            self.job_id = await repository.claim(session, self.holder, self._seconds) or ""
+            self.job_id = await claims.claim(session, self.holder, self._seconds) or ""
         return bool(self.job_id)
 
     async def take_validation(self, job_id: str) -> bool:
         """Take one job to validate it; False when it has moved on or is being validated. Raises Unavailable."""
+        self.job_id, self.statuses = job_id, ("validating_files",)
+        async with self._database.session() as session:
+            return await claims.claim_validation(session, job_id, self.holder, self._seconds)
+
+    async def take_ended(self, job_id: str) -> bool:
+        """Take one job that has ended; False while another worker has it. Raises Unavailable."""
         self.job_id = job_id
         async with self._database.session() as session:
-            return await repository.claim_validation(session, job_id, self.holder, self._seconds)
+            return await claims.claim_ended(session, job_id, self.holder, self._seconds)
 
     async def keep(self) -> None:
-        """Extend the lease until it is lost, or given back."""
+        """Extend the lease until it is given back, or another worker has it. Also while the work stops: until then the
+        job's directory is ours."""
         clock = asyncio.get_running_loop().time
         runs_out = clock() + self._seconds
         while clock() < runs_out and not self._over.is_set():
-            asked = clock()
+            asked, statuses = clock(), self.statuses
             try:
                 async with asyncio.timeout_at(runs_out):
-                    kept = await _to_its_end(self._extend())
-                if not kept:
+                    status = await _to_its_end(self._extend())
+                if status is None:
                     break
+                if status not in statuses:
+                    self.lost.set()
                 runs_out = asked + self._seconds  # the database counts from a later moment
             except (Unavailable, TimeoutError):
                 log.warning("the lease of %s cannot be extended right now", self.job_id)
@@ -66,21 +79,21 @@ class Lease:
                 await asyncio.wait_for(self._over.wait(), self._poll_seconds)
         self.lost.set()
 
-    async def _extend(self) -> bool:
+    async def _extend(self) -> str | None:
         async with self._one_query_at_a_time, self._database.session() as session:
-            return await repository.extend_lease(session, self.job_id, self.holder, self._seconds)
+            return await claims.extend(session, self.job_id, self.holder, self._seconds)
 
     async def give_back(self) -> None:
         """So that the next worker need not wait for the lease to run out, nor meet a row that is still locked."""
         self._over.set()
         try:
             async with self._one_query_at_a_time, self._database.session() as session:
-                await repository.release(session, self.job_id, self.holder)
+                await claims.release(session, self.job_id, self.holder)
         except Unavailable:
             log.warning("the lease of %s runs out on its own: the database is away", self.job_id)
 
 
-async def _to_its_end(work: Coroutine[Any, Any, bool]) -> bool:
+async def _to_its_end(work: Coroutine[Any, Any, str | None]) -> str | None:
     """A cancelled task waits a moment for its query: a connection that is cut off while it opens is never closed."""
     query = asyncio.ensure_future(work)
     try:

@@ -1,9 +1,9 @@
 """SQL of fine-tuning jobs, events and checkpoints."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, or_, select, update
+from sqlalchemy import Select, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -35,19 +35,30 @@ async def get(session: AsyncSession, job_id: str) -> FineTuningJobRow | None:
     return await session.get(Job, job_id)
 
 
-async def move(session: AsyncSession, job_id: str, status: Status, *, holder: str | None = None, **values: Any) -> bool:
+async def move(
+    session: AsyncSession,
+    job_id: str,
+    status: Status,
+    *,
+    holder: str | None = None,
+    only_from: Status | None = None,
+    **values: Any,
+) -> bool:
     """Move a job to `status` if it is where it may come from; False when something else happened first.
 
-    With `holder`, only while that lease is the job's: a worker that lost it may not decide anything any more.
+    With `holder`, only while that lease is the job's: a worker that lost it may not decide anything any more; nor does
+    a worker move a paused job. The lease stays until it is given back (gateway/fine_tuning/claims.py).
     """
     if status in ENDED:
-        values |= {"finished_at": func.now(), "estimated_finish": None}
+        values |= {"finished_at": func.now()}
     if status != "running":
-        values |= {"leased_until": None, "lease_holder": None}
-    query = update(Job).where(Job.id == job_id, Job.status.in_(FROM[status])).values(status=status, **values)
+        values |= {"estimated_finish": None}
+    starts = [start for start in FROM[status] if start == only_from or only_from is None]
+    query = update(Job).where(Job.id == job_id).values(status=status, **values)
     if holder is not None:
+        starts = [start for start in starts if start != "paused"]
         query = query.where(Job.lease_holder == holder)
-    return await session.scalar(query.returning(Job.id)) is not None
+    return await session.scalar(query.where(Job.status.in_(starts)).returning(Job.id)) is not None
 
 
 async def set_values(session: AsyncSession, job_id: str, **values: Any) -> None:
@@ -55,69 +66,18 @@ async def set_values(session: AsyncSession, job_id: str, **values: Any) -> None:
     await session.execute(update(Job).where(Job.id == job_id, Job.status.not_in(ENDED)).values(**values))
 
 
-async def claim(session: AsyncSession, holder: str, lease_seconds: float) -> str | None:
-    """The id of the oldest job that waits or whose worker is gone, now leased to `holder`."""
-    waiting = (
-        select(Job.id)
-        .where(Job.status.in_(("queued", "running")), _free())
-        .order_by(Job.created_at)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-    query = update(Job).where(Job.id == waiting.scalar_subquery()).values(**_lease(holder, lease_seconds))
-    return await session.scalar(query.returning(Job.id))
-
-
-async def claim_validation(session: AsyncSession, job_id: str, holder: str, lease_seconds: float) -> bool:
-    """Lease a job that is to be validated; False when it has moved on or another worker validates it."""
-    query = update(Job).where(Job.id == job_id, Job.status == "validating_files", _free())
-    return await session.scalar(query.values(**_lease(holder, lease_seconds)).returning(Job.id)) is not None
-
-
-async def extend_lease(session: AsyncSession, job_id: str, holder: str, lease_seconds: float) -> bool:
-    """Keep a lease; False when the job has ended (a cancel) or another worker has it."""
-    query = update(Job).where(Job.id == job_id, Job.lease_holder == holder, Job.status.not_in(ENDED))
-    query = query.values(leased_until=func.now() + timedelta(seconds=lease_seconds))
-    return await session.scalar(query.returning(Job.id)) is not None
-
-
-async def release(session: AsyncSession, job_id: str, holder: str) -> None:
-    """Give a job back, so that the next worker need not wait for the lease to run out."""
-    query = update(Job).where(Job.id == job_id, Job.lease_holder == holder)
-    await session.execute(query.values(leased_until=None, lease_holder=None))
-
-
-async def unvalidated(session: AsyncSession, older_than_seconds: float) -> list[str]:
-    """Jobs whose validation was lost with a worker or a queue."""
-    edge = func.now() - timedelta(seconds=older_than_seconds)
-    query = select(Job.id).where(Job.status == "validating_files", Job.created_at < edge, _free())
-    return list(await session.scalars(query.order_by(Job.created_at)))
-
-
-def _free() -> ColumnElement[bool]:
-    return or_(Job.leased_until.is_(None), Job.leased_until < func.now())
-
-
-def _lease(holder: str, seconds: float) -> dict[str, Any]:
-    return {"lease_holder": holder, "leased_until": func.now() + timedelta(seconds=seconds)}
-
-
 async def is_archived(session: AsyncSession, project_id: str) -> bool:
     query = select(ProjectRow.id).where(ProjectRow.id == project_id, ProjectRow.archived_at.is_not(None))
     return await session.scalar(query) is not None
 
 
-async def add_event(
-    session: AsyncSession,
-    job_id: str,
-    key: str,
-    message: str,
-    *,
-    level: str = "info",
-    created_at: datetime | None = None,
-) -> None:
-    """Tell something, once: the same key told again is ignored."""
-    row = _event(job_id, key, message, created_at or now()) | {"level": level, "type": "message"}
+async def add_event(session: AsyncSession, job_id: str, key: str, message: str, **columns: Any) -> None:
+    """Tell something, once: the same key told again is ignored.
+
+    Args:
+        columns: `level` where it is not info, `created_at` where it is not now, `values` for programs to read.
+    """
+    row = _event(job_id, key, message, now()) | {"level": "info", "type": "message"} | columns
     await session.execute(insert(FineTuningEventRow).values(row).on_conflict_do_nothing())
 
 

@@ -15,15 +15,18 @@ from pathlib import Path
 
 import msgspec
 
+from gateway.fine_tuning import out_of_memory
+from gateway.fine_tuning.restarts import Crashed, Reason
 from gateway.settings import child_environment
 from trainer import contract
-from trainer.contract import Failed, Succeeded, TrainingEvent, TrainingResult, TrainingSpec
+from trainer.contract import Succeeded, TrainingEvent, TrainingResult, TrainingSpec
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
 STOP_SECONDS = 60.0
 """A trainer that does not stop on SIGTERM within one optimizer step and a checkpoint is killed."""
+KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 LOG = "trainer.log"
 LAST_WORDS = 2000
 TRAINING, VALIDATION = "training.jsonl", "validation.jsonl"
@@ -39,28 +42,39 @@ class Stopped(Exception):
 
 
 class Run:
-    """A trainer at work in `directory`."""
+    """A trainer at work in `directory`; one that died may be started again."""
 
-    def __init__(self, directory: Path, command: Sequence[str] = (), *, stop_seconds: float = STOP_SECONDS) -> None:
+    def __init__(
+        self, directory: Path, command: Sequence[str] = (), *, device: str = "", stop_seconds: float = STOP_SECONDS
+    ) -> None:
+        """`device`: CUDA indices for the trainer to use; empty leaves it what it finds."""
         self.directory = directory
         self._command = tuple(command) or TRAINER
+        self._device = {"CUDA_VISIBLE_DEVICES": device} if device else {}
         self._stop_seconds = stop_seconds
         self._process: asyncio.subprocess.Process | None = None
+        self._kills_before: int | None = None
         self._asked_to_stop = False
         self._read = 0
+
+    def has_succeeded(self) -> bool:
+        """The training is done; what it made may not be published yet."""
+        return isinstance(self._written_result(), Succeeded)
 
     async def start(self, spec: TrainingSpec) -> None:
         """Write the spec and start the trainer, unless an earlier one has finished the job.
 
         Raises:
             Stopped: it was asked to stop first.
+            OSError: the disk is full, or the directory is gone.
         """
         if self._asked_to_stop:
             raise Stopped
-        if isinstance(self._written_result(), Succeeded):
+        if self.has_succeeded():
             return
         (self.directory / contract.SPEC).write_bytes(contract.encode(spec))
         (self.directory / contract.RESULT).unlink(missing_ok=True)
+        self._kills_before = out_of_memory.kills()
         self._process = await self._spawn()
         if self._asked_to_stop:
             self.stop()
@@ -98,20 +112,29 @@ class Run:
                 os.killpg(self._process.pid, signal.SIGKILL)  # it leads a group of its own
             await self._process.wait()
 
+    def told(self) -> list[TrainingEvent]:
+        """Everything that trainers wrote in this directory."""
+        self._read = 0
+        return self._new_events()
+
     def result(self) -> TrainingResult:
-        """How the run ended. Raises Stopped."""
+        """How the run ended. Raises Stopped, Crashed."""
         if (written := self._written_result()) is not None:
             return written
         status = self._process.returncode if self._process else None
         if self._asked_to_stop or status in (contract.STOPPED, -signal.SIGTERM):
             raise Stopped
         log.error("trainer ended with status %s; its last words:\n%s", status, self._last_words())
-        why = " It was killed, most often because the machine ran out of memory." if status == -signal.SIGKILL else ""
-        return Failed(
-            code="server_error",
-            message=f"The training process ended unexpectedly (status {status}).{why} The worker's log has its last "
-            "words; create the job again to try once more.",
-        )
+        raise Crashed(status, self._reason(status))
+
+    def _reason(self, status: int | None) -> Reason:
+        """A process of a launcher may be killed while the launcher ends with another status."""
+        kills = out_of_memory.kills()
+        if kills is None or self._kills_before is None:
+            return "memory" if status in KILLED else "crash"
+        if kills > self._kills_before:
+            return "memory"
+        return "killed" if status in KILLED else "crash"
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         with (self.directory / LOG).open("ab") as output:
@@ -121,7 +144,7 @@ class Run:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=child_environment(),
+                env=child_environment() | self._device,
                 start_new_session=True,
             )
 
@@ -154,6 +177,8 @@ class Run:
 
     def _last_words(self) -> str:
         path = self.directory / LOG
+        if not path.exists():
+            return ""
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - LAST_WORDS))
             return file.read().decode(errors="replace")

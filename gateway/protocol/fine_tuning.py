@@ -35,7 +35,7 @@ class Method(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defa
     """Read only to refuse it by name."""
 
 
-class Training(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class Training(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Extension: how the weights are trained (trainer/contract.py, TrainingSpec)."""
 
     type: Literal["lora", "qlora", "full"] | Auto = "auto"

@@ -37,6 +37,8 @@ ROUTES = [
     fine_tuning_jobs.list_jobs,
     fine_tuning_jobs.retrieve_job,
     fine_tuning_jobs.cancel_job,
+    fine_tuning_jobs.pause_job,
+    fine_tuning_jobs.resume_job,
     fine_tuning_jobs.list_events,
     fine_tuning_jobs.list_checkpoints,
     graders.validate_grader,

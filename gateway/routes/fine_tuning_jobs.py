@@ -4,7 +4,7 @@ import logging
 from typing import Any
 
 import msgspec
-from litestar import get, post
+from litestar import Request, get, post
 from litestar.params import FromPath, QueryParams, RawBody
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -13,9 +13,8 @@ from gateway.db.pages import fetch_page
 from gateway.db.tables import FineTuningCheckpointRow, FineTuningEventRow, FineTuningJobRow
 from gateway.errors import InvalidRequest, NotFound, Unavailable
 from gateway.files import repository as files
-from gateway.fine_tuning import repository, service
+from gateway.fine_tuning import creation, repository, service
 from gateway.fine_tuning.names import base_name, checkpoint_name, model_name
-from gateway.fine_tuning.transitions import ENDED
 from gateway.keys.ring import ApiKey
 from gateway.kit.clock import unix
 from gateway.protocol.decode import decode
@@ -34,19 +33,35 @@ VALIDATE = "validate_fine_tuning_job"
 
 
 @post("/v1/fine_tuning/jobs", status_code=200)
-async def create_job(sv: Sv, caller: Caller, body: RawBody) -> Job:
-    """The job is in the database when this answers; if the queue is away, a worker still finds it there."""
+async def create_job(sv: Sv, caller: Caller, body: RawBody, request: Request[Any, Any, Any]) -> Job:
+    """The job is in the database when this answers; if the queue is away, a worker still finds it there.
+
+    A call that an SDK sends again answers the job that exists.
+    """
     wanted = decode(decode_job, body)
+    mark = creation.fingerprint(caller.id, body)
+    is_retry = request.headers.get("x-stainless-retry-count", "0") != "0"
     await _check_model(sv, caller, wanted.model)
     async with sv.database.session() as session:
-        for param in ("training_file", "validation_file"):
-            await _check_file(session, caller, param, getattr(wanted, param))
-        row = await service.create(session, wanted, project_id=caller.project_id, api_key_id=caller.id)
+        row = await creation.find_repeated(session, mark, is_retry=is_retry)
+        if row is None:
+            row = await _create(session, caller, wanted, mark)
+    await _ask_to_validate(sv, row)
+    return job(row, sv)
+
+
+async def _create(session: AsyncSession, caller: ApiKey, wanted: JobCreate, mark: str) -> FineTuningJobRow:
+    for param in ("training_file", "validation_file"):
+        await _check_file(session, caller, param, getattr(wanted, param))
+    return await creation.create(session, wanted, project_id=caller.project_id, api_key_id=caller.id, mark=mark)
+
+
+async def _ask_to_validate(sv: Services, row: FineTuningJobRow) -> None:
+    """A worker leaves alone what needs no validation."""
     try:
         await sv.queue.enqueue(VALIDATE, row.id)
     except Unavailable:
         log.warning("queue away: job %s waits for the worker's next round", row.id)
-    return job(row, sv)
 
 
 @get("/v1/fine_tuning/jobs")
@@ -71,6 +86,20 @@ async def retrieve_job(sv: Sv, caller: Caller, job_id: FromPath[str]) -> Job:
 async def cancel_job(sv: Sv, caller: Caller, job_id: FromPath[str]) -> Job:
     async with sv.database.session() as session:
         return job(await service.cancel(session, caller.project_id, job_id), sv)
+
+
+@post("/v1/fine_tuning/jobs/{job_id:str}/pause", status_code=200)
+async def pause_job(sv: Sv, caller: Caller, job_id: FromPath[str]) -> Job:
+    async with sv.database.session() as session:
+        return job(await service.pause(session, caller.project_id, job_id), sv)
+
+
+@post("/v1/fine_tuning/jobs/{job_id:str}/resume", status_code=200)
+async def resume_job(sv: Sv, caller: Caller, job_id: FromPath[str]) -> Job:
+    async with sv.database.session() as session:
+        row = await service.resume(session, caller.project_id, job_id)
+    await _ask_to_validate(sv, row)
+    return job(row, sv)
 
 
 @get("/v1/fine_tuning/jobs/{job_id:str}/events")
@@ -139,7 +168,7 @@ def job(row: FineTuningJobRow, sv: Services) -> Job:
         error=JobError(**row.error) if row.error else None,
         hyperparameters=method[method["type"]]["hyperparameters"],
         seed=row.seed,
-        estimated_finish=unix(row.estimated_finish) if row.estimated_finish and row.status not in ENDED else None,
+        estimated_finish=unix(row.estimated_finish) if row.estimated_finish and row.status == "running" else None,
         integrations=row.integrations,
         method=method,
         metadata=row.request_metadata,

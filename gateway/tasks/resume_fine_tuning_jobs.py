@@ -3,7 +3,7 @@
 import logging
 
 from gateway.errors import Refusal
-from gateway.fine_tuning import repository
+from gateway.fine_tuning import claims
 from gateway.services import WorkerServices
 from gateway.tasks.pauses import PAUSES, Pauses
 from gateway.tasks.train_fine_tuning_jobs import train_fine_tuning_jobs
@@ -21,7 +21,7 @@ async def resume_fine_tuning_jobs(
     """What the database says must happen, happens, with or without a message from the queue. Raises Unavailable."""
     wv.background.spawn(train_fine_tuning_jobs(wv, pauses), "train")
     async with wv.database.session() as session:
-        lost = await repository.unvalidated(session, lost_after)
+        lost = await claims.unvalidated(session, lost_after)
     for job_id in lost:
         try:
             await validate_fine_tuning_job(wv, job_id, pauses)

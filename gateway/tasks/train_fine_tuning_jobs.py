@@ -1,55 +1,82 @@
-"""Train whatever waits, oldest first, until nothing does.
+"""Train whatever waits, project by project in turn (gateway/fine_tuning/turns.py), until nothing does.
 
-A job belongs to the worker whose lease on it runs (repository.claim). The lease is extended while the trainer works; a
-worker that dies loses it, and the next one goes on from the last checkpoint.
+A job belongs to the worker whose lease on it runs (gateway/fine_tuning/claims.py). The lease is extended while the
+trainer works; a worker that dies loses it, and the next one goes on from the last checkpoint.
 """
 
 import asyncio
+import errno
 import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from gateway.db.tables import FineTuningJobRow
 from gateway.errors import Unavailable
-from gateway.fine_tuning import repository, service
+from gateway.fine_tuning import service
 from gateway.fine_tuning.lease import Lease
-from gateway.fine_tuning.models import live_model
-from gateway.fine_tuning.runner import TRAINING, VALIDATION, Run, Stopped, job_directory
+from gateway.fine_tuning.positions import tell_positions
+from gateway.fine_tuning.restarts import Crashed
+from gateway.fine_tuning.runner import Run, Stopped, job_directory
 from gateway.fine_tuning.service import Failure
 from gateway.services import WorkerServices
+from gateway.tasks.begin_training import begin_training, check_job_directory
 from gateway.tasks.pauses import PAUSES, Pauses
 from gateway.tasks.publish_models import publish_model
+from gateway.tasks.record_results import record_results
+from gateway.tasks.restart_training import restart_training
+from gateway.tasks.settle_fine_tuning_jobs import settle
 from gateway.tasks.training_events import store_events
-from trainer.contract import Failed, Succeeded, TrainingSpec
+from trainer.contract import Failed, Succeeded
 
 log = logging.getLogger(__name__)
 
 
 async def train_fine_tuning_jobs(wv: WorkerServices, pauses: Pauses = PAUSES) -> None:
-    """Claim and train jobs, as many at a time as the settings say."""
-    if wv.training.locked():
-        return  # whoever holds it looks again before it lets go
-    async with wv.training:
-        try:
+    """Claim and train jobs on a device that is free; without one, tell those that wait their place."""
+    try:
+        if wv.training.locked():
+            async with wv.database.session() as session:
+                await tell_positions(session)
+            return  # whoever holds a device looks again before it lets go
+        async with _device(wv) as device:
             while (lease := _lease(wv, pauses)) and await lease.take_next():
-                await _train(wv, lease, pauses)
-        except Unavailable as away:
-            log.warning("fine-tuning jobs wait: %s", away)
+                wv.background.spawn(train_fine_tuning_jobs(wv, pauses), "train")  # on another device, perhaps
+                await _train(wv, lease, device, pauses)
+    except Unavailable as away:
+        log.warning("fine-tuning jobs wait: %s", away)
+
+
+@asynccontextmanager
+async def _device(wv: WorkerServices) -> AsyncGenerator[str]:
+    async with wv.training:
+        device = wv.devices.popleft()
+        try:
+            yield device
+        finally:
+            wv.devices.append(device)
 
 
 def _lease(wv: WorkerServices, pauses: Pauses) -> Lease:
     return Lease(wv.database, wv.settings.fine_tuning.lease_seconds, poll_seconds=pauses.poll)
 
 
-async def _train(wv: WorkerServices, lease: Lease, pauses: Pauses) -> None:
-    """One job, from claimed to ended; or given back, when this worker is stopped or the database goes away.
+async def _train(wv: WorkerServices, lease: Lease, device: str, pauses: Pauses) -> None:
+    """One job, from claimed to ended or paused; or given back, when this worker is stopped or the database goes away.
 
     Raises:
         Unavailable: the database stayed away for longer than the lease.
     """
     directory = job_directory(wv.settings.data_dir, lease.job_id)
-    run = Run(directory, wv.settings.fine_tuning.command, stop_seconds=pauses.stop)
-    wv.background.spawn(_stop_when_lost(lease, run), f"lease of {lease.job_id}")
+    run = Run(directory, wv.settings.fine_tuning.command, device=device, stop_seconds=pauses.stop)
+    keeping = asyncio.ensure_future(lease.keep())
+    stopping = asyncio.ensure_future(_stop_when_lost(lease, run))
+    try:
+        await _until_the_end(wv, lease, run, pauses)
+    finally:
+        await asyncio.shield(_leave(wv, lease, run, keeping, stopping))
+
+
+async def _until_the_end(wv: WorkerServices, lease: Lease, run: Run, pauses: Pauses) -> None:
+    """Raises Unavailable."""
     try:
         await _run(wv, lease, run, pauses)
     except Stopped:
@@ -58,70 +85,59 @@ async def _train(wv: WorkerServices, lease: Lease, pauses: Pauses) -> None:
         await _fail(wv, lease, failure)
     except Unavailable:
         raise
-    except Exception:
+    except Exception as error:
         log.exception("training of %s broke", lease.job_id)
-        await _fail(wv, lease, Failure("server_error", "The job failed due to an internal error; create it again."))
-    finally:
-        await asyncio.shield(_give_back(lease, run))
+        await _fail(wv, lease, _explained(error))
 
 
 async def _run(wv: WorkerServices, lease: Lease, run: Run, pauses: Pauses) -> None:
-    """Raises Stopped, Failure, Unavailable."""
-    job, spec = await _begin(wv, lease)
-    await run.start(spec)
-    async for batch in run.events():
-        await store_events(wv, lease, job, batch, pauses)
-    match run.result():
+    """Raises Stopped, Failure, Unavailable, OSError."""
+    job, spec = await begin_training(wv, lease, run)
+    while True:
+        await run.start(spec)
+        async for batch in run.events():
+            await store_events(wv, lease, job, batch, pauses)
+        try:
+            result = run.result()
+            break
+        except Crashed as crashed:
+            check_job_directory(job, run.directory)
+            spec = await restart_training(wv, lease, crashed, spec)
+    if lease.lost.is_set():
+        raise Stopped
+    match result:
         case Failed(code=code, message=message, param=param):
             raise Failure(code, message, param)
-        case Succeeded() as result:
+        case Succeeded():
+            await record_results(wv, lease, result, pauses)
             await publish_model(wv, lease, job, run.directory, result, pauses)
 
 
-async def _give_back(lease: Lease, run: Run) -> None:
+def _explained(error: Exception) -> Failure:
+    """What the job's owner may read of a surprise; the log says all."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Failure("server_error", "The server's disk is full. Create the job again once there is space.")
+    return Failure("server_error", "The job failed due to an internal error; create it again.")
+
+
+async def _leave(
+    wv: WorkerServices, lease: Lease, run: Run, keeping: asyncio.Future[None], stopping: asyncio.Future[None]
+) -> None:
+    """The trainer has ended, then the job's directory is tidied up, then the next worker may have the job."""
     await run.stopped()
-    await lease.give_back()
+    try:
+        await settle(wv, lease.job_id)
+    except Unavailable:
+        log.warning("%s is settled later: the database is away", lease.job_id)
+    finally:
+        await lease.give_back()
+        await asyncio.gather(keeping, stopping)
 
 
 async def _stop_when_lost(lease: Lease, run: Run) -> None:
-    """Once the lease is lost (a cancel, or another worker) the trainer is stopped, and killed if it does not listen.
-
-    When the lease was given back the trainer has ended already.
-    """
-    await lease.keep()
+    """Once the work must stop the trainer is stopped, and killed if it does not listen."""
+    await lease.lost.wait()
     await run.stopped()
-
-
-async def _begin(wv: WorkerServices, lease: Lease) -> tuple[FineTuningJobRow, TrainingSpec]:
-    """The job, now running. Raises Failure when it cannot be trained, Stopped when it was cancelled."""
-    async with wv.database.session() as session:
-        job = await repository.get(session, lease.job_id)
-        assert job is not None, "a leased job is there"
-        if await repository.is_archived(session, job.project_id):
-            raise Failure("project_archived", "The project of this job was archived before the training began.")
-        spec = await _spec(wv, session, job)
-        moved = await repository.move(session, job.id, "running", holder=lease.holder)
-        if job.status != "running" and not moved:
-            raise Stopped
-    return job, spec
-
-
-async def _spec(wv: WorkerServices, session: AsyncSession, job: FineTuningJobRow) -> TrainingSpec:
-    """What the trainer must know. Raises Failure."""
-    numbers = job.method["supervised"]["hyperparameters"]
-    parent = await live_model(session, job.project_id, job.model)
-    if parent is None and job.model != wv.settings.engine.model:
-        message = f"The model {job.model} does not exist any more; create the job again with one of GET /v1/models."
-        raise Failure("model_not_found", message, "model")
-    return TrainingSpec(
-        job_id=job.id,
-        base_model=wv.settings.engine.model_path,
-        training_file=TRAINING,
-        validation_file=VALIDATION if job.validation_file else None,
-        seed=job.seed,
-        continue_from=str(wv.settings.data_dir / parent.adapter_path) if parent else None,
-        **numbers,
-    )
 
 
 async def _fail(wv: WorkerServices, lease: Lease, failure: Failure) -> None:

@@ -9,25 +9,34 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.tables import FineTuningJobRow
 from gateway.errors import Unavailable
-from gateway.fine_tuning import repository, service
+from gateway.fine_tuning import claims, repository
 from gateway.fine_tuning.lease import Lease
-from gateway.fine_tuning.runner import Stopped
+from gateway.fine_tuning.runner import Stopped, job_directory
+from gateway.fine_tuning.specification import resolved_method, resolved_training
+from gateway.fine_tuning.transitions import ENDED
 from gateway.kit.clock import from_unix, now
 from gateway.services import WorkerServices
 from gateway.tasks.pauses import Pauses
-from trainer.contract import CheckpointSaved, Hyperparameters, Message, Metrics, Started, StepMetrics, TrainingEvent
+from gateway.tasks.publish_models import publish_checkpoint
+from trainer.contract import CheckpointSaved, Message, Metrics, Started, StepMetrics, TrainingEvent
 
 
 async def store_events(
     wv: WorkerServices, lease: Lease, job: FineTuningJobRow, batch: list[TrainingEvent], pauses: Pauses
 ) -> None:
-    """What the trainer told, in one transaction; what was stored before is left as it is.
+    """What the trainer told, in one transaction; what was stored before is left as it is. Checkpoints become models.
 
-    A database that is away for a moment does not disturb the training. Raises Stopped, Unavailable once the lease is lost.
+    A database that is away for a moment does not disturb the training.
+
+    Raises:
+        Stopped: another worker has the job.
+        Unavailable: the database is away, and the lease is lost.
+        OSError: the disk is full.
     """
     while True:
         try:
             await _store_now(wv, lease, job, batch)
+            await publish_checkpoints(wv, job, batch)
             return
         except Unavailable:
             if lease.lost.is_set():
@@ -37,14 +46,35 @@ async def store_events(
 
 async def _store_now(wv: WorkerServices, lease: Lease, job: FineTuningJobRow, batch: list[TrainingEvent]) -> None:
     async with wv.database.session() as session:
-        if not await repository.extend_lease(session, job.id, lease.holder, wv.settings.fine_tuning.lease_seconds):
-            raise Stopped  # nothing is told of a job that has ended
-        for event in batch:
+        status = await claims.extend(session, job.id, lease.holder, wv.settings.fine_tuning.lease_seconds)
+        if status is None:
+            raise Stopped
+        for event in batch if status not in ENDED else last_steps(batch):
             await _store_one(session, job, event)
         seconds = [event.seconds_left for event in batch if isinstance(event, StepMetrics) and event.seconds_left]
-        if seconds:
+        if seconds and status == "running":
             finish = now() + timedelta(seconds=seconds[-1])
             await repository.set_values(session, job.id, estimated_finish=finish)
+
+
+async def store_last_events(wv: WorkerServices, job: FineTuningJobRow, events: list[TrainingEvent]) -> None:
+    """Of a job that was cancelled: the steps and checkpoints that it came to. Raises Unavailable, OSError."""
+    async with wv.database.session() as session:
+        for event in last_steps(events):
+            await _store_one(session, job, event)
+    await publish_checkpoints(wv, job, events)
+
+
+def last_steps(events: list[TrainingEvent]) -> list[TrainingEvent]:
+    """What is still worth telling after a job has ended: what it left, not how it went on."""
+    return [event for event in events if isinstance(event, StepMetrics | CheckpointSaved)]
+
+
+async def publish_checkpoints(wv: WorkerServices, job: FineTuningJobRow, events: list[TrainingEvent]) -> None:
+    directory = job_directory(wv.settings.data_dir, job.id)
+    for event in events:
+        if isinstance(event, CheckpointSaved):
+            await publish_checkpoint(wv, job, directory, event)
 
 
 async def _store_one(session: AsyncSession, job: FineTuningJobRow, event: TrainingEvent) -> None:
@@ -52,15 +82,7 @@ async def _store_one(session: AsyncSession, job: FineTuningJobRow, event: Traini
     again = f"{event.sequence}-{event.created_at}"  # a sequence that a crash lost is given anew, at another time
     match event:
         case Started():
-            method = service.resolved(job.method, chosen(event.hyperparameters))
-            await repository.set_values(session, job.id, method=method)
-            key, message = "started", "Fine-tuning job started"
-            if event.resumed_step:
-                key, message = (
-                    f"resumed-{again}",
-                    f"Training goes on after step {event.resumed_step}/{event.total_steps}",
-                )
-            await repository.add_event(session, job.id, key, message, created_at=at)
+            await _store_start(session, job, event, again)
         case StepMetrics(metrics=metrics):
             values = _values(metrics) | {"total_steps": event.total_steps}
             await repository.add_metrics(session, job.id, metrics.step, step_message(event), values, created_at=at)
@@ -73,13 +95,13 @@ async def _store_one(session: AsyncSession, job: FineTuningJobRow, event: Traini
             await repository.add_event(session, job.id, key, event.message, level=event.level, created_at=at)
 
 
-def chosen(numbers: Hyperparameters) -> dict[str, Any]:
-    """The three numbers that OpenAI's API shows."""
-    return {
-        "n_epochs": numbers.n_epochs,
-        "batch_size": numbers.batch_size,
-        "learning_rate_multiplier": numbers.learning_rate_multiplier,
-    }
+async def _store_start(session: AsyncSession, job: FineTuningJobRow, event: Started, again: str) -> None:
+    method, training = resolved_method(job.method, event.hyperparameters), resolved_training(event)
+    await repository.set_values(session, job.id, method=method, training=training)
+    key, message = "started", "Fine-tuning job started"
+    if event.resumed_step:
+        key, message = f"resumed-{again}", f"Training goes on after step {event.resumed_step}/{event.total_steps}"
+    await repository.add_event(session, job.id, key, message, created_at=from_unix(event.created_at))
 
 
 def step_message(event: StepMetrics) -> str:

@@ -45,7 +45,7 @@ def settings(settings: Settings, engine: FakeEngine) -> Settings:
 def environment_of(settings: Settings) -> dict[str, str]:
     config = settings.data_dir / "tuneway.toml"
     lines = [
-        f"[engine]\nurl = {json.dumps(settings.engine.url)}\nmodel = 'base'\nmodel_path = '/nowhere'",
+        f"[engine]\nurl = {json.dumps(settings.engine.url)}\nmodel = 'base'\nmodel_path = {json.dumps(settings.engine.model_path)}",
         f"[fine_tuning]\ncommand = {json.dumps(TRAINER)}\nlease_seconds = 30.0",
     ]
     config.write_text("\n".join(lines))

@@ -41,9 +41,11 @@ TEN = jsonl(*(example(f"Question {number}?") for number in range(10)))
 
 def with_engine(settings: Settings, engine: FakeEngine, **fine_tuning: Any) -> Settings:
     """The settings of a gateway whose engine and trainer are the fakes."""
+    weights = settings.data_dir / "base-model"
+    weights.mkdir(exist_ok=True)
     return msgspec.structs.replace(
         settings,
-        engine=EngineSettings(url=engine.url, model=BASE, model_path="/nowhere"),
+        engine=EngineSettings(url=engine.url, model=BASE, model_path=str(weights)),
         fine_tuning=FineTuningSettings(command=TRAINER, **fine_tuning),
     )
 
@@ -74,6 +76,18 @@ async def messages_of(client: httpx.AsyncClient, job_id: str) -> list[str]:
     """Of all events, oldest first."""
     events = (await client.get(f"/v1/fine_tuning/jobs/{job_id}/events?limit=100&order=asc")).json()["data"]
     return [event["message"] for event in events]
+
+
+def finals(engine: FakeEngine) -> dict[str, str]:
+    """The adapters that it has loaded of whole jobs, checkpoints left out."""
+    return {name: path for name, path in engine.adapters.items() if ":ckpt-step-" not in name}
+
+
+def prepare(settings: Settings, job_id: str) -> None:
+    """The directory of a job as its validation leaves it."""
+    directory = settings.data_dir / "jobs" / job_id
+    directory.mkdir(parents=True)
+    (directory / "training.jsonl").write_bytes(TEN)
 
 
 def starts_of(settings: Settings, job_id: str) -> list[dict[str, Any]]:

@@ -10,8 +10,11 @@ What it does is written in the file `trainer-mode` of the data directory (JOB_DI
     deaf        waits for ever and does not listen to SIGTERM
     terminated  is killed by SIGTERM before it could listen
     broken      says that it has succeeded, in JSON that is none
+    killed      ends after one step by SIGKILL
+    stuck       ends with status 3 before its first step
+    saves       like hold, but SIGTERM lets it do one more step, with a checkpoint, as the real trainer does
 
-SIGTERM makes it save a checkpoint and end with status 143. JOB_DIR/starts.jsonl tells with which spec it was started.
+SIGTERM makes it end with status 143. JOB_DIR/starts.jsonl tells with which spec it was started.
 """
 
 import json
@@ -21,6 +24,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from trainer.contract import (
     ADAPTER,
@@ -39,6 +44,7 @@ from trainer.contract import (
     Started,
     StepMetrics,
     Succeeded,
+    decode_spec,
     encode,
 )
 
@@ -51,6 +57,7 @@ NUMBERS = Hyperparameters(
     lora_rank=8,
     lora_alpha=16,
     context_length=512,
+    reasons={"n_epochs": "few examples", "training_type": "the base model is small"},
 )
 
 
@@ -72,20 +79,28 @@ class FakeTrainer:
 
     def run(self, mode: str) -> int:
         resumed = self.done()
+        spec = decode_spec((self.directory / SPEC).read_bytes())
+        micro_batch = min(NUMBERS.batch_size, spec.largest_micro_batch or NUMBERS.batch_size)
+        beta = 0.1 if spec.method == "dpo" else None
+        numbers = msgspec.structs.replace(NUMBERS, micro_batch=micro_batch, beta=beta)
         summary = DataSummary(examples=10, tokens=100, label_tokens=50, truncated=0, skipped=0)
-        started = {"hyperparameters": NUMBERS, "training": summary, "total_steps": STEPS, "trained_tokens": 300}
+        started = {"hyperparameters": numbers, "training": summary, "total_steps": STEPS, "trained_tokens": 300}
         self.tell(Started, **started, device="none", resumed_step=resumed)
+        if mode == "stuck":
+            self.crash(mode)
         if mode == "fail":
             message = "Line 3 holds\x00 nothing to learn from."
             self.tell(Message, level="error", message=message)
             return self.end(Failed(code="invalid_training_file", message=message, param="training_file"))
         for step in range(resumed + 1, STEPS + 1):
             self.train(step)
-            if mode in ("crash", "torn"):
+            if mode in ("crash", "torn", "killed"):
                 self.crash(mode)
-            while mode in ("hold", "deaf") and not self.asked_to_stop and not (self.directory / "go").exists():
+            while mode in ("hold", "saves", "deaf") and not self.asked_to_stop and not (self.directory / "go").exists():
                 time.sleep(0.01)
             if self.asked_to_stop:
+                if mode == "saves" and step < STEPS:
+                    self.train(step + 1)
                 return STOPPED
         return self.leave_adapter(mode)
 
@@ -97,6 +112,8 @@ class FakeTrainer:
         self.tell(CheckpointSaved, path=f"{CHECKPOINTS}/step-{step}", step=step, epoch=step, metrics=metrics)
 
     def crash(self, mode: str) -> None:
+        if mode == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
         if mode == "torn":
             with (self.directory / EVENTS).open("ab") as file:
                 file.write(b'{"type":"message","sequence":99,"crea')
@@ -109,7 +126,8 @@ class FakeTrainer:
             return 0
         leave_files(self.directory / ADAPTER)
         metrics = Metrics(step=STEPS, train_loss=1 / STEPS)
-        return self.end(Succeeded(output=ADAPTER, trained_tokens=300, steps=STEPS, metrics=metrics, seconds=0.1))
+        measured: Any = {"seconds": 0.5, "tokens_per_second": 10.0, "peak_memory_bytes": 1000}
+        return self.end(Succeeded(output=ADAPTER, trained_tokens=300, steps=STEPS, metrics=metrics, **measured))
 
     def end(self, result: Succeeded | Failed) -> int:
         incomplete = self.directory / "result.tmp"
@@ -130,7 +148,10 @@ def main() -> int:
     directory = Path(sys.argv[1])
     mode = (directory.parent.parent / "trainer-mode").read_text()
     with (directory / "starts.jsonl").open("a") as file:
-        file.write(json.dumps({"pid": os.getpid(), **json.loads((directory / SPEC).read_text())}) + "\n")
+        device = os.environ.get("CUDA_VISIBLE_DEVICES")
+        file.write(
+            json.dumps({"pid": os.getpid(), "device": device, **json.loads((directory / SPEC).read_text())}) + "\n"
+        )
     if mode == "terminated":
         os.kill(os.getpid(), signal.SIGTERM)
     trainer = FakeTrainer(directory)

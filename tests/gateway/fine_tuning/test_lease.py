@@ -1,4 +1,4 @@
-"""What a worker does with its lease; the SQL is in test_repository."""
+"""What a worker does with its lease; the SQL is in test_claims."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import Unavailable
-from gateway.fine_tuning import repository
+from gateway.fine_tuning import claims
 from gateway.fine_tuning.lease import Lease
 
 pytestmark = pytest.mark.anyio
@@ -49,26 +49,50 @@ class TestKeep:
         assert lease.lost.is_set()
 
     async def test_is_lost_when_another_has_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        answers = [True, True, False]
+        answers = ["running", "running", None]
 
-        async def extend(*_: Any) -> bool:
+        async def extend(*_: Any) -> str | None:
             return answers.pop(0)
 
-        monkeypatch.setattr(repository, "extend_lease", extend)
+        monkeypatch.setattr(claims, "extend", extend)
         lease = Lease(Fine(), 60, poll_seconds=0.01)  # type: ignore[arg-type]
+        lease.statuses = ("running",)
         await asyncio.wait_for(lease.keep(), 10)
         assert answers == []
         assert lease.lost.is_set()
 
     async def test_ends_when_it_is_given_back(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        async def extend(*_: Any) -> bool:
-            return True
+        async def extend(*_: Any) -> str:
+            return "running"
 
-        monkeypatch.setattr(repository, "extend_lease", extend)
-        monkeypatch.setattr(repository, "release", extend)
+        monkeypatch.setattr(claims, "extend", extend)
+        monkeypatch.setattr(claims, "release", extend)
         lease = Lease(Fine(), 60, poll_seconds=30)  # type: ignore[arg-type]
         keeping = asyncio.ensure_future(lease.keep())
         await asyncio.sleep(0.01)
+        await lease.give_back()
+        await asyncio.wait_for(keeping, 10)
+
+    async def test_pause_stops_the_work_but_the_lease_is_kept_until_it_is_given_back(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        answers = ["running", "paused"]
+        kept = asyncio.Event()
+
+        async def extend(*_: Any) -> str:
+            if len(answers) > 1:
+                return answers.pop(0)
+            if lease.lost.is_set():
+                kept.set()
+            return answers[0]
+
+        monkeypatch.setattr(claims, "extend", extend)
+        monkeypatch.setattr(claims, "release", extend)
+        lease = Lease(Fine(), 60, poll_seconds=0.01)  # type: ignore[arg-type]
+        lease.statuses = ("running",)
+        keeping = asyncio.ensure_future(lease.keep())
+        await asyncio.wait_for(kept.wait(), 10)
+        assert not keeping.done()
         await lease.give_back()
         await asyncio.wait_for(keeping, 10)
 

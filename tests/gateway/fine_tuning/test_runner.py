@@ -3,11 +3,14 @@
 import asyncio
 import logging
 import os
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
+from gateway.fine_tuning import out_of_memory
+from gateway.fine_tuning.restarts import Crashed
 from gateway.fine_tuning.runner import Run, Stopped, job_directory
 from tests.fakes.fine_tuning import TRAINER, until
 from trainer.contract import (
@@ -75,41 +78,81 @@ class TestResult:
         assert isinstance(result, Failed)
         assert (result.code, result.param) == ("invalid_training_file", "training_file")
 
-    async def test_crash_is_a_failure_and_its_last_words_are_logged(
+    async def test_crash_is_no_result_and_its_last_words_are_logged(
         self, directory: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         run = run_of(directory, "crash")
         await run.start(SPEC)
         assert len(await events_of(run)) == 3
-        with caplog.at_level(logging.ERROR):
-            result = run.result()
-        assert isinstance(result, Failed)
-        assert "status 3" in result.message
+        with caplog.at_level(logging.ERROR), pytest.raises(Crashed) as crashed:
+            run.result()
+        assert (crashed.value.status, crashed.value.reason) == (3, "crash")
         assert "the fake trainer's last words" in caplog.text
 
-    async def test_killed_says_what_it_most_often_means(self, directory: Path) -> None:
+    @pytest.mark.parametrize(
+        ("before", "after", "reason"), [(3, 3, "killed"), (3, 4, "memory"), (None, None, "memory")]
+    )
+    async def test_kill_was_for_memory_if_the_system_counts_one_or_cannot_say(
+        self,
+        directory: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        before: int | None,
+        after: int | None,
+        reason: str,
+    ) -> None:
+        monkeypatch.setattr(out_of_memory, "kills", lambda: before)
         run = await waiting(directory, "hold")
+        monkeypatch.setattr(out_of_memory, "kills", lambda: after)
         assert run._process is not None
         os.kill(run._process.pid, 9)
         await events_of(run)
-        result = run.result()
-        assert isinstance(result, Failed)
-        assert "ran out of memory" in result.message
+        with pytest.raises(Crashed) as crashed:
+            run.result()
+        assert (crashed.value.status, crashed.value.reason) == (-9, reason)
+
+    async def test_launcher_whose_child_was_killed_for_memory(
+        self, directory: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(out_of_memory, "kills", iter([3, 4]).__next__)
+        run = run_of(directory, "crash")
+        await run.start(SPEC)
+        await events_of(run)
+        with pytest.raises(Crashed) as crashed:
+            run.result()
+        assert (crashed.value.status, crashed.value.reason) == (3, "memory")
 
     async def test_result_that_cannot_be_read_is_a_crash(self, directory: Path) -> None:
         run = run_of(directory, "broken")
         await run.start(SPEC)
         await events_of(run)
-        assert isinstance(run.result(), Failed)
+        with pytest.raises(Crashed):
+            run.result()
+
+    async def test_crash_whose_directory_is_gone_is_a_crash(self, directory: Path) -> None:
+        run = run_of(directory, "crash")
+        await run.start(SPEC)
+        await events_of(run)
+        shutil.rmtree(directory)
+        with pytest.raises(Crashed):
+            run.result()
+
+    async def test_after_a_crash_it_starts_again_and_tells_what_is_new(self, directory: Path) -> None:
+        run = run_of(directory, "crash")
+        steps: list[int] = []
+        for _ in range(3):
+            await run.start(SPEC)
+            steps += [event.step for event in await events_of(run) if isinstance(event, CheckpointSaved)]
+            with pytest.raises(Crashed):
+                run.result()
+        assert steps == [1, 2, 3]
 
     async def test_failure_of_an_earlier_try_is_forgotten(self, directory: Path) -> None:
         (directory / "result.json").write_bytes(encode(Failed(code="server_error", message="old")))
         run = run_of(directory, "crash")
         await run.start(SPEC)
         await events_of(run)
-        result = run.result()
-        assert isinstance(result, Failed)
-        assert result.message != "old"
+        with pytest.raises(Crashed):
+            run.result()
 
     async def test_success_of_an_earlier_try_is_not_trained_again(self, directory: Path) -> None:
         for _ in range(2):
@@ -126,7 +169,8 @@ class TestEvents:
         run = run_of(directory, "torn")
         await run.start(SPEC)
         assert [event.sequence for event in await events_of(run)] == [1, 2, 3]
-        assert isinstance(run.result(), Failed)
+        with pytest.raises(Crashed):
+            run.result()
 
     def test_line_is_read_once_it_is_complete(self, directory: Path) -> None:
         run = Run(directory)
@@ -262,3 +306,11 @@ class TestStart:
         await events_of(run)
         assert "TUNEWAY" not in (directory / "env").read_text()
         assert b'"seed":3' in (directory / "spec.json").read_bytes()
+
+    @pytest.mark.parametrize("device", ["2", "0,1"])
+    async def test_trainer_sees_its_device_alone(self, directory: Path, device: str) -> None:
+        (directory.parent.parent / "trainer-mode").write_text("succeed")
+        run = Run(directory, TRAINER, device=device)
+        await run.start(SPEC)
+        await events_of(run)
+        assert f'"device": "{device}"' in (directory / "starts.jsonl").read_text()

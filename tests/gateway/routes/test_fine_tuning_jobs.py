@@ -1,5 +1,7 @@
 """/v1/fine_tuning/jobs through the application; the work itself is in tests/gateway/tasks."""
 
+import asyncio
+import json
 import re
 from typing import Any
 
@@ -8,11 +10,13 @@ import msgspec
 import pytest
 from sqlalchemy import text
 
+from gateway.app import App
 from gateway.errors import Unavailable
-from gateway.fine_tuning import repository
+from gateway.fine_tuning import claims, repository
 from gateway.kit.clock import now
 from gateway.services import Services
 from gateway.settings import EngineSettings, Settings
+from tests.conftest import client_of
 from tests.contract import conforms
 from tests.fakes.engine import BASE
 from tests.fakes.fine_tuning import create_job, job_of, messages_of, upload
@@ -81,6 +85,47 @@ class TestCreate:
         assert job["hyperparameters"] == {"n_epochs": 1, "batch_size": 1, "learning_rate_multiplier": 2}
         assert (await create_job(client, seed=0))["seed"] == 0
 
+    @pytest.mark.parametrize(
+        "method", [{"type": "dpo"}, {"type": "dpo", "dpo": {}}, {"type": "dpo", "dpo": {"hyperparameters": {}}}]
+    )
+    async def test_dpo_without_numbers(self, client: Client, method: dict[str, Any]) -> None:
+        job = await create_job(client, method=method)
+        conforms("FineTuningJob", job)
+        names = ("n_epochs", "batch_size", "learning_rate_multiplier", "beta")
+        assert job["hyperparameters"] == dict.fromkeys(names, "auto")
+        assert job["method"] == {"type": "dpo", "dpo": {"hyperparameters": job["hyperparameters"]}}
+
+    async def test_dpo_with_numbers(self, client: Client) -> None:
+        numbers = {"n_epochs": 2, "batch_size": 8, "learning_rate_multiplier": 0.5, "beta": 0.3}
+        job = await create_job(client, method={"type": "dpo", "dpo": {"hyperparameters": numbers}})
+        conforms("FineTuningJob", job)
+        assert job["hyperparameters"] == numbers
+        old = await create_job(client, method={"type": "dpo"}, hyperparameters={"n_epochs": 3})
+        assert (old["hyperparameters"]["n_epochs"], old["hyperparameters"]["beta"]) == (3, "auto")
+
+    async def test_how_the_weights_are_trained_is_shown_as_asked(self, client: Client) -> None:
+        job = await create_job(client, training={"type": "qlora", "lora_rank": 32, "packing": False})
+        conforms("FineTuningJob", job)
+        asked = {"type": "qlora", "lora_rank": 32, "packing": False}
+        auto = dict.fromkeys(("lora_alpha", "context_length", "gradient_checkpointing"), "auto")
+        assert job["training"] == asked | auto
+        assert set((await create_job(client))["training"].values()) == {"auto"}
+
+    async def test_wandb_run_is_named_after_the_job_and_tagged(self, client: Client) -> None:
+        job = await create_job(client, integrations=[{"type": "wandb", "wandb": {"project": "p"}}])
+        conforms("FineTuningJob", job)
+        tags = ["openai/finetune", f"openai/{BASE}", f"openai/{job['id']}"]
+        run = {"project": "p", "name": job["id"], "entity": None, "tags": tags}
+        assert job["integrations"] == [{"type": "wandb", "wandb": run}]
+
+    async def test_wandb_run_keeps_its_own_name_and_tags(self, client: Client) -> None:
+        run = {"project": "p", "name": "mine", "entity": "team", "tags": ["a", "openai/finetune"]}
+        job = await create_job(client, integrations=[{"type": "wandb", "wandb": run}])
+        conforms("FineTuningJob", job)
+        shown = job["integrations"][0]["wandb"]
+        assert (shown["name"], shown["entity"]) == ("mine", "team")
+        assert shown["tags"] == ["a", "openai/finetune", f"openai/{BASE}", f"openai/{job['id']}"]
+
     async def test_queue_that_is_away_does_not_lose_the_job(
         self, client: Client, sv: Services, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -90,7 +135,7 @@ class TestCreate:
         monkeypatch.setattr(sv.queue, "enqueue", away)
         job = await create_job(client)
         async with sv.database.session() as session:
-            assert await repository.unvalidated(session, 0) == [job["id"]]
+            assert await claims.unvalidated(session, 0) == [job["id"]]
 
 
 class TestRefusals:
@@ -124,14 +169,26 @@ class TestRefusals:
             ({"hyperparameters": []}, "hyperparameters"),
             ({"method": {}}, "method.type"),
             ({"method": {"type": "magic"}}, "method.type"),
-            ({"method": {"type": "dpo"}}, "method.type"),
+            ({"method": {"type": "dpo", "dpo": {"hyperparameters": {"beta": 0}}}}, "method.dpo.hyperparameters.beta"),
+            ({"method": {"type": "dpo", "dpo": {"hyperparameters": {"beta": 2.1}}}}, "method.dpo.hyperparameters.beta"),
+            ({"method": {"type": "dpo", "supervised": {}}}, "method.supervised"),
+            ({"method": {"type": "supervised", "dpo": {}}}, "method.dpo"),
+            ({"method": {"type": "supervised", "reinforcement": {}}}, "method.reinforcement"),
+            ({"training": {"type": "half"}}, "training.type"),
+            ({"training": {"lora_rank": 0}}, "training.lora_rank"),
+            ({"training": {"rank": 8}}, "training.rank"),
+            ({"training": {"type": "full", "lora_rank": 8}}, "training.lora_rank"),
+            ({"training": {"type": "full", "lora_alpha": 8}}, "training.lora_alpha"),
             ({"method": {"type": "reinforcement", "reinforcement": {}}}, "method.type"),
             (
                 {"method": {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 99}}}},
                 "method.supervised.hyperparameters.n_epochs",
             ),
             ({"method": {"type": "supervised", "supervised": {"epochs": 1}}}, "method.supervised.epochs"),
-            ({"integrations": [{"type": "wandb", "wandb": {"project": "p"}}]}, "integrations"),
+            ({"integrations": [{"type": "wandb", "wandb": {"project": "p"}}] * 2}, "integrations"),
+            ({"integrations": [{"type": "wandb", "wandb": {"project": "p"}}] * 6}, "integrations"),
+            ({"integrations": [{"type": "wandb", "wandb": {}}]}, "integrations[0].wandb.project"),
+            ({"integrations": [{"type": "mlflow", "mlflow": {}}]}, "integrations[0].type"),
             ({"epochs": 3}, "epochs"),
         ],
     )
@@ -140,7 +197,7 @@ class TestRefusals:
         assert error["param"] == param
         assert error["type"] == "invalid_request_error"
         async with sv.database.session() as session:
-            assert await repository.unvalidated(session, -60) == []
+            assert await claims.unvalidated(session, -60) == []
 
     @pytest.mark.parametrize("name", ["model", "training_file"])
     async def test_missing_field_is_named(self, client: Client, name: str) -> None:
@@ -154,8 +211,10 @@ class TestRefusals:
     async def test_body_that_is_no_object(self, client: Client, body: bytes) -> None:
         error_of(await client.post(JOBS, content=body))
 
-    async def test_method_that_is_not_there_says_which_is(self, client: Client) -> None:
-        assert "use 'supervised'" in (await refused(client, method={"type": "dpo"}))["message"]
+    async def test_method_that_is_not_there_says_which_are(self, client: Client) -> None:
+        message = (await refused(client, method={"type": "reinforcement"}))["message"]
+        assert "Method 'reinforcement' is not available" in message
+        assert "Use 'supervised' with examples of good answers, or 'dpo'" in message
 
     async def test_hyperparameters_in_both_places(self, client: Client) -> None:
         numbers = {"hyperparameters": {"n_epochs": 1}}
@@ -259,6 +318,114 @@ class TestCancel:
         message = error_of(await client.post(f"{JOBS}/{job['id']}/cancel"), 409)["message"]
         assert message == f"Job {job['id']} cannot be cancelled: it has already succeeded."
         assert (await job_of(client, job["id"]))["status"] == "succeeded"
+
+
+class TestPause:
+    async def test_and_resume(self, client: Client) -> None:
+        job = await create_job(client)
+        paused = (await client.post(f"{JOBS}/{job['id']}/pause")).json()
+        conforms("FineTuningJob", paused)
+        assert (paused["status"], paused["finished_at"], paused["error"]) == ("paused", None, None)
+        assert await job_of(client, job["id"]) == paused
+        resumed = (await client.post(f"{JOBS}/{job['id']}/resume")).json()
+        conforms("FineTuningJob", resumed)
+        assert resumed["status"] == "queued"
+        told = await messages_of(client, job["id"])
+        assert told[1:] == ["Fine-tuning job paused", "Fine-tuning job resumed"]
+
+    async def test_is_told_each_time(self, client: Client) -> None:
+        job = await create_job(client)
+        for _ in range(2):
+            for verb in ("pause", "resume"):
+                assert (await client.post(f"{JOBS}/{job['id']}/{verb}")).status_code == 200
+        told = await messages_of(client, job["id"])
+        assert told[1:] == ["Fine-tuning job paused", "Fine-tuning job resumed"] * 2
+
+    async def test_where_it_is_not_possible_is_a_conflict_that_sdks_do_not_retry(self, client: Client) -> None:
+        job = await create_job(client)
+
+        async def conflict(verb: str) -> str:
+            answer = await client.post(f"{JOBS}/{job['id']}/{verb}")
+            assert answer.headers["x-should-retry"] == "false"
+            return error_of(answer, 409)["message"]
+
+        start = f"Job {job['id']} cannot be "
+        assert await conflict("resume") == f"{start}resumed: it is not paused, its status is validating_files."
+        await client.post(f"{JOBS}/{job['id']}/pause")
+        assert await conflict("pause") == f"{start}paused: it is already paused."
+        assert (await client.post(f"{JOBS}/{job['id']}/cancel")).json()["status"] == "cancelled"
+        assert await conflict("pause") == f"{start}paused: it has already been cancelled."
+        assert await conflict("resume") == f"{start}resumed: it has already been cancelled."
+
+    async def test_of_two_at_once_one_wins(self, client: Client) -> None:
+        job = await create_job(client)
+        answers = await asyncio.gather(*(client.post(f"{JOBS}/{job['id']}/pause") for _ in range(4)))
+        assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409]
+        assert (await messages_of(client, job["id"])).count("Fine-tuning job paused") == 1
+
+
+class TestRepeatedCreate:
+    """What an SDK sends again after a timeout."""
+
+    RETRY = {"x-stainless-retry-count": "1"}
+
+    @pytest.fixture
+    async def body(self, client: Client) -> dict[str, Any]:
+        return {"model": BASE, "training_file": await upload(client), "seed": 3}
+
+    async def create(self, client: Client, body: Any, **headers: str) -> dict[str, Any]:
+        content = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        answer = await client.post(JOBS, content=content, headers=headers)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def test_answers_the_job_that_exists(self, client: Client, body: dict[str, Any]) -> None:
+        first = await self.create(client, body)
+        assert await self.create(client, body, **self.RETRY) == first
+        assert await self.create(client, body) == first
+        assert len((await client.get(JOBS)).json()["data"]) == 1
+
+    async def test_however_the_json_is_written(self, client: Client, body: dict[str, Any]) -> None:
+        first = await self.create(client, body)
+        turned = dict(reversed(body.items()))
+        assert (await self.create(client, json.dumps(turned, indent=3).encode()))["id"] == first["id"]
+
+    async def test_another_body_makes_another_job(self, client: Client, body: dict[str, Any]) -> None:
+        bodies = [body, body | {"seed": 4}, body | {"suffix": "s"}, body | {"metadata": {"a": "b"}}]
+        assert len({(await self.create(client, each, **self.RETRY))["id"] for each in bodies}) == 4
+
+    async def test_another_key_makes_another_job(
+        self, client: Client, admin: Client, app: App, project_key: dict[str, Any], body: dict[str, Any]
+    ) -> None:
+        url = f"/v1/organization/projects/{project_key['project_id']}/service_accounts"
+        other = (await admin.post(url, json={"name": "other"})).json()["api_key"]["value"]
+        async with client_of(app, other) as second:
+            ids = {(await self.create(each, body))["id"] for each in (client, second)}
+        assert len(ids) == 2
+
+    async def test_job_that_has_ended_is_made_again_unless_an_sdk_repeats_itself(
+        self, client: Client, body: dict[str, Any]
+    ) -> None:
+        first = await self.create(client, body)
+        await client.post(f"{JOBS}/{first['id']}/cancel")
+        assert (await self.create(client, body, **self.RETRY))["status"] == "cancelled"
+        assert (await self.create(client, body, **{"x-stainless-retry-count": "0"}))["id"] != first["id"]
+
+    async def test_after_minutes_it_is_another_call(self, client: Client, sv: Services, body: dict[str, Any]) -> None:
+        first = await self.create(client, body)
+        async with sv.database.session() as session:
+            await session.execute(text("UPDATE fine_tuning_jobs SET created_at = now() - interval '301 seconds'"))
+        assert (await self.create(client, body, **self.RETRY))["id"] != first["id"]
+
+    async def test_file_that_is_gone_by_now_changes_nothing(self, client: Client, body: dict[str, Any]) -> None:
+        first = await self.create(client, body)
+        await client.delete(f"/v1/files/{body['training_file']}")
+        assert (await self.create(client, body, **self.RETRY))["id"] == first["id"]
+
+    async def test_refused_call_leaves_nothing_to_find(self, client: Client, body: dict[str, Any]) -> None:
+        wrong = body | {"training_file": "file-unknown"}
+        for headers in ({}, self.RETRY):
+            error_of(await client.post(JOBS, json=wrong, headers=headers))
 
 
 class TestEvents:

@@ -21,16 +21,18 @@ from tests.fakes.engine import FakeEngine
 from tests.fakes.fine_tuning import (
     QUICK,
     create_job,
+    finals,
     go_on,
     gone,
     job_of,
     messages_of,
+    prepare,
     starts_of,
     training,
     until,
     wait,
 )
-from trainer.contract import Message, Metrics, StepMetrics
+from trainer.contract import CheckpointSaved, Message, Metrics, StepMetrics
 
 pytestmark = pytest.mark.anyio
 
@@ -57,7 +59,7 @@ class TestTakeover:
         self, client: Client, wv: WorkerServices, settings: Settings
     ) -> None:
         job = await create_job(client)
-        (settings.data_dir / "jobs" / job["id"]).mkdir(parents=True)
+        prepare(settings, job["id"])
         async with wv.database.session() as session:
             held = "UPDATE fine_tuning_jobs SET status = 'running', lease_holder = 'dead', leased_until = now() + :more"
             await session.execute(text(held.replace(":more", "interval '1 second'")))
@@ -111,7 +113,7 @@ class TestTakeover:
         await until(lambda: not wv.training.locked())
         assert (await job_of(client, job["id"]))["status"] == "running"
         assert (settings.data_dir / "adapters" / job["id"]).exists()
-        assert len(engine.adapters) == 1
+        assert len(finals(engine)) == 1
 
     async def test_finished_training_is_published_without_training_again(
         self, client: Client, wv: WorkerServices, settings: Settings, monkeypatch: pytest.MonkeyPatch
@@ -149,17 +151,37 @@ class TestTakeover:
         told = await messages_of(client, job["id"])
         assert told[1:] == ["before the crash", "after it"]
 
-    async def test_nothing_is_told_of_a_job_that_has_ended(
-        self, client: Client, wv: WorkerServices, settings: Settings
+    async def test_of_a_job_that_was_cancelled_only_its_last_steps_are_told(
+        self, client: Client, wv: WorkerServices
     ) -> None:
+        job = await create_job(client)
+        lease = Lease(wv.database, 60)
+        assert await lease.take_validation(job["id"])
+        async with wv.database.session() as session:
+            row = await session.get(FineTuningJobRow, job["id"])
+        assert row is not None
+        await client.post(f"/v1/fine_tuning/jobs/{job['id']}/cancel")
+        metrics = Metrics(step=3, train_loss=0.5)
+        rates = {"total_steps": 9, "learning_rate": 1.0, "tokens_per_second": 1.0, "seconds_left": 60.0}
+        events = [
+            StepMetrics(sequence=1, created_at=1, metrics=metrics, **rates),  # type: ignore[arg-type]
+            CheckpointSaved(sequence=2, created_at=1, path="checkpoints/step-3", step=3, epoch=1, metrics=metrics),
+            Message(sequence=3, created_at=1, level="info", message="too late"),
+        ]
+        await training_events._store_now(wv, lease, row, events)
+        told = await messages_of(client, job["id"])
+        assert told[-2:] == ["Step 3/9: training loss=0.50", "Checkpoint created at step 3"]
+        assert (await job_of(client, job["id"]))["estimated_finish"] is None
+
+    async def test_worker_that_lost_its_lease_tells_nothing(self, client: Client, wv: WorkerServices) -> None:
         job = await create_job(client)
         lease = Lease(wv.database, 60)
         assert await lease.take_validation(job["id"])
         event = Message(sequence=1, created_at=1, level="info", message="too late")
         async with wv.database.session() as session:
             row = await session.get(FineTuningJobRow, job["id"])
+            await session.execute(text("UPDATE fine_tuning_jobs SET lease_holder = 'other'"))
         assert row is not None
-        await client.post(f"/v1/fine_tuning/jobs/{job['id']}/cancel")
         with pytest.raises(Stopped):
             await training_events._store_now(wv, lease, row, [event])
         assert "too late" not in await messages_of(client, job["id"])

@@ -24,9 +24,11 @@ from tests.fakes.fine_tuning import (
     QUICK,
     create_job,
     ended,
+    finals,
     gone,
     job_of,
     messages_of,
+    prepare,
     set_mode,
     starts_of,
     training,
@@ -111,7 +113,7 @@ class TestSuccess:
     ) -> None:
         job = await ended(client, wv)
         name = job["fine_tuned_model"]
-        assert engine.adapters == {name: str(settings.data_dir / "adapters" / job["id"])}
+        assert finals(engine) == {name: str(settings.data_dir / "adapters" / job["id"])}
         await app.services.mirrors.refresh()
         assert name in [model["id"] for model in (await client.get("/v1/models")).json()["data"]]
         assert name not in [model["id"] for model in (await stranger.get("/v1/models")).json()["data"]]
@@ -125,12 +127,13 @@ class TestSuccess:
         async with wv.database.session() as session:
             await session.execute(update(FineTuningJobRow).values(status="queued"))
         for job in jobs:
-            (settings.data_dir / "jobs" / job["id"]).mkdir(parents=True)
+            prepare(settings, job["id"])
         await train_fine_tuning_jobs(wv, QUICK)
         done = [await job_of(client, job["id"]) for job in jobs]
         assert [job["status"] for job in done] == ["succeeded"] * 3
         async with wv.database.session() as session:
-            rows = await session.scalars(select(ModelRow).order_by(ModelRow.created_at))
+            made = select(ModelRow).where(ModelRow.step.is_(None))
+            rows = await session.scalars(made.order_by(ModelRow.created_at))
             assert [row.job_id for row in rows] == [job["id"] for job in jobs]
 
     async def test_continuing_from_a_tuned_model_starts_from_its_adapter(
@@ -222,7 +225,7 @@ class TestCancel:
         self, client: Client, wv: WorkerServices, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         job = await create_job(client)
-        begin = task._begin
+        begin = task.begin_training
 
         async def cancelled_meanwhile(*arguments: Any) -> Any:
             begun = await begin(*arguments)
@@ -230,7 +233,7 @@ class TestCancel:
             await asyncio.sleep(0.2)
             return begun
 
-        monkeypatch.setattr(task, "_begin", cancelled_meanwhile)
+        monkeypatch.setattr(task, "begin_training", cancelled_meanwhile)
         await validate_fine_tuning_job(wv, job["id"], QUICK)
         await wait(client, job["id"])
         await train_fine_tuning_jobs(wv, QUICK)
@@ -250,7 +253,7 @@ class TestCancel:
         await until(lambda: not wv.training.locked())
         assert (await messages_of(client, job["id"]))[-1] == "Fine-tuning job cancelled"
         assert (await job_of(client, job["id"]))["status"] == "cancelled"
-        assert engine.loads == []
+        assert finals(engine) == {}
 
     async def test_kills_a_trainer_that_does_not_listen(
         self, client: Client, wv: WorkerServices, settings: Settings
@@ -281,17 +284,17 @@ class TestCancel:
         record = publish_models._record
 
         async def cancelled_meanwhile(*arguments: Any) -> bool:
-            assert len(engine.adapters) == 1
+            assert len(finals(engine)) == 1
             await client.post(f"/v1/fine_tuning/jobs/{job['id']}/cancel")
             return await record(*arguments)
 
         monkeypatch.setattr(publish_models, "_record", cancelled_meanwhile)
         await validate_fine_tuning_job(wv, job["id"], QUICK)
-        await until(lambda: engine.loads != [] and engine.adapters == {})
+        await until(lambda: engine.loads != [] and finals(engine) == {})
         await until(lambda: not wv.training.locked())
         assert (await job_of(client, job["id"]))["status"] == "cancelled"
         assert (await job_of(client, job["id"]))["fine_tuned_model"] is None
-        assert list((settings.data_dir / "adapters").iterdir()) == []
+        assert not (settings.data_dir / "adapters" / job["id"]).exists()
 
 
 class TestEngine:
@@ -305,9 +308,9 @@ class TestEngine:
         assert "rank 64 is greater than 16" in job["error"]["message"]
         assert job["fine_tuned_model"] is None
         await until(lambda: not wv.training.locked())
-        assert list((settings.data_dir / "adapters").iterdir()) == []
+        assert not (settings.data_dir / "adapters" / job["id"]).exists()
         async with wv.database.session() as session:
-            assert list(await session.scalars(select(ModelRow))) == []
+            assert list(await session.scalars(select(ModelRow).where(ModelRow.step.is_(None)))) == []
 
     async def test_that_cannot_load_at_run_time_fails_the_job_with_what_to_do(
         self, client: Client, wv: WorkerServices, engine: FakeEngine
@@ -332,7 +335,7 @@ class TestEngine:
         engine.away = False
         done = await wait(client, job["id"])
         assert done["status"] == "succeeded"
-        assert list(engine.adapters) == [done["fine_tuned_model"]]
+        assert list(finals(engine)) == [done["fine_tuned_model"]]
 
     async def test_that_stays_away_is_warned_of_and_the_adapter_loaded_later(
         self, client: Client, wv: WorkerServices, engine: FakeEngine
@@ -344,7 +347,7 @@ class TestEngine:
         assert warning in await messages_of(client, job["id"])
         engine.away = False
         await reconcile_adapters(wv, set())
-        assert list(engine.adapters) == [job["fine_tuned_model"]]
+        assert list(finals(engine)) == [job["fine_tuned_model"]]
 
     async def test_cancel_while_it_is_away_does_not_wait_for_it(
         self, client: Client, wv: WorkerServices, settings: Settings, engine: FakeEngine

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from gateway.errors import InvalidRequest
-from gateway.fine_tuning import service
+from gateway.fine_tuning import creation
 from gateway.protocol.fine_tuning import JobCreate
 
 
@@ -13,7 +13,7 @@ def wanted(**fields: Any) -> JobCreate:
 
 
 def hyperparameters(**fields: Any) -> dict[str, Any]:
-    method: dict[str, Any] = msgspec.to_builtins(service.method_of(wanted(**fields)))
+    method: dict[str, Any] = msgspec.to_builtins(creation.method_of(wanted(**fields)))
     return method["supervised"]["hyperparameters"]
 
 
@@ -37,7 +37,10 @@ class TestMethodOf:
             )
         assert caught.value.param == "hyperparameters"
 
-    def test_resolved_replaces_auto(self) -> None:
-        method = msgspec.to_builtins(service.method_of(wanted()))
-        numbers = {"n_epochs": 3, "batch_size": 4, "learning_rate_multiplier": 1.0}
-        assert service.resolved(method, numbers)["supervised"] == {"hyperparameters": numbers}
+
+class TestFingerprint:
+    def test_same_key_and_same_json_however_written(self) -> None:
+        mark = creation.fingerprint("key_1", b'{"a": 1, "b": {"c": 2, "d": 3}}')
+        assert mark == creation.fingerprint("key_1", b'{"b":{"d":3,"c":2},"a":1}')
+        assert mark != creation.fingerprint("key_2", b'{"a": 1, "b": {"c": 2, "d": 3}}')
+        assert mark != creation.fingerprint("key_1", b'{"a": 1, "b": {"c": 2, "d": 4}}')

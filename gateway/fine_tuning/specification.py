@@ -1,0 +1,65 @@
+"""A job's row and what the trainer is told, in both directions."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gateway.db.tables import FineTuningJobRow
+from gateway.fine_tuning.runner import TRAINING, VALIDATION
+from trainer.contract import Hyperparameters, Started, TrainingSpec, Wandb
+
+SHOWN = ("n_epochs", "batch_size", "learning_rate_multiplier")
+"""Hyperparameters of OpenAI's API; dpo has beta as well."""
+TRAINING_FIELDS = ("lora_rank", "lora_alpha", "context_length", "packing", "gradient_checkpointing")
+"""Of the extension field `training`, which TrainingSpec knows by the same names; `type` is its training_type."""
+
+
+def specification(job: FineTuningJobRow, *, base_model: str, continue_from: Path | None) -> TrainingSpec:
+    """What the trainer is started with. Numbers that an earlier start has chosen stay as they are."""
+    method: str = job.method["type"]
+    asked = {name: job.training[name] for name in TRAINING_FIELDS if job.training.get(name) is not None}
+    return msgspec.convert(
+        {
+            "job_id": job.id,
+            "base_model": base_model,
+            "method": method,
+            "training_file": TRAINING,
+            "validation_file": VALIDATION if job.validation_file else None,
+            "training_type": job.training.get("type", "auto"),
+            "largest_micro_batch": job.largest_micro_batch,
+            "seed": job.seed,
+            "continue_from": str(continue_from) if continue_from else None,
+            "wandb": _wandb(job),
+            **asked,
+            **job.method[method]["hyperparameters"],
+        },
+        TrainingSpec,
+    )
+
+
+def _wandb(job: FineTuningJobRow) -> Wandb | None:
+    runs = [integration["wandb"] for integration in job.integrations if integration["type"] == "wandb"]
+    return msgspec.convert(runs[0], Wandb) if runs else None
+
+
+def resolved_method(method: dict[str, Any], numbers: Hyperparameters) -> dict[str, Any]:
+    """OpenAI's `method` object with every "auto" replaced by the number that the trainer chose."""
+    kind = method["type"]
+    shown = {name: getattr(numbers, name) for name in SHOWN}
+    if kind == "dpo":
+        shown["beta"] = numbers.beta
+    return method | {kind: {"hyperparameters": shown}}
+
+
+def resolved_training(started: Started) -> dict[str, Any]:
+    """The extension field `training` once training began: what was chosen, on which device, and why."""
+    numbers = started.hyperparameters
+    return {
+        "type": numbers.training_type,
+        **{name: getattr(numbers, name) for name in TRAINING_FIELDS},
+        "learning_rate": numbers.learning_rate,
+        "micro_batch": numbers.micro_batch,
+        "device": started.device,
+        "reasons": {"type" if name == "training_type" else name: why for name, why in numbers.reasons.items()},
+    }

@@ -1,0 +1,78 @@
+"""From a leased job to what its trainer is started with, or to the reason why it cannot be trained."""
+
+from pathlib import Path
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gateway.db.tables import FineTuningJobRow, ModelRow
+from gateway.fine_tuning import claims, models, repository
+from gateway.fine_tuning.lease import Lease
+from gateway.fine_tuning.publish import kind_of
+from gateway.fine_tuning.runner import TRAINING, VALIDATION, Run, Stopped
+from gateway.fine_tuning.service import Failure
+from gateway.fine_tuning.specification import specification
+from gateway.services import WorkerServices
+from trainer.contract import TrainingSpec
+
+
+async def begin_training(wv: WorkerServices, lease: Lease, run: Run) -> tuple[FineTuningJobRow, TrainingSpec]:
+    """The job, now running.
+
+    Raises:
+        Failure: it cannot be trained.
+        Stopped: it was cancelled or paused.
+        Unavailable: the database is away.
+    """
+    async with wv.database.session() as session:
+        if not await claims.begin(session, lease.job_id, lease.holder):
+            raise Stopped
+        job = await repository.get(session, lease.job_id)
+        assert job is not None, "a leased job is there"
+        parent = await _parent(wv, session, job)
+        if await repository.is_archived(session, job.project_id):
+            raise Failure("project_archived", "The project of this job was archived before the training began.")
+    lease.statuses = ("running",)
+    if not run.has_succeeded():
+        _check_disk(wv, job, parent, run.directory)
+    continue_from = wv.settings.data_dir / parent.adapter_path if parent else None
+    return job, specification(job, base_model=wv.settings.engine.model_path, continue_from=continue_from)
+
+
+async def _parent(wv: WorkerServices, session: AsyncSession, job: FineTuningJobRow) -> ModelRow | None:
+    """The tuned model to go on from; None for the base. Raises Failure."""
+    if job.model == wv.settings.engine.model:
+        return None
+    parent = await models.live_model(session, job.project_id, job.model)
+    if parent is None:
+        message = f"The model {job.model} does not exist any more; create the job again with one of GET /v1/models."
+        raise Failure("model_not_found", message, "model")
+    return parent
+
+
+def _check_disk(wv: WorkerServices, job: FineTuningJobRow, parent: ModelRow | None, directory: Path) -> None:
+    """What training needs is on this machine. Raises Failure."""
+    check_job_directory(job, directory)
+    weights = Path(wv.settings.engine.model_path)
+    if weights.is_absolute() and not weights.is_dir():
+        raise Failure(
+            "model_not_found",
+            f"The weights of the base model {wv.settings.engine.model} are not on the server's disk any more; ask its"
+            " operator to put them back, then create the job again.",
+            "model",
+        )
+    if parent is not None:
+        try:
+            kind_of(wv.settings.data_dir / parent.adapter_path)
+        except FileNotFoundError:
+            message = (
+                f"The files of the model {job.model} are not on the server's disk any more; continue from another."
+            )
+            raise Failure("model_not_found", message, "model") from None
+
+
+def check_job_directory(job: FineTuningJobRow, directory: Path) -> None:
+    """The validated copies of the job's files are there. Raises Failure."""
+    needed = [TRAINING, VALIDATION] if job.validation_file else [TRAINING]
+    if not all((directory / name).exists() for name in needed):
+        message = "The job's working directory is gone from the server's disk; create the job again."
+        raise Failure("server_error", message)
