@@ -5,12 +5,14 @@ where there is one, as in vLLM). A label is the token id where the token carries
 model has to write itself: the content of a trained assistant message, its tool calls and its end-of-turn token. Where
 that is in the text, and when one example becomes several texts, is `trainer/turns.py`.
 
-The tokens before an answer are those of the text before it, as in serving: where the tokenizer would join the end of one
-with the beginning of the other (an answer that begins with a line end, for example), the two are tokenized apart.
+The tokens before an answer are those of the text before it, as in serving. Where a tokenizer makes other tokens of the
+end of that text when the answer follows (it joins a line end with the one that the answer begins with, for example), the
+two are tokenized apart.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import groupby, islice
 from typing import Any, NamedTuple
 
@@ -97,6 +99,7 @@ class ChatLabels:
         self._tokenizer = tokenizer
         self._ends = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
         self._turns = Turns(tokenizer)
+        self._ids_of = lru_cache(maxsize=64)(lambda text: tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def label(self, examples: Iterable[Example], context: int, param: Param) -> Labelled:
         """Raises TrainingFailed with the line of an example that cannot be trained on."""
@@ -112,7 +115,7 @@ class ChatLabels:
             placed = [(example, text) for example in batch for text in self._place(example, param)]
             tokens = self._tokenize([text.text for _, text in placed])
             for (example, text), (ids, offsets) in zip(placed, tokens, strict=True):
-                if _are_apart(offsets, text.spans):
+                if all(self._goes_on(text.text, start, ids, offsets) for start, _ in text.spans):
                     yield Tokenized(example, ids, *self._labels(ids, offsets, text.spans))
                 else:
                     yield from self._tokenized_apart(example, text)
@@ -141,6 +144,14 @@ class ChatLabels:
         )
         for ids, offsets in zip(tokens["input_ids"], tokens["offset_mapping"], strict=True):
             yield np.asarray(ids, dtype=np.int32), np.asarray(offsets).reshape(-1, 2)
+
+    def _goes_on(self, text: str, start: int, ids: Tokens, offsets: np.ndarray) -> bool:
+        """Whether the ids before the answer that begins at `start` are those of the text before it. What a tokenizer
+        makes of a text ends at every special token: from the last one on is enough."""
+        first = int(np.searchsorted(offsets[:, 1], start, side="right"))
+        last_special = next((at for at in range(first - 1, -1, -1) if ids[at] in self._ends), None)
+        begin, at = (0, 0) if last_special is None else (int(offsets[last_special, 0]), last_special)
+        return ids[at:first].tolist() == self._ids_of(text[begin:start])
 
     def _tokenized_apart(self, example: Example, text: Placed) -> Iterator[Tokenized]:
         """A sequence for each answer, whose text is tokenized by itself."""
@@ -177,12 +188,6 @@ class ChatLabels:
 
     def _decode(self, token: int) -> str:
         return self._tokenizer.decode([token])  # pyright: ignore[reportReturnType]
-
-
-def _are_apart(offsets: np.ndarray, spans: list[Span]) -> bool:
-    """Whether no token stands for characters on both sides of where an answer begins."""
-    starts = [start for start, _ in spans]
-    return not any(((offsets[:, 0] < start) & (offsets[:, 1] > start)).any() for start in starts)
 
 
 def _batches(examples: Iterable[Example]) -> Iterator[list[Example]]:

@@ -11,12 +11,14 @@ others follow, as Qwen3's does), every answer is trained in a text of its own, w
 
 A template that opens a thought in the text that asks (DeepSeek R1) writes answers without it once they are given. Such an
 answer is trained as the continuation of the opened thought, if the message brings one: in its content, up to `</think>`,
-or as its `reasoning`. Without, there is nothing that the model could be asked to write, and it is refused: training on
-a text that the model will never be asked to continue does harm without a sign.
+or as its `reasoning`. A template that writes the system message into the last question alone, and nowhere once it is
+answered (Mistral), is followed in the same way: the answer goes on from the text that asked for it. An answer that cannot
+be put behind that text is refused: training on a text that the model will never be asked to continue does harm without
+a sign.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
@@ -105,8 +107,7 @@ class Turns:
         more token (Phi-3), so `written` may go on with special tokens that `text` does not have."""
         if text.startswith(written):
             return len(written)
-        pairs = enumerate(zip(text, written, strict=False))
-        shared = next((index for index, (one, other) in pairs if one != other), min(len(text), len(written)))
+        shared = _shared_length(text, written)
         ends = [found.end() for found in self._end_texts.finditer(written, start) if found.end() <= shared]
         if ends and not self._end_texts.sub("", written[ends[-1] :]).strip():
             return ends[-1]
@@ -114,7 +115,11 @@ class Turns:
 
     def _alone(self, example: Example, index: int) -> Placed:
         asked, written = self._asked(example, index), self._render(example, index + 1)
-        text = written if written.startswith(asked) else _continued(asked, written, example.messages[index])
+        text = written
+        if not written.startswith(asked):
+            text = _continued(asked, written, example.messages[index]) or _moved(
+                asked, written, example.messages, index
+            )
         if text is None:
             raise Unplaceable(
                 f"the base model's chat template begins the answer that it asks for differently from messages[{index}] "
@@ -143,12 +148,18 @@ class Turns:
 
     def _asked_without_messages(self, example: Example) -> str:
         """Nobody can ask for the first message of a conversation. What the template writes for no messages stands for
-        that, where it takes none and begins in the same way."""
+        that; where it takes none, the text up to what it asks for answers with."""
+        written = self._render(example, 1)
         try:
             asked = self._render(example, 0, add_generation_prompt=True)
         except (TemplateError, TypeError):
-            return ""
-        return asked if self._render(example, 1).startswith(asked) else ""
+            asked = None
+        if asked is not None and written.startswith(asked):
+            return asked
+        question = replace(example, messages=[{"role": "user", "content": "x"}])
+        asked, unasked = self._render(question, add_generation_prompt=True), self._render(question)
+        head = asked[_shared_length(asked, unasked) :]
+        return written[: written.find(head) + len(head)] if head in written else head
 
     def _render(self, example: Example, length: int | None = None, **options: bool) -> str:
         """The first `length` messages."""
@@ -167,6 +178,28 @@ class Turns:
             **self._tokenizer.special_tokens_map,
         )
         return texts[0], spans[0]  # pyright: ignore[reportReturnType]
+
+
+def _shared_length(one: str, other: str) -> int:
+    """Characters with which both begin."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (left, right) in pairs if left != right), min(len(one), len(other)))
+
+
+def _moved(asked: str, written: str, messages: list[Json], index: int) -> str | None:
+    """The text that asks, gone on with the answer, where the template writes something before the last message only
+    as long as it is the last (Mistral's system message); None where both do not end alike up to the answer."""
+    before, message = text_of(messages[index - 1]["content"]).strip(), messages[index]
+    begins = [
+        text_of(message["content"]).strip(),
+        *(call["function"]["name"] for call in message.get("tool_calls", [])),
+    ]
+    answer = next((written.rfind(text) for text in begins if text and text in written), len(written))
+    if not index or not before or before not in asked:
+        return None
+    last = asked[asked.rfind(before) :]
+    found = written.rfind(last, 0, answer)
+    return None if found < 0 else asked + written[found + len(last) :]
 
 
 def _continued(asked: str, written: str, message: Json) -> str | None:

@@ -6,6 +6,10 @@ import pytest
 
 pytest.importorskip("transformers")
 
+from tokenizers import ByteLevelBPETokenizer
+from transformers import PreTrainedTokenizerFast
+
+from tests.trainer.conftest import SPECIAL
 from tests.trainer.jobs import chat, write_jsonl
 from trainer.contract import Failed
 from trainer.data import Example, read_examples
@@ -292,6 +296,19 @@ class TestTokensAreNeverShared:
         assert (labels[: len(asked)] == IGNORED).all()
         assert merging.decode(labels[labels != IGNORED]) == "\nhi<|im_end|>"
         assert ended
+
+    def test_a_text_that_asks_whose_end_depends_on_what_follows(self, make_tokenizer):
+        """GPT-2 splits two line ends before a word, but not at the end of a text."""
+        gpt2 = ByteLevelBPETokenizer()
+        gpt2.train_from_iterator(["hello blue\n\n"] * 9, vocab_size=300, special_tokens=SPECIAL, show_progress=False)
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=gpt2._tokenizer, eos_token="<|im_end|>")
+        tokenizer.chat_template = make_tokenizer("plain").chat_template.replace("\\n", "\\n\\n").replace("\n", "\n\n")
+        ((_, ids, labels, _),), example = self.sequences(tokenizer, "hello", "blue")
+        asked = tokenizer.apply_chat_template(example.messages[:1], add_generation_prompt=True, return_dict=False)
+        joint = tokenizer.apply_chat_template(example.messages, return_dict=False)
+        assert joint[: len(asked)] != asked, "the tokenizer does not do what this test is about"
+        assert ids[: len(asked)].tolist() == asked
+        assert tokenizer.decode(labels[labels != IGNORED]) == "blue<|im_end|>"
 
     def test_one_such_answer_among_others(self, merging):
         sequences, example = self.sequences(merging, "hello", "\nhi", "the sky?", "blue")
