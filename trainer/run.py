@@ -87,7 +87,14 @@ def _train(directory: Path, events: EventLog, stop: Stop) -> Succeeded:
     checkpoints.discard_incomplete(directory / CHECKPOINTS)
     for leftover in (directory / (name + end) for name in (ADAPTER, MODEL) for end in ("", ".tmp")):
         shutil.rmtree(leftover, ignore_errors=True)
-    job = Job(directory=directory, spec=spec, hardware=hardware.detect(), events=events, stop=stop)
+    job = Job(
+        directory=directory,
+        spec=spec,
+        hardware=hardware.detect(),
+        events=events,
+        stop=stop,
+        largest_micro_batch=spec.largest_micro_batch,
+    )
     with tracked(job):
         return _train_within_memory(job)
 
