@@ -3,14 +3,17 @@ import json
 import logging
 from collections.abc import Sequence
 
+import httpx
 import msgspec
 import pytest
 from sqlalchemy import text
 
 from gateway.errors import UpstreamFailed
-from gateway.services import WorkerServices
+from gateway.services import Services, WorkerServices
 from gateway.settings import EngineSettings, Settings
 from gateway.tasks.reconcile_adapters import reconcile_adapters
+from gateway.tasks.remove_model_files import remove_model_files
+from tests.conftest import chat
 from tests.fakes.engine import FakeEngine
 
 pytestmark = pytest.mark.anyio
@@ -74,6 +77,38 @@ class TestReconcileAdapters:
         assert models[0] in engine.adapters
         assert refused == set()
 
+    async def test_problem_is_told_to_callers_until_it_is_mended(
+        self, wv: WorkerServices, sv: Services, engine: FakeEngine, models: Sequence[str], client: httpx.AsyncClient
+    ) -> None:
+        refused: set[str] = set()
+        directory = wv.settings.data_dir / "adapters" / "0"
+        directory.rename(directory.with_name("away"))
+        await reconcile_adapters(wv, refused)
+        await sv.mirrors.refresh()
+        assert models[0] in [model["id"] for model in (await client.get("/v1/models")).json()["data"]]
+        answer = await client.post("/v1/chat/completions", json=chat(models[0]))
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "model_unavailable")
+        assert "Its files are gone" in answer.json()["error"]["message"]
+        assert answer.headers["x-should-retry"] == "false"
+        directory.with_name("away").rename(directory)
+        await reconcile_adapters(wv, refused)
+        assert models[0] in engine.adapters
+        async with wv.database.session() as session:
+            assert await session.scalar(text("SELECT count(problem) FROM models")) == 0
+
+    async def test_what_is_served_has_no_problem(
+        self, wv: WorkerServices, engine: FakeEngine, models: Sequence[str]
+    ) -> None:
+        """Loaded by the one that publishes it, after a round that failed."""
+        async with wv.database.session() as session:
+            await session.execute(text("UPDATE models SET problem = 'x'"))
+        for number, name in enumerate(models):
+            engine.adapters[name] = str(wv.settings.data_dir / f"adapters/{number}")
+        await reconcile_adapters(wv, set())
+        assert engine.loads == []
+        async with wv.database.session() as session:
+            assert await session.scalar(text("SELECT count(problem) FROM models")) == 0
+
     async def test_engine_that_is_away_is_told(
         self, wv: WorkerServices, engine: FakeEngine, models: Sequence[str]
     ) -> None:
@@ -95,3 +130,51 @@ class TestReconcileAdapters:
         alone = msgspec.structs.replace(wv.settings, engine=EngineSettings())
         await reconcile_adapters(dataclasses.replace(wv, settings=alone), set())
         assert engine.loads == []
+
+
+class TestUnload:
+    async def test_what_no_row_names_goes_once_its_job_has_ended(
+        self, wv: WorkerServices, engine: FakeEngine, models: Sequence[str]
+    ) -> None:
+        """A job loads its adapter before its row is there."""
+        adapters = wv.settings.data_dir / "adapters"
+        engine.adapters = {"ft:base:tuneway::ended": str(adapters / "ftjob-1")}
+        engine.adapters |= {"ft:base:tuneway::ended:ckpt-step-3": str(adapters / "ftjob-1-step-3")}
+        async with wv.database.session() as session:
+            await session.execute(text("UPDATE fine_tuning_jobs SET status = 'running'"))
+        await reconcile_adapters(wv, set())
+        assert len(engine.adapters) == 2 + len(models)
+        async with wv.database.session() as session:
+            await session.execute(text("UPDATE fine_tuning_jobs SET status = 'failed'"))
+        await reconcile_adapters(wv, set())
+        assert sorted(engine.adapters) == sorted(models)
+
+    async def test_what_others_have_loaded_stays(
+        self, wv: WorkerServices, engine: FakeEngine, models: Sequence[str]
+    ) -> None:
+        engine.adapters = {"theirs": "/somewhere/else", "ft:base:tuneway::theirs": "/srv/adapters/1"}
+        await reconcile_adapters(wv, set())
+        assert {"theirs", "ft:base:tuneway::theirs"} <= engine.adapters.keys()
+
+    async def test_deleted_one_goes_even_while_its_job_runs_and_its_files_follow(
+        self, wv: WorkerServices, engine: FakeEngine, models: Sequence[str]
+    ) -> None:
+        await reconcile_adapters(wv, set())
+        async with wv.database.session() as session:
+            await session.execute(text("UPDATE fine_tuning_jobs SET status = 'running'"))
+            await session.execute(text("UPDATE models SET deleted_at = now() WHERE id = :id"), {"id": models[0]})
+        files = wv.settings.data_dir / "adapters" / "0"
+        await remove_model_files(wv, grace=-1.0)
+        assert files.exists()  # the engine still serves it
+        await reconcile_adapters(wv, set())
+        assert sorted(engine.adapters) == sorted(models[1:])
+        await remove_model_files(wv)
+        assert files.exists()  # answers that are being written may need it
+        engine.away = True
+        with pytest.raises(UpstreamFailed):
+            await remove_model_files(wv, grace=-1.0)
+        assert files.exists()
+        engine.away = False
+        await remove_model_files(wv, grace=-1.0)
+        assert not files.exists()
+        assert (wv.settings.data_dir / "adapters" / "1").exists()
