@@ -8,15 +8,17 @@ from gateway import queue
 from gateway.errors import Unavailable
 from gateway.services import WorkerServices, worker_services
 from gateway.settings import Settings
+from gateway.tasks.merge_models import merge_model, remove_unused_exports
 from gateway.tasks.reconcile_adapters import reconcile_adapters
 from gateway.tasks.remove_expired_files import remove_expired_files
+from gateway.tasks.remove_model_files import remove_model_files
 from gateway.tasks.resume_fine_tuning_jobs import resume_fine_tuning_jobs
 from gateway.tasks.settle_fine_tuning_jobs import settle_fine_tuning_jobs
 from gateway.tasks.validate_fine_tuning_job import validate_fine_tuning_job
 
 log = logging.getLogger(__name__)
 
-TASKS = {"validate_fine_tuning_job": validate_fine_tuning_job}
+TASKS = {"validate_fine_tuning_job": validate_fine_tuning_job, "merge_model": merge_model}
 ROUND_SECONDS = 2.0
 EXPIRY_SECONDS = 60.0
 SETTLE_SECONDS = 30.0
@@ -52,3 +54,5 @@ def _start_rounds(wv: WorkerServices) -> None:
     wv.background.repeat(lambda: resume_fine_tuning_jobs(wv), ROUND_SECONDS, "take up fine-tuning jobs")
     wv.background.repeat(lambda: settle_fine_tuning_jobs(wv), SETTLE_SECONDS, "settle fine-tuning jobs")
     wv.background.repeat(lambda: remove_expired_files(wv), EXPIRY_SECONDS, "remove expired files")
+    wv.background.repeat(lambda: remove_model_files(wv), EXPIRY_SECONDS, "remove the files of deleted models")
+    wv.background.repeat(lambda: remove_unused_exports(wv), EXPIRY_SECONDS, "remove unused exports")
