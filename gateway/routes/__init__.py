@@ -3,6 +3,7 @@
 from gateway.inference import CHAT_COMPLETIONS, COMPLETIONS, Endpoint
 from gateway.routes import (
     api_keys,
+    checkpoint_permissions,
     exchanges,
     files,
     fine_tuning_jobs,
@@ -43,8 +44,12 @@ ROUTES = [
     fine_tuning_jobs.list_checkpoints,
     graders.validate_grader,
     graders.run_grader,
+    checkpoint_permissions.list_permissions,
+    checkpoint_permissions.create_permissions,
+    checkpoint_permissions.delete_permission,
     models.list_models,
     models.retrieve_model,
+    models.delete_model,
     projects.list_projects,
     projects.create_project,
     projects.retrieve_project,
