@@ -80,7 +80,7 @@ def _result(spoken: Spoken) -> Any:
     verdicts, has_key = _verdicts(text, spoken.key)
     if len(verdicts) > 1:
         _fail("it gave more than one verdict", spoken)
-    if not has_key and any(_claims(value, text) for value in spoken.shown):
+    if not has_key and any(_claims(value, spoken.text) for value in spoken.shown):
         _fail("its verdict does not carry the key of this call, and a graded text looks like a verdict", spoken)
     return verdicts[0] if verdicts else text
 
@@ -121,7 +121,11 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _claims(value: str, answer: str) -> bool:
     """Whether a graded text looks like a verdict, however it is spelt, or is the answer itself."""
     plain = unicodedata.normalize("NFKC", _escape.sub(lambda match: chr(int(match[1], 16)), value))
-    return bool(_claim.search(plain)) or value.strip(_marks + "\n.") == answer.strip(_marks + "\n.")
+    return bool(_claim.search(plain)) or _bare(value) == _bare(answer)
+
+
+def _bare(text: str) -> str:
+    return _thought.sub("", text).strip(_marks + "\n.")
 
 
 def _fail(why: str, spoken: Spoken) -> NoReturn:

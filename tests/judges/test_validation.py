@@ -7,18 +7,7 @@ import pytest
 
 from judges.graders import LabelModel, Multi, Python, ScoreModel, StringCheck, TextSimilarity
 from judges.validation import MAX_GRADERS, MAX_PROBLEMS, InvalidGrader, inner_paths, lint, parse
-
-CHECK = {"type": "string_check", "name": "c", "input": "{{ sample.output_text }}", "reference": "x", "operation": "eq"}
-SIMILARITY = {
-    "type": "text_similarity", "name": "t", "input": "{{ sample.output_text }}", "reference": "{{ item.answer }}",
-    "evaluation_metric": "fuzzy_match",
-}  # fmt: skip
-SCORE = {
-    "type": "score_model", "name": "s", "model": "m", "input": [{"role": "user", "content": "Rate {{ sample.output_text }}"}],
-}  # fmt: skip
-LABEL = {**SCORE, "type": "label_model", "name": "l", "labels": ["good", "bad"], "passing_labels": ["good"]}
-PYTHON = {"type": "python", "name": "p", "source": "def grade(sample, item):\n    return 1.0"}
-MULTI = {"type": "multi", "name": "m", "graders": {"a": CHECK, "b": LABEL}, "calculate_output": "(a + b) / 2"}
+from tests.judges.examples import CHECK, LABEL, MULTI, PYTHON, SCORE, SIMILARITY
 
 
 def problems(raw: Any) -> list[tuple[str, str]]:
