@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from tests.trainer.golden.answers import is_refused
 from tests.trainer.golden.families import CONVERSATIONS, FAMILIES, HERE, TEMPLATES, make_tokenizer
 from tests.trainer.golden.report import read, report, tokenized
 from trainer.labels import IGNORED, ChatLabels, Tokenized
@@ -20,9 +21,7 @@ from trainer.labels import IGNORED, ChatLabels, Tokenized
 pytestmark = pytest.mark.train
 
 GOLDEN = {family: (HERE / f"{family}.txt").read_text(encoding="utf-8") for family in FAMILIES}
-CASES = [
-    (family, name) for family in FAMILIES for name in CONVERSATIONS if f"= {name}\n! refused" not in GOLDEN[family]
-]
+CASES = [(family, name) for family in FAMILIES for name in CONVERSATIONS if not is_refused(family, name)]
 
 
 @cache
