@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+from gateway.datasets.isolated import Isolated
 from gateway.db.database import Database
 from gateway.db.mirror import POLL_SECONDS, Mirrors
 from gateway.errors import Unavailable
@@ -51,6 +52,8 @@ class Services:
     metrics: Metrics
     python_sandbox: PythonSandbox | None = None
     """None where Python graders are switched off."""
+    datasets: Isolated = field(default_factory=Isolated)
+    """Looks at files that strangers made."""
     background: Background = field(default_factory=Background)
     streams: set[StreamedReply] = field(default_factory=set[StreamedReply])
     """Replies on their way, so that a shutdown can end and record those whose client has left."""

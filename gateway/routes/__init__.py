@@ -4,7 +4,9 @@ from gateway.inference import CHAT_COMPLETIONS, COMPLETIONS, Endpoint
 from gateway.routes import (
     api_keys,
     checkpoint_permissions,
+    datasets,
     exchanges,
+    file_reports,
     files,
     fine_tuning_jobs,
     graders,
@@ -30,6 +32,8 @@ ROUTES = [
     files.retrieve_file,
     files.retrieve_content,
     files.delete_file,
+    file_reports.retrieve_report,
+    datasets.import_dataset,
     uploads.create_upload,
     uploads.create_part,
     uploads.complete_upload,

