@@ -31,7 +31,8 @@ for directory in /usr /bin /lib /lib64 "$@"; do
 done
 
 mkdir -p $root/proc $root/tmp $root/dev $root/old
-mount -t proc proc $root/proc
+# read-only: to the machine's root, /proc/sys would be writable even without a capability
+mount -t proc -o ro,nosuid,nodev,noexec proc $root/proc
 mount -t tmpfs -o mode=1777,size=1g,nosuid,nodev tmpfs $root/tmp
 touch $root/dev/null
 mount --bind /dev/null $root/dev/null

@@ -96,8 +96,9 @@ class _Watch(asyncio.SubprocessProtocol):
         self.exited = asyncio.Event()
         self.ended_or_flooded = asyncio.Event()
         self.silent = asyncio.Event()
-        """Its stdout was closed."""
+        """Its stdout and stderr were closed."""
         self._stderr = bytearray()
+        self._open = {1, 2}
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         if fd != 1:
@@ -109,7 +110,8 @@ class _Watch(asyncio.SubprocessProtocol):
             self.ended_or_flooded.set()
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        if fd == 1:
+        self._open.discard(fd)
+        if not self._open:
             self.silent.set()
 
     def process_exited(self) -> None:
