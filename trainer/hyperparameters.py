@@ -11,13 +11,16 @@ Sources, by name below:
   for DPO).
 - LLaMA-Factory: 16 GB of memory train a 16-bit adapter on 7 billion parameters (its table of estimates).
 - Measured: on the starter model (hidden size 192), rank 32, learning rate 3e-3 and about 300 steps reach exact answers.
+  With 80 pairs of two greetings that it knows, 50 steps of DPO at 1e-4 (all weights: 2e-5) make all 30 held-out greetings
+  the preferred ones, at a margin of 0.5 (0.3). After 100 steps, or at three times the rate, the margin is above 1, and it
+  repeats words ("Nice to meet to meet you").
 """
 
 from dataclasses import dataclass
 from math import ceil
 from typing import Literal, NamedTuple
 
-from trainer.contract import Hyperparameters, TrainingSpec, TrainingType
+from trainer.contract import Hyperparameters, Method, TrainingSpec, TrainingType
 from trainer.failures import impossible
 
 MINIMUM_EXAMPLES = 10
@@ -27,10 +30,11 @@ _GIVEN = "given with the job"
 
 _TINY = 256
 """Hidden size up to which a base model is so small that it needs large updates."""
-_TINY_STEPS = 300
-_TINY_LEARNING_RATE: dict[TrainingType, float] = {"lora": 3e-3, "qlora": 3e-3, "full": 1e-3}
-_TINY_DPO_SHARE = 0.1
-"""Of the supervised learning rate."""
+_TINY_STEPS: dict[Method, int] = {"supervised": 300, "dpo": 50}
+_TINY_LEARNING_RATE: dict[Method, dict[TrainingType, float]] = {
+    "supervised": {"lora": 3e-3, "qlora": 3e-3, "full": 1e-3},
+    "dpo": {"lora": 1e-4, "qlora": 1e-4, "full": 2e-5},
+}
 _FULL_SHARE = 0.1
 _DPO_LEARNING_RATE: dict[TrainingType, float] = {"lora": 5e-6, "qlora": 5e-6, "full": 5e-7}
 _DPO_BETA = 0.1
@@ -201,11 +205,11 @@ def _batch_size(base: BaseModel, examples: int) -> Number:
 
 def _n_epochs(spec: TrainingSpec, base: BaseModel, examples: int, batch_size: int) -> Number:
     if base.is_tiny:
-        steps = ceil(examples / batch_size)
-        value = min(max(round(_TINY_STEPS / steps), 1), _MOST_EPOCHS)
-        return Number(value, f"a base model this small needs about {_TINY_STEPS} steps; one epoch has {steps}")
+        steps, wanted = ceil(examples / batch_size), _TINY_STEPS[spec.method]
+        value = min(max(round(wanted / steps), 1), _MOST_EPOCHS)
+        return Number(value, f"a base model this small needs about {wanted} steps; one epoch has {steps}")
     if spec.method == "dpo":
-        return Number(1, "preferences are learnt by reading every pair once; more reading makes answers worse")
+        return _preference_epochs(examples)
     if examples * _TARGET_EPOCHS < _FEWEST_SEEN:
         value = min(_MOST_EPOCHS, _FEWEST_SEEN // examples)
         return Number(value, f"few examples are read more often, until the model has seen about {_FEWEST_SEEN}")
@@ -215,9 +219,16 @@ def _n_epochs(spec: TrainingSpec, base: BaseModel, examples: int, batch_size: in
     return Number(_TARGET_EPOCHS, "three epochs are enough to learn from, and too few to learn by heart")
 
 
+def _preference_epochs(examples: int) -> Number:
+    if 2 * examples <= _FEWEST_SEEN:
+        value = min(_MOST_EPOCHS, _FEWEST_SEEN // examples)
+        return Number(value, f"few pairs are read more often, until the model has seen about {_FEWEST_SEEN}")
+    return Number(1, "preferences are learnt by reading every pair once; more reading makes answers worse")
+
+
 def _learning_rate(spec: TrainingSpec, base: BaseModel, kind: TrainingType, multiplier: float) -> Number:
     if base.is_tiny:
-        rate = _TINY_LEARNING_RATE[kind] * (_TINY_DPO_SHARE if spec.method == "dpo" else 1)
+        rate = _TINY_LEARNING_RATE[spec.method][kind]
         return _multiplied(rate, multiplier, f"{rate:g} suits a base model this small")
     if spec.method == "dpo":
         rate = _DPO_LEARNING_RATE[kind]

@@ -38,7 +38,7 @@ def load(path: Path, source: bytes) -> References | None:
     digest, rest = content[:_DIGEST], content[_DIGEST:]
     if hashlib.sha256(rest).digest() != digest or not rest.startswith(source):
         return None
-    return np.frombuffer(rest[_DIGEST:], dtype="<f4").reshape(-1, 2)
+    return np.frombuffer(rest[_DIGEST:], dtype="<f4").reshape(-1, 2).copy()
 
 
 def save(path: Path, source: bytes, values: References) -> None:

@@ -128,10 +128,22 @@ class TestTrainingType:
 
 class TestPreferences:
     def test_are_read_once_and_carefully(self):
-        chosen = resolve(method="dpo", examples=50)
+        chosen = resolve(method="dpo", examples=51)
         assert (chosen.n_epochs, chosen.beta, chosen.learning_rate) == (1, 0.1, 5e-6)
         assert resolve(method="dpo", training_type="full", beta=0.3).learning_rate == 5e-7
         assert resolve(method="dpo", beta=0.3).beta == 0.3
+
+    @pytest.mark.parametrize(("examples", "epochs"), [(10, 10), (50, 2), (51, 1), (100_000, 1)])
+    def test_are_read_more_often_where_there_are_few(self, examples: int, epochs: int):
+        assert resolve(method="dpo", examples=examples).n_epochs == epochs
+
+    @pytest.mark.parametrize(("examples", "epochs"), [(80, 5), (10, 25), (1000, 1)])
+    def test_of_a_tiny_model_take_about_fifty_steps(self, examples: int, epochs: int):
+        assert resolve(TINY, method="dpo", examples=examples).n_epochs == epochs
+
+    def test_of_a_tiny_model_have_rates_that_were_measured(self):
+        rates = [resolve(TINY, method="dpo", training_type=kind).learning_rate for kind in ("lora", "qlora", "full")]
+        assert rates == [1e-4, 1e-4, 2e-5]
 
 
 class TestGradientCheckpointing:
