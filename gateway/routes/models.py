@@ -1,8 +1,9 @@
 """/v1/models"""
 
-from litestar import delete, get
+from typing import Any
+
+from litestar import MediaType, Response, delete, get
 from litestar.params import FromPath, QueryParams
-from litestar.response import Stream
 
 from gateway.errors import Forbidden
 from gateway.fine_tuning.models import delete_model as delete_row
@@ -29,7 +30,7 @@ async def list_models(sv: Sv, caller: Caller) -> dict[str, object]:
 
 
 @get("/v1/models/{model_id:path}")
-async def retrieve_model(sv: Sv, caller: Caller, model_id: FromPath[str], query: QueryParams) -> Model | Stream:
+async def retrieve_model(sv: Sv, caller: Caller, model_id: FromPath[str], query: QueryParams) -> Response[Any]:
     """The id may contain slashes and colons: `org/name`, `ft:base:org:suffix:id`.
 
     Behind such an id the framework knows no further path, so `GET /v1/models/{ft}/export` arrives here, too.
@@ -38,7 +39,8 @@ async def retrieve_model(sv: Sv, caller: Caller, model_id: FromPath[str], query:
     if name.startswith("ft:") and name.endswith(EXPORT):
         wanted = choice(query, "format", FORMATS, "") if "format" in query else None
         return await export(sv, caller.project_id, name.removesuffix(EXPORT), wanted)
-    return model(await find_deployment(sv.catalog, sv.mirrors, name, caller.project_id), sv)
+    found = model(await find_deployment(sv.catalog, sv.mirrors, name, caller.project_id), sv)
+    return Response(found, media_type=MediaType.JSON)
 
 
 @delete("/v1/models/{model_id:path}", status_code=200)
