@@ -58,7 +58,7 @@ async def _unknown_models(sv: Services, caller: ApiKey, grader: Grader) -> list[
             try:
                 await find_deployment(sv.catalog, sv.mirrors, each.model, caller.project_id)
             except ModelNotFound as error:
-                problems.append(Problem(f"{path}.model", str(error)))
+                problems.append(Problem(f"{path}.model", str(error).rstrip(".")))
     return problems
 
 

@@ -17,6 +17,7 @@ A real HTTP server on a thread of its own, for what a healthy upstream never doe
     gated               a stream that stops after two words (`Upstream.release` lets it go on)
     endless             a stream that goes on until its client leaves
     not-a-stream        answers a stream request with one JSON body
+    no-schema           refuses response_format, as a server without structured outputs; else like echo
     unicode             characters of 2 to 4 bytes, cut at every byte
 """
 
@@ -90,6 +91,13 @@ async def _chat(request: web.Request) -> web.StreamResponse:
     if model.startswith("status-"):
         error = {"message": f"upstream says {model}", "type": "some_type", "param": None, "code": "some_code"}
         return web.json_response({"error": error}, status=int(model[7:]), headers={"retry-after": "7"})
+    if model == "no-schema" and "response_format" in body:
+        error = {
+            "message": "response_format is not supported",
+            "type": "invalid_request_error",
+            "param": "response_format",
+        }
+        return web.json_response({"error": error | {"code": None}}, status=400)
     if model == "bare-500":
         return web.Response(status=500, text="<html>oops</html>")
     if model == "cut-before":
