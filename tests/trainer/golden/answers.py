@@ -29,8 +29,8 @@ def asked_before(labels: ChatLabels, name: str) -> list[tuple[Call, list[int]]]:
 
 def _begins(labels: np.ndarray) -> list[int]:
     """Where the answers that carry loss begin."""
-    carries = labels != IGNORED
-    return np.flatnonzero(carries & ~np.roll(carries, 1)).tolist()
+    carries = np.concatenate(([False], labels != IGNORED)).astype(int)
+    return np.flatnonzero(np.diff(carries) == 1).tolist()
 
 
 def _call(name: str, index: int) -> Call:
