@@ -50,8 +50,10 @@ class S3Server:
     def checking_credentials(self) -> Generator[None]:
         """Meanwhile only credentials that the server has given out are taken, and it has given out none."""
         self._open_calls(0)
-        yield
-        self._open_calls(10**9)
+        try:
+            yield
+        finally:
+            self._open_calls(10**9)
 
     def _open_calls(self, count: int) -> None:
         reset = f"{self.url}/moto-api/reset-auth"

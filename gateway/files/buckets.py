@@ -9,8 +9,8 @@ from obstore.store import LocalStore, ObjectStore, S3Store
 
 from gateway.settings import FileSettings, SettingsError
 
-CLIENT: Any = {"connect_timeout": "5s", "read_timeout": "30s", "timeout": "300s"}
-"""A request carries at most one part (8 MB): 300 s are 0.2 Mbit/s. Silence for 30 s counts as away."""
+CLIENT: Any = {"connect_timeout": "5s", "read_timeout": "30s", "timeout": "300s", "allow_http": True}
+"""HTTP without TLS where the endpoint says http: it is the operator's word. A request carries at most one part (8 MB): 300 s are 0.2 Mbit/s. Silence for 30 s counts as away."""
 RETRIES: Any = {"max_retries": 2}
 """The client waits for the answer, and its SDK tries again too."""
 
@@ -42,9 +42,8 @@ def _bucket(settings: FileSettings) -> S3Store:
         "session_token": settings.s3_session_token.reveal(),
     }
     config: Any = {name: value for name, value in given.items() if value}
-    client = CLIENT | ({"allow_http": True} if settings.s3_endpoint.startswith("http://") else {})
     try:
-        return S3Store.from_url(settings.url, config=config, client_options=client, retry_config=RETRIES)
+        return S3Store.from_url(settings.url, config=config, client_options=CLIENT, retry_config=RETRIES)
     except (BaseError, ValueError) as error:
         raise SettingsError(f"files.url: {settings.url} cannot be used: {error}") from None
 

@@ -2,13 +2,15 @@
 
 import hashlib
 import logging
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.store import LocalStore
 
 from gateway.errors import ContentTooLarge, NotFound, Unavailable
 from gateway.files.buckets import open_store
@@ -21,6 +23,8 @@ PARTS = 2
 """At most these many parts of these many bytes are on their way, and in memory, while a file is stored."""
 PIECE = 1024 * 1024
 """Bytes handed on at once: the HTTP server takes about ten pieces before it waits for a slow client."""
+REFUSED = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken")
+"""S3's codes for credentials that are not taken; obstore has classes for them, but not in answers to a list request."""
 NOWHERE = ".nothing"
 """No blob is named so: asking for what begins with it shows whether the bucket answers, and costs nothing."""
 
@@ -117,6 +121,21 @@ class FileStore:
         except (BaseError, OSError) as error:
             raise Unavailable(f"The file storage {self.place} {_diagnosis(error)}") from error
 
+    def remove_unfinished(self, seconds: float) -> int:
+        """Remove what processes left on disk that died while they wrote: nothing was added to it for `seconds`.
+
+        Returns how many. In a bucket a lifecycle rule does this (buckets.py).
+        """
+        if not isinstance(self._store, LocalStore) or self._store.prefix is None:
+            return 0
+        removed = 0
+        for path in Path(self._store.prefix).glob("*#*"):  # obstore's name for what is not complete
+            with suppress(FileNotFoundError):  # it was just completed
+                if time.time() - path.stat().st_mtime > seconds:
+                    path.unlink()
+                    removed += 1
+        return removed
+
 
 def too_large(max_bytes: int, param: str = "file") -> ContentTooLarge:
     """The refusal of a file, or of a part of one (`param` is "data" then)."""
@@ -155,7 +174,7 @@ def _diagnosis(error: BaseException) -> str:
     text = str(error)
     if "NoSuchBucket" in text:
         return "has no such bucket: create it, or correct files.url."
-    if isinstance(error, PermissionDeniedError | UnauthenticatedError):
+    if isinstance(error, PermissionDeniedError | UnauthenticatedError) or any(code in text for code in REFUSED):
         return (
             "refuses the credentials: correct files.s3_access_key_id and files.s3_secret_access_key"
             " (or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or what they may do."

@@ -12,6 +12,8 @@ import pytest
 from tests.gateway.conftest import RunningGateway, StartGateway
 from tests.s3 import S3Server
 
+pytestmark = pytest.mark.slow
+
 MB = 1024 * 1024
 SIZE = 128 * MB
 GROWTH = 80 * MB
@@ -131,6 +133,40 @@ class TestLeaving:
         assert "ERROR" not in gateway.log
         assert "failed" not in gateway.log
         assert list((gateway.directory / "blobs").iterdir()) == []
+
+
+class TestKilled:
+    def test_completing_begins_anew_and_nothing_was_visible(self, start_gateway: StartGateway) -> None:
+        gateway = start_gateway()
+        headers = {"authorization": f"Bearer {gateway.key['value']}"}
+        announced = {"filename": "a", "purpose": "user_data", "bytes": 180 * MB, "mime_type": "text/plain"}
+        with httpx.Client(base_url=gateway.url, headers=headers, timeout=60) as client:
+            url = f"/v1/uploads/{client.post('/v1/uploads', json=announced).json()['id']}"
+            ids = [send(client, f"{url}/parts", "data", 60 * MB)["id"] for _ in range(3)]
+        completing = threading.Thread(target=complete, args=(gateway.url, headers, url, ids))
+        completing.start()
+        blobs = gateway.directory / "blobs"
+        while not list(blobs.glob("file-*#*")):
+            assert completing.is_alive()
+        gateway.kill()
+        completing.join()
+        assert len(list(blobs.glob("file-*#*"))) == 1
+        gateway.start()
+        with httpx.Client(base_url=gateway.url, headers=headers, timeout=60) as client:
+            assert client.get("/v1/files").json()["data"] == []
+            done = complete(gateway.url, headers, url, ids)
+            assert done is not None
+            assert done["file"]["bytes"] == 180 * MB
+            assert [each["id"] for each in client.get("/v1/files").json()["data"]] == [done["file"]["id"]]
+
+
+def complete(gateway_url: str, headers: dict[str, str], url: str, ids: list[str]) -> dict[str, Any] | None:
+    """None when the gateway goes away meanwhile."""
+    try:
+        answer = httpx.post(f"{gateway_url}{url}/complete", json={"part_ids": ids}, headers=headers, timeout=60)
+    except httpx.TransportError:
+        return None
+    return answer.json()
 
 
 def leave_in_the_middle(gateway: RunningGateway, path: str, body: bytes, content_type: str) -> None:

@@ -48,6 +48,14 @@ class TestFile:
             ("databse = 1", "unknown field `databse`"),
             ('[database]\nurll = "x"', "unknown field `urll` - at `$.database`"),
             ('[database]\npool_size = "many"', "Expected `int`, got `str` - at `$.database.pool_size`"),
+            (
+                '[files]\nurl = "gs://bucket"',
+                "'gs://bucket' is neither file:///path nor s3://bucket/prefix - at `$.files`",
+            ),
+            (
+                '[files]\ns3_endpoint = "host:9000"',
+                "'host:9000' does not begin with https:// or http:// - at `$.files`",
+            ),
             ("secret_key = 5", "Expected `str`, got `int` - at `$.secret_key`"),
             ('[[upstreams]]\nname = "a"\nmodels = []', "missing required field `base_url` - at `$.upstreams[0]`"),
             (

@@ -14,6 +14,8 @@ from gateway.routes import health
 from gateway.settings import DatabaseSettings, EngineSettings, RedisSettings, Settings
 from tests.conftest import client_of
 from tests.fakes.engine import BASE, running_engine
+from tests.polling import until
+from tests.s3 import S3Server
 
 pytestmark = pytest.mark.anyio
 
@@ -76,6 +78,22 @@ class TestReady:
         assert status == 503
         assert "database" in checks["database"]
         assert checks["redis"] == checks["worker"] == "ok"
+
+    async def test_not_without_the_bucket_and_the_log_says_so_at_once(
+        self, settings: Settings, worker: None, s3: S3Server, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        status, checks = await checks_of(msgspec.structs.replace(settings, files=s3.new_bucket()))
+        assert (status, checks["files"]) == (200, "ok")
+        away = msgspec.structs.replace(settings, files=s3.settings("s3://absent"))
+        status, checks = await checks_of(away)
+        assert status == 503
+        expected = "The file storage s3://absent has no such bucket: create it, or correct files.url."
+        assert checks["files"] == expected
+        async with build_app(away).litestar.lifespan():
+            await until(lambda: f"{expected} Until then files, uploads and fine-tuning answer 503." in caplog.text)
+        with s3.checking_credentials():
+            status, checks = await checks_of(away)
+        assert "refuses the credentials" in checks["files"]
 
     async def test_not_without_redis(self, settings: Settings) -> None:
         away = msgspec.structs.replace(settings, redis=RedisSettings(url="redis://127.0.0.1:9"))
