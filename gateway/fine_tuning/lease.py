@@ -9,13 +9,15 @@ import logging
 import secrets
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway.db.database import Database
 from gateway.errors import Unavailable
 from gateway.fine_tuning import claims
 
 log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 POLL_SECONDS = 0.5
 """A job that is cancelled or paused is noticed within this time."""
@@ -67,7 +69,7 @@ class Lease:
             asked, statuses = clock(), self.statuses
             try:
                 async with asyncio.timeout_at(runs_out):
-                    status = await _to_its_end(self._extend())
+                    status = await to_its_end(self._extend())
                 if status is None:
                     break
                 if status not in statuses:
@@ -93,7 +95,7 @@ class Lease:
             log.warning("the lease of %s runs out on its own: the database is away", self.job_id)
 
 
-async def _to_its_end(work: Coroutine[Any, Any, str | None]) -> str | None:
+async def to_its_end(work: Coroutine[Any, Any, Result]) -> Result:
     """A cancelled task waits a moment for its query: a connection that is cut off while it opens is never closed."""
     query = asyncio.ensure_future(work)
     try:

@@ -52,14 +52,21 @@ def resolved_method(method: dict[str, Any], numbers: Hyperparameters) -> dict[st
     return method | {kind: {"hyperparameters": shown}}
 
 
-def resolved_training(started: Started) -> dict[str, Any]:
-    """The extension field `training` once training began: what was chosen, on which device, and why."""
-    numbers = started.hyperparameters
+def resolved_training(started: Started, known: dict[str, Any]) -> dict[str, Any]:
+    """The extension field `training` once training began: what was chosen, on which device, and why.
+
+    A trainer that is started again is told the numbers that the first has chosen; the reasons (`known`) are the first's.
+    """
+    told = resolved_numbers(started.hyperparameters)
+    return told | {"device": started.device, "reasons": told["reasons"] | known.get("reasons", {})}
+
+
+def resolved_numbers(numbers: Hyperparameters) -> dict[str, Any]:
+    """What the extension field `training` says of the numbers, and why each has its value."""
     return {
         "type": numbers.training_type,
         **{name: getattr(numbers, name) for name in TRAINING_FIELDS},
         "learning_rate": numbers.learning_rate,
         "micro_batch": numbers.micro_batch,
-        "device": started.device,
         "reasons": {"type" if name == "training_type" else name: why for name, why in numbers.reasons.items()},
     }

@@ -91,7 +91,7 @@ def _file(job: FineTuningJobRow, stored: Stored) -> dict[str, object]:
 
 async def _save_speed(session: AsyncSession, wv: WorkerServices, job: FineTuningJobRow, result: Succeeded) -> None:
     """The last measurement of this kind of run, for estimates."""
-    if result.tokens_per_second is None:
+    if result.tokens_per_second is None or "device" not in job.training:
         return
     key = {
         "base_model": wv.settings.engine.model,

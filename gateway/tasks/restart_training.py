@@ -1,6 +1,7 @@
 """A trainer died: it is started again where that helps, and the job's owner is told."""
 
-import msgspec
+from pathlib import Path
+
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -9,6 +10,7 @@ from gateway.fine_tuning import claims, repository
 from gateway.fine_tuning.lease import Lease
 from gateway.fine_tuning.restarts import Again, Crashed, Restart, again
 from gateway.fine_tuning.runner import Stopped
+from gateway.fine_tuning.specification import specification
 from gateway.services import WorkerServices
 from trainer.contract import TrainingSpec
 
@@ -28,16 +30,18 @@ async def restart_training(wv: WorkerServices, lease: Lease, crashed: Crashed, s
     """
     async with wv.database.session() as session:
         status = await claims.extend(session, lease.job_id, lease.holder, wv.settings.fine_tuning.lease_seconds)
-        job = await repository.get(session, lease.job_id)
-        if status != "running" or job is None:
+        if status != "running":
             raise Stopped
+        job = await repository.get(session, lease.job_id)
+        assert job is not None, "a leased job is there"
         earlier, step = await _restarts(session, job.id), await _last_step(session, job.id)
         decision = again(crashed, step=step, earlier=earlier, micro_batch=_micro_batch(job))
         await _tell(session, job.id, len(earlier), decision, Restart(crashed.reason, step))
-        if decision.largest_micro_batch is None:
-            return spec
-        await repository.set_values(session, job.id, largest_micro_batch=decision.largest_micro_batch)
-        return msgspec.structs.replace(spec, largest_micro_batch=decision.largest_micro_batch)
+        if decision.largest_micro_batch is not None:
+            job.largest_micro_batch = decision.largest_micro_batch
+        # Not what it was started with before: the numbers that it chose then stay.
+        continue_from = Path(spec.continue_from) if spec.continue_from else None
+        return specification(job, base_model=spec.base_model, continue_from=continue_from)
 
 
 def _micro_batch(job: FineTuningJobRow) -> int | None:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 from gateway.errors import Unavailable
 from gateway.fine_tuning import service
-from gateway.fine_tuning.lease import Lease
+from gateway.fine_tuning.lease import Lease, to_its_end
 from gateway.fine_tuning.positions import tell_positions
 from gateway.fine_tuning.restarts import Crashed
 from gateway.fine_tuning.runner import Run, Stopped, job_directory
@@ -34,11 +34,10 @@ async def train_fine_tuning_jobs(wv: WorkerServices, pauses: Pauses = PAUSES) ->
     """Claim and train jobs on a device that is free; without one, tell those that wait their place."""
     try:
         if wv.training.locked():
-            async with wv.database.session() as session:
-                await tell_positions(session)
+            await to_its_end(_tell_positions(wv))
             return  # whoever holds a device looks again before it lets go
         async with _device(wv) as device:
-            while (lease := _lease(wv, pauses)) and await lease.take_next():
+            while (lease := _lease(wv, pauses)) and await _take_next(lease):
                 wv.background.spawn(train_fine_tuning_jobs(wv, pauses), "train")  # on another device, perhaps
                 await _train(wv, lease, device, pauses)
     except Unavailable as away:
@@ -57,6 +56,21 @@ async def _device(wv: WorkerServices) -> AsyncGenerator[str]:
 
 def _lease(wv: WorkerServices, pauses: Pauses) -> Lease:
     return Lease(wv.database, wv.settings.fine_tuning.lease_seconds, poll_seconds=pauses.poll)
+
+
+async def _tell_positions(wv: WorkerServices) -> None:
+    async with wv.database.session() as session:
+        await tell_positions(session)
+
+
+async def _take_next(lease: Lease) -> bool:
+    """A worker that is stopped in this moment does not keep what it just took."""
+    try:
+        return await to_its_end(lease.take_next())
+    except asyncio.CancelledError:
+        if lease.job_id:
+            await asyncio.shield(lease.give_back())
+        raise
 
 
 async def _train(wv: WorkerServices, lease: Lease, device: str, pauses: Pauses) -> None:

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.tables import FineTuningJobRow
@@ -96,7 +97,8 @@ async def _store_one(session: AsyncSession, job: FineTuningJobRow, event: Traini
 
 
 async def _store_start(session: AsyncSession, job: FineTuningJobRow, event: Started, again: str) -> None:
-    method, training = resolved_method(job.method, event.hyperparameters), resolved_training(event)
+    known = await session.scalar(select(FineTuningJobRow.training).where(FineTuningJobRow.id == job.id))
+    method, training = resolved_method(job.method, event.hyperparameters), resolved_training(event, known or {})
     await repository.set_values(session, job.id, method=method, training=training)
     key, message = "started", "Fine-tuning job started"
     if event.resumed_step:

@@ -122,9 +122,11 @@ async def wait(client: httpx.AsyncClient, job_id: str, *statuses: str) -> dict[s
     return await job_of(client, job_id)
 
 
-async def training(client: httpx.AsyncClient, wv: WorkerServices, settings: Settings, **fields: Any) -> dict[str, Any]:
+async def training(
+    client: httpx.AsyncClient, wv: WorkerServices, settings: Settings, mode: str = "hold", **fields: Any
+) -> dict[str, Any]:
     """A job whose trainer waits after its first step."""
-    set_mode(settings, "hold")
+    set_mode(settings, mode)
     job = await create_job(client, **fields)
     await validate_fine_tuning_job(wv, job["id"], QUICK)
 

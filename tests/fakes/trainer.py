@@ -78,6 +78,8 @@ class FakeTrainer:
         return max(steps, default=0)
 
     def run(self, mode: str) -> int:
+        if mode == "stuck":
+            self.crash(mode)
         resumed = self.done()
         spec = decode_spec((self.directory / SPEC).read_bytes())
         micro_batch = min(NUMBERS.batch_size, spec.largest_micro_batch or NUMBERS.batch_size)
@@ -86,8 +88,6 @@ class FakeTrainer:
         summary = DataSummary(examples=10, tokens=100, label_tokens=50, truncated=0, skipped=0)
         started = {"hyperparameters": numbers, "training": summary, "total_steps": STEPS, "trained_tokens": 300}
         self.tell(Started, **started, device="none", resumed_step=resumed)
-        if mode == "stuck":
-            self.crash(mode)
         if mode == "fail":
             message = "Line 3 holds\x00 nothing to learn from."
             self.tell(Message, level="error", message=message)
@@ -150,7 +150,10 @@ def main() -> int:
     with (directory / "starts.jsonl").open("a") as file:
         device = os.environ.get("CUDA_VISIBLE_DEVICES")
         file.write(
-            json.dumps({"pid": os.getpid(), "device": device, **json.loads((directory / SPEC).read_text())}) + "\n"
+            json.dumps(
+                {"pid": os.getpid(), "at": time.time(), "device": device, **json.loads((directory / SPEC).read_text())}
+            )
+            + "\n"
         )
     if mode == "terminated":
         os.kill(os.getpid(), signal.SIGTERM)

@@ -97,7 +97,9 @@ class TestSpecification:
     def test_of_a_job_that_goes_on_has_the_numbers_that_were_chosen(self, kind: Any) -> None:
         rank = None if kind == "full" else 16
         numbers = msgspec.structs.replace(NUMBERS, training_type=kind, lora_rank=rank, lora_alpha=rank)
-        resolved = spec(method=resolved_method({"type": "dpo"}, numbers), training=resolved_training(started(numbers)))
+        resolved = spec(
+            method=resolved_method({"type": "dpo"}, numbers), training=resolved_training(started(numbers), {})
+        )
         assert (resolved.n_epochs, resolved.batch_size, resolved.beta) == (2, 8, 0.2)
         assert (resolved.training_type, resolved.packing, resolved.context_length) == (kind, True, 512)
         assert resolved.lora_rank == (rank or "auto")
@@ -112,7 +114,7 @@ class TestResolved:
         assert method == {"type": "dpo", "dpo": {"hyperparameters": shown | {"beta": 0.2}}}
 
     def test_training_shows_the_rest_with_reasons(self) -> None:
-        assert resolved_training(started()) == {
+        assert resolved_training(started(), {}) == {
             "type": "qlora",
             "lora_rank": 16,
             "lora_alpha": 32,
@@ -124,3 +126,11 @@ class TestResolved:
             "device": "GPU",
             "reasons": {"type": "little memory", "lora_rank": "few examples"},
         }
+
+    def test_reasons_are_those_of_the_first_start(self) -> None:
+        first = resolved_training(started(), {})
+        again = msgspec.structs.replace(
+            NUMBERS, micro_batch=2, reasons={"lora_rank": "as asked", "micro_batch": "less"}
+        )
+        assert resolved_training(started(again), first)["micro_batch"] == 2
+        assert resolved_training(started(again), first)["reasons"] == first["reasons"] | {"micro_batch": "less"}

@@ -1,0 +1,105 @@
+"""What a job needs on disk is gone: a clear failure, and nothing half published."""
+
+import os
+import shutil
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.app import App
+from gateway.fine_tuning.runner import Run
+from gateway.services import WorkerServices
+from gateway.settings import Settings
+from gateway.tasks import train_fine_tuning_jobs as task
+from gateway.tasks.train_fine_tuning_jobs import train_fine_tuning_jobs
+from gateway.tasks.validate_fine_tuning_job import validate_fine_tuning_job
+from tests.fakes.fine_tuning import QUICK, create_job, ended, job_of, starts_of, training, until, wait
+
+pytestmark = pytest.mark.anyio
+
+Client = httpx.AsyncClient
+
+
+async def queued(client: Client, wv: WorkerServices, **fields: Any) -> dict[str, Any]:
+    """A validated job that waits for the device."""
+    await wv.training.acquire()
+    job = await create_job(client, **fields)
+    await validate_fine_tuning_job(wv, job["id"], QUICK)
+    wv.training.release()
+    return job
+
+
+async def failed(client: Client, wv: WorkerServices, settings: Settings, job: dict[str, Any]) -> dict[str, Any]:
+    await train_fine_tuning_jobs(wv, QUICK)
+    job = await job_of(client, job["id"])
+    assert (job["status"], job["fine_tuned_model"], job["result_files"]) == ("failed", None, [])
+    assert not (settings.data_dir / "adapters" / job["id"]).exists()
+    return job["error"]
+
+
+class TestGone:
+    async def test_base_model(self, client: Client, wv: WorkerServices, settings: Settings) -> None:
+        job = await queued(client, wv)
+        shutil.rmtree(settings.engine.model_path)
+        error = await failed(client, wv, settings, job)
+        assert (error["code"], error["param"]) == ("model_not_found", "model")
+        assert "The weights of the base model base are not on the server's disk any more" in error["message"]
+        assert starts_of(settings, job["id"]) == []
+
+    async def test_adapter_to_continue_from(
+        self, app: App, client: Client, wv: WorkerServices, settings: Settings
+    ) -> None:
+        first = await ended(client, wv)
+        await app.services.mirrors.refresh()
+        job = await queued(client, wv, model=first["fine_tuned_model"])
+        shutil.rmtree(settings.data_dir / "adapters" / first["id"])
+        error = await failed(client, wv, settings, job)
+        assert (error["code"], error["param"]) == ("model_not_found", "model")
+        assert first["fine_tuned_model"] in error["message"]
+        assert starts_of(settings, job["id"]) == []
+
+    async def test_job_directory(self, client: Client, wv: WorkerServices, settings: Settings) -> None:
+        job = await queued(client, wv)
+        shutil.rmtree(settings.data_dir / "jobs" / job["id"])
+        error = await failed(client, wv, settings, job)
+        assert "working directory is gone from the server's disk; create the job again" in error["message"]
+
+    async def test_job_directory_while_it_is_trained(
+        self, client: Client, wv: WorkerServices, settings: Settings
+    ) -> None:
+        job = await training(client, wv, settings)
+        (start,) = starts_of(settings, job["id"])
+        shutil.rmtree(settings.data_dir / "jobs" / job["id"])
+
+        os.kill(start["pid"], 9)
+        done = await wait(client, job["id"])
+        assert "working directory is gone" in done["error"]["message"]
+
+
+class TestDiskFull:
+    async def test_is_said(
+        self, client: Client, wv: WorkerServices, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        job = await queued(client, wv)
+        monkeypatch.setattr(Run, "start", full)
+        error = await failed(client, wv, settings, job)
+        assert error["message"] == "The server's disk is full. Create the job again once there is space."
+
+    @pytest.mark.parametrize("where", ["record_results", "publish_model"])
+    async def test_while_it_is_published(
+        self, client: Client, wv: WorkerServices, settings: Settings, monkeypatch: pytest.MonkeyPatch, where: str
+    ) -> None:
+        async def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(task, where, full)
+        job = await create_job(client)
+        await validate_fine_tuning_job(wv, job["id"], QUICK)
+        done = await wait(client, job["id"])
+        await until(lambda: not wv.training.locked())
+        assert "disk is full" in done["error"]["message"]
+        assert done["fine_tuned_model"] is None
