@@ -28,14 +28,15 @@ def main() -> int:
 
 def _set_environment() -> None:
     """Read by the libraries when they are imported: no downloads, no telemetry, one process on one device."""
+    if "WORLD_SIZE" not in os.environ:
+        # TRL refuses to run in one process that sees several GPUs; the processes of a launcher take one each.
+        os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
     os.environ |= {
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_DATASETS_OFFLINE": "1",
         "DO_NOT_TRACK": "1",
         "TOKENIZERS_PARALLELISM": "false",
-        # TRL refuses to run in one process that sees several GPUs.
-        "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0],
         # Threads that wait for each other by spinning make training many times slower when anything else wants a core.
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
     }

@@ -78,6 +78,31 @@ class ByLength(Sampler[int]):
                 yield from map(int, batches[index])
 
 
+class Filled(Sampler[int]):
+    """`order`, and behind it the filler's index until every batch is whole: devices share each one evenly."""
+
+    def __init__(self, order: ByLength, batch_size: int):
+        self._order = order
+        self._fillers = -len(order) % batch_size
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the data loader."""
+        self._order.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self._order) + self._fillers
+
+    def __iter__(self) -> Iterator[int]:
+        yield from self._order
+        yield from [len(self._order)] * self._fillers
+
+
+def with_filler(labelled: Labelled) -> Labelled:
+    """One more example, of two tokens without a label: it changes no loss and no gradient."""
+    empty = np.zeros(2, dtype=np.int32)
+    return Labelled(input_ids=[*labelled.input_ids, empty], labels=[*labelled.labels, empty + IGNORED])
+
+
 def _cut(items: Any, size: int) -> list[Any]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 

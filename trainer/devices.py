@@ -5,10 +5,15 @@ the result. With one process, which is the usual case, everything here does noth
 """
 
 import os
+from collections.abc import Iterator
+from itertools import islice
+from typing import TypeVar
 
 import torch
 from accelerate import PartialState
 from torch import distributed
+
+T = TypeVar("T")
 
 
 def count() -> int:
@@ -43,8 +48,14 @@ def add_up(sums: torch.Tensor) -> torch.Tensor:
     return sums
 
 
-def anywhere(*flags: bool, device: torch.device) -> list[bool]:
+def anywhere(*flags: bool) -> list[bool]:
     """Whether each flag is set in any process: all processes must turn at the same step."""
     if count() == 1:
         return list(flags)
-    return [bool(value) for value in add_up(torch.tensor(flags, dtype=torch.float32, device=device)).tolist()]
+    sums = torch.tensor(flags, dtype=torch.float32, device=PartialState().device)
+    return [bool(value) for value in add_up(sums).tolist()]
+
+
+def share(items: Iterator[T]) -> Iterator[T]:
+    """Every item goes to one process."""
+    return islice(items, rank(), None, count())

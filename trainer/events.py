@@ -14,10 +14,11 @@ from trainer.contract import CheckpointSaved, Event, Message, TrainingEvent, dec
 class EventLog:
     """Appends to `path`. On an existing file it drops a torn last line and goes on with the next `sequence`."""
 
-    def __init__(self, path: Path):
-        events = _recover(path)
+    def __init__(self, path: Path | None):
+        """None: nothing is written (by all processes but the first)."""
+        events = _recover(path) if path else []
         self._sequence = events[-1].sequence if events else 0
-        self._file = path.open("ab")
+        self._file = path.open("ab") if path else None
         self.announced_checkpoints = {event.step for event in events if isinstance(event, CheckpointSaved)}
         """Steps whose CheckpointSaved is in the file, this process's included."""
         self._listeners: list[Callable[[TrainingEvent], None]] = []
@@ -27,8 +28,9 @@ class EventLog:
         event = kind(sequence=self._sequence, created_at=time.time(), **fields)
         if isinstance(event, CheckpointSaved):
             self.announced_checkpoints.add(event.step)
-        self._file.write(encode(event) + b"\n")
-        self._file.flush()
+        if self._file:
+            self._file.write(encode(event) + b"\n")
+            self._file.flush()
         for listener in self._listeners:
             listener(event)  # pyright: ignore[reportArgumentType] every kind of event is one of the union
 
@@ -54,7 +56,8 @@ class EventLog:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        if self._file:
+            self._file.close()
 
 
 def _recover(path: Path) -> list[TrainingEvent]:

@@ -8,7 +8,7 @@ Exception
 import errno
 from typing import Literal
 
-from trainer.contract import Failed
+from trainer.contract import Failed, Hyperparameters
 
 Param = Literal["training_file", "validation_file"]
 
@@ -30,9 +30,10 @@ class TrainingFailed(Exception):
 class OutOfMemory(Exception):
     """`micro_batch` examples at once do not fit into memory."""
 
-    def __init__(self, micro_batch: int):
+    def __init__(self, micro_batch: int, chosen: Hyperparameters | None = None):
         super().__init__(f"out of memory with {micro_batch} examples at once")
         self.micro_batch = micro_batch
+        self.chosen = chosen
 
 
 def invalid_file(param: Param, message: str) -> TrainingFailed:

@@ -18,7 +18,9 @@ class Job:
     events: EventLog
     stop: Stop
     largest_micro_batch: int | None = None
-    """Set after a larger one did not fit into memory."""
+    """Set after a larger one did not fit into memory, by this process or by the caller."""
+    recomputes_activations: bool = False
+    """Set after one example did not fit into memory otherwise."""
     started_at: float = field(default_factory=time.monotonic)
 
     def path(self, name: str) -> Path:

@@ -66,8 +66,9 @@ def settings(job: Job, plan: Plan) -> dict[str, Any]:
     hardware, chosen, steps = job.hardware, plan.hyperparameters, plan.schedule
     return {
         "output_dir": str(job.path(CHECKPOINTS)),
-        "per_device_train_batch_size": steps.micro_batch,
-        "gradient_accumulation_steps": steps.accumulation,
+        # A packed step comes whole, and is cut into passes once its rows are known.
+        "per_device_train_batch_size": steps.micro_batch * (steps.accumulation if chosen.packing else 1),
+        "gradient_accumulation_steps": 1 if chosen.packing else steps.accumulation,
         "num_train_epochs": chosen.n_epochs,
         "learning_rate": chosen.learning_rate,
         "lr_scheduler_type": "linear",
@@ -97,7 +98,7 @@ def learn(job: Job, trainer: WatchedTrainer, plan: Plan, validation: Validation 
     _announce(job, plan, resumed)
     progress = trainer.watched_by(Progress(job, trainer, plan.schedule, validation, resumed))
     job.stop.from_now_on_gracefully()
-    _run(trainer, plan.schedule, resumed)
+    _run(trainer, plan, resumed)
     if progress.stopped:
         steps = f"step {trainer.state.global_step} of {plan.schedule.total_steps}"
         job.events.say(f"Stopped at {steps}; it can go on from there.")
@@ -132,6 +133,8 @@ def _announce(job: Job, plan: Plan, resumed: tuple[Path, Manifest] | None) -> No
 def _with_micro_batch(plan: Plan) -> Hyperparameters:
     steps = plan.schedule
     reason = "as many examples at once as fit into memory"
+    if plan.hyperparameters.packing:
+        reason = "as many rows at once, each as long as the longest example, as fit into memory"
     if steps.micro_batch < steps.batch_size:
         reason += f"; the {steps.batch_size} of a step are worked through in {steps.accumulation} parts"
     if steps.devices > 1:
@@ -140,12 +143,12 @@ def _with_micro_batch(plan: Plan) -> Hyperparameters:
     return msgspec.structs.replace(plan.hyperparameters, micro_batch=steps.micro_batch, reasons=reasons)
 
 
-def _run(trainer: WatchedTrainer, steps: Schedule, resumed: tuple[Path, Manifest] | None) -> None:
+def _run(trainer: WatchedTrainer, plan: Plan, resumed: tuple[Path, Manifest] | None) -> None:
     try:
         trainer.train(resume_from_checkpoint=str(resumed[0]) if resumed else None)
     except Exception as error:
         if is_out_of_memory(error):
-            raise OutOfMemory(steps.micro_batch) from None
+            raise OutOfMemory(plan.schedule.micro_batch, plan.hyperparameters) from None
         raise
 
 

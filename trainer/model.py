@@ -123,7 +123,7 @@ def _not_here(noun: str) -> TrainingFailed:
 def choose(job: Job, base: Base, *, examples: int, context: Number) -> Hyperparameters:
     """`hyperparameters.resolve()` for this job on this machine. Raises TrainingFailed."""
     continued = continued_adapter(job)
-    return resolve(
+    chosen = resolve(
         _with_training_type(job, continued),
         base.shape,
         examples=examples,
@@ -131,6 +131,10 @@ def choose(job: Job, base: Base, *, examples: int, context: Number) -> Hyperpara
         continued=continued,
         machine=Machine(job.hardware.device, job.hardware.memory_bytes),
     )
+    if not job.recomputes_activations:
+        return chosen
+    reasons = chosen.reasons | {"gradient_checkpointing": "switched on after the memory did not suffice without it"}
+    return msgspec.structs.replace(chosen, gradient_checkpointing=True, reasons=reasons)
 
 
 def _with_training_type(job: Job, continued: Adapter | None) -> TrainingSpec:
@@ -160,6 +164,8 @@ def load(job: Job, base: Base, chosen: Hyperparameters) -> PreTrainedModel | Pef
         raise _not_here("base model") from None
     if chosen.training_type == "full":
         return _ready_to_save(model, base)
+    if chosen.training_type == "qlora":
+        _keep_trainable(model)
     if job.spec.continue_from is None:
         return model
     try:
@@ -199,6 +205,16 @@ def new_adapter(model: PreTrainedModel | PeftModel, chosen: Hyperparameters) -> 
         bias="none",
         task_type="CAUSAL_LM",
     )
+
+
+def _keep_trainable(model: PreTrainedModel) -> None:
+    """On CPUs with AVX512-BF16, bitsandbytes rewrites its weights at the first validation into a form that has no
+    gradients, and training could not go on."""
+    from bitsandbytes.nn import Linear4bit
+
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
 
 
 def _ready_to_save(model: PreTrainedModel, base: Base) -> PreTrainedModel:

@@ -139,7 +139,7 @@ class Progress(TrainerCallback):
         if self._is_epoch_complete(step):
             self._tell_epoch(step)
         overdue = time.monotonic() - self._saved_at > RESUME_CHECKPOINT_SECONDS
-        self.stopped, overdue = devices.anywhere(self._job.stop.requested, overdue, device=args.device)
+        self.stopped, overdue = devices.anywhere(self._job.stop.requested, overdue)
         control.should_training_stop = control.should_training_stop or self.stopped
         control.should_save = self._schedule.ends_epoch(step) or self.stopped or overdue
 

@@ -5,8 +5,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import msgspec
 from accelerate.utils.memory import clear_device_cache
 from transformers.utils import logging as transformers_logging
 
-from trainer import checkpoints, failures, hardware
+from trainer import checkpoints, devices, failures, hardware, memory_saving
 from trainer.contract import (
     ADAPTER,
     CHECKPOINTS,
@@ -34,6 +33,7 @@ from trainer.contract import (
 from trainer.durable import write_atomically
 from trainer.events import EventLog
 from trainer.failures import OutOfMemory, TrainingFailed
+from trainer.hardware import Hardware
 from trainer.job import Job, Stopped
 from trainer.stopping import Stop
 from trainer.tracking import tracked
@@ -42,8 +42,11 @@ from trainer.tracking import tracked
 def run(directory: Path, stop: Stop) -> int:
     """Trains the job in `directory` and writes its result. Returns the exit status that the contract defines."""
     transformers_logging.disable_progress_bar()
-    with _alone_in(directory):
-        return 0 if _has_succeeded(directory) else _run(directory, stop)
+    with _alone_in(directory) if devices.is_first() else nullcontext():
+        found = hardware.detect()
+        devices.connect(cpu=found.device == "cpu")
+        (succeeded,) = devices.anywhere(devices.is_first() and _has_succeeded(directory))
+        return 0 if succeeded else _run(directory, found, stop)
 
 
 @contextmanager
@@ -54,10 +57,10 @@ def _alone_in(directory: Path) -> Generator[None]:
         yield
 
 
-def _run(directory: Path, stop: Stop) -> int:
-    with EventLog(directory / EVENTS) as events:
+def _run(directory: Path, found: Hardware, stop: Stop) -> int:
+    with EventLog(directory / EVENTS if devices.is_first() else None) as events:
         try:
-            result: TrainingResult = _train(directory, events, stop)
+            result: TrainingResult = _train(directory, found, events, stop)
         except Stopped:
             return STOPPED
         except Exception as error:  # noqa: BLE001 - whatever it is, the job's owner gets an answer
@@ -65,8 +68,16 @@ def _run(directory: Path, stop: Stop) -> int:
             events.fail(result.message)
             if not isinstance(error, TrainingFailed):
                 traceback.print_exc(file=sys.stderr)
-    write_atomically(directory / RESULT, encode(result))
+    _write(directory / RESULT, result)
     return 0 if isinstance(result, Succeeded) else 1
+
+
+def _write(path: Path, result: TrainingResult) -> None:
+    """Of several processes the first one writes what was made; any of them may fail, and the first failure counts: the
+    others fail because of it."""
+    mine = devices.is_first() or not isinstance(result, Succeeded)
+    if mine and not (devices.count() > 1 and path.exists()):
+        write_atomically(path, encode(result))
 
 
 def _has_succeeded(directory: Path) -> bool:
@@ -80,52 +91,42 @@ def _has_succeeded(directory: Path) -> bool:
     return False
 
 
-def _train(directory: Path, events: EventLog, stop: Stop) -> Succeeded:
+def _train(directory: Path, found: Hardware, events: EventLog, stop: Stop) -> Succeeded:
     """Clears what a crash left behind, then trains."""
     spec = _read_spec(directory)
-    (directory / CHECKPOINTS).mkdir(exist_ok=True)
-    checkpoints.discard_incomplete(directory / CHECKPOINTS)
-    for leftover in (directory / (name + end) for name in (ADAPTER, MODEL) for end in ("", ".tmp")):
-        shutil.rmtree(leftover, ignore_errors=True)
+    if devices.is_first():
+        (directory / CHECKPOINTS).mkdir(exist_ok=True)
+        checkpoints.discard_incomplete(directory / CHECKPOINTS)
+        for leftover in (directory / (name + end) for name in (ADAPTER, MODEL) for end in ("", ".tmp")):
+            shutil.rmtree(leftover, ignore_errors=True)
+    devices.wait_for_all()
     job = Job(
         directory=directory,
         spec=spec,
-        hardware=hardware.detect(),
+        hardware=found,
         events=events,
         stop=stop,
         largest_micro_batch=spec.largest_micro_batch,
     )
-    with tracked(job):
+    with tracked(job) if devices.is_first() else nullcontext():
         return _train_within_memory(job)
 
 
 def _train_within_memory(job: Job) -> Succeeded:
-    """With the largest micro-batch that fits."""
+    """With the largest micro-batch that fits, then by computing activations again."""
     while True:
         try:
             return _method(job.spec)(job)
         except OutOfMemory as error:
-            too_large = error.micro_batch
+            too_large, chosen = error.micro_batch, error.chosen
         # Only here, with the exception and its frames gone, is the memory free again.
         clear_device_cache(garbage_collection=True)
-        job = _with_smaller_batches(job, too_large)
+        job = memory_saving.next_try(job, too_large, chosen)
 
 
 def _method(spec: TrainingSpec) -> Callable[[Job], Succeeded]:
     """Imported when it is needed: each method loads its own part of TRL."""
     return import_module(f"trainer.methods.{spec.method}").train
-
-
-def _with_smaller_batches(job: Job, too_large: int) -> Job:
-    """The same optimizer steps from more, smaller passes. Raises TrainingFailed when one example is too large."""
-    if too_large == 1:
-        raise TrainingFailed(
-            "out_of_memory",
-            "There is not enough memory to train on even one of the longest examples. Shorten the examples, take a "
-            "smaller base model, or train on a machine with more memory.",
-        )
-    job.events.warn(f"Out of memory with {too_large} examples at once: going on with {too_large // 2} at once.")
-    return replace(job, largest_micro_batch=too_large // 2)
 
 
 def _read_spec(directory: Path) -> TrainingSpec:

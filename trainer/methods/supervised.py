@@ -15,8 +15,8 @@ import trl.trainer.utils
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from trainer import hyperparameters, learning, model
-from trainer.batches import ByLength, Padding, ValidationBatches, rows, to_dataset
+from trainer import devices, hyperparameters, learning, model, packing
+from trainer.batches import ByLength, Filled, Padding, ValidationBatches, rows, to_dataset, with_filler
 from trainer.contract import Hyperparameters, Succeeded
 from trainer.data import count_examples, read_examples, require_enough
 from trainer.failures import Param, invalid_file
@@ -24,6 +24,7 @@ from trainer.job import Job
 from trainer.labels import ChatLabels, Labelled
 from trainer.learning import Plan
 from trainer.model import Base
+from trainer.packing import Packing
 from trainer.stopping import Stop
 from trainer.tally import Sums, Tally
 from trainer.watched import WatchedTrainer
@@ -45,9 +46,11 @@ def train(job: Job) -> Succeeded:
         else None
     )
     chosen = model.choose(job, base, examples=len(training.input_ids), context=context)
+    weights = model.load(job, base, chosen)
+    chosen = packing.decide(spec, chosen, weights, training)
     plan = _plan(job, chosen, training, validation)
-    trainer = _trainer(job, base, training, plan)
-    return learning.learn(job, trainer, plan, _validation_batches(validation, trainer, plan))
+    trainer = _trainer(job, base, weights, training, plan)
+    return learning.learn(job, trainer, plan, _validation_batches(validation, base, plan))
 
 
 def _read(job: Job, base: Base, name: str, param: Param, context: int) -> Labelled:
@@ -94,30 +97,32 @@ def _plan(job: Job, chosen: Hyperparameters, training: Labelled, validation: Lab
     )
 
 
-def _trainer(job: Job, base: Base, training: Labelled, plan: Plan) -> "TokenWeightedTrainer":
-    weights = model.load(job, base, plan.hyperparameters)
+def _trainer(job: Job, base: Base, weights: Any, training: Labelled, plan: Plan) -> "TokenWeightedTrainer":
+    steps, filled = plan.schedule, devices.count() > 1
+    padding = Padding(base.padding_id)
+    order = ByLength(training.lengths, steps.batch_size, job.spec.seed)
     return TokenWeightedTrainer(
         model=weights,
         args=SFTConfig(**learning.settings(job, plan), packing=False, dataset_kwargs={"skip_prepare_dataset": True}),
-        train_dataset=to_dataset(training),
+        train_dataset=to_dataset(with_filler(training) if filled else training),
         base_model=job.spec.base_model,
-        sampler=ByLength(training.lengths, plan.hyperparameters.batch_size, job.spec.seed),
-        padding=Padding(base.padding_id),
+        sampler=Filled(order, steps.batch_size) if filled else order,
+        padding=Packing(base.padding_id, steps.micro_batch * training.longest)
+        if plan.hyperparameters.packing
+        else padding,
         processing_class=base.tokenizer,
         peft_config=model.new_adapter(weights, plan.hyperparameters),
     )
 
 
-def _validation_batches(
-    validation: Labelled | None, trainer: "TokenWeightedTrainer", plan: Plan
-) -> ValidationBatches | None:
+def _validation_batches(validation: Labelled | None, base: Base, plan: Plan) -> ValidationBatches | None:
     if validation is None:
         return None
     steps = plan.schedule
     return ValidationBatches(
         rows(validation),
         validation.lengths,
-        trainer.padding,
+        Padding(base.padding_id),
         batch_size=steps.batch_size,
         micro_batch=steps.micro_batch,
     )
@@ -131,24 +136,39 @@ class TokenWeightedTrainer(WatchedTrainer, SFTTrainer):
         # Over TRL's own, which also measures the entropy.
         trl.trainer.utils.add_fused_lm_head(self.base_network, outputs=("log_probs", "is_top1"))
 
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        """A packed step comes whole and is worked through pass by pass; devices exchange gradients in the last one."""
+        if "passes" not in inputs:
+            return super().training_step(model, inputs, num_items_in_batch)
+        *others, last = inputs["passes"]
+        labels = devices.add_up(packing.label_count(inputs["passes"]).to(self.args.device))
+        loss = torch.zeros((), device=self.args.device)
+        for one in others:
+            with self.accelerator.no_sync(model):
+                loss += super().training_step(model, one, labels)
+        return loss + super().training_step(model, last, labels)
+
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """TRL's own, without the metrics that it transfers from the device on every micro-batch."""
         routing = {"output_router_logits": True} if self.aux_loss_enabled else {}
-        outputs = model(**inputs, **routing, use_cache=False, fused_lm_head=True)
-        self.tally.add(outputs, inputs["attention_mask"])
+        given = {name: tensor for name, tensor in inputs.items() if name != "tokens"}
+        outputs = model(**given, **routing, use_cache=False, fused_lm_head=True)
+        self.tally.add(outputs, inputs["tokens"] if "tokens" in inputs else inputs["attention_mask"])
         loss = -outputs.log_probs.sum() / torch.as_tensor(num_items_in_batch).clamp(min=1)
         if self.aux_loss_enabled:
             loss = loss + self.router_aux_loss_coef * outputs.aux_loss / self.current_gradient_accumulation_steps
-        return loss
+        # The labels are those of all devices, and gradients are averaged over devices.
+        return loss * devices.count()
 
     def score(self, batches: Iterator[dict[str, torch.Tensor]], stop: Stop | None = None) -> Sums | None:
         model, tally = self.network, Tally()
         model.eval()
         with torch.no_grad():
-            for batch in batches:
-                if stop is not None and stop.requested:
+            for batch in devices.share(batches):
+                # Several devices have to turn at the same batch, so they score to the end.
+                if stop is not None and stop.requested and devices.count() == 1:
                     return None
                 inputs = {name: tensor.to(self.args.device) for name, tensor in batch.items()}
                 with self.compute_loss_context_manager():
