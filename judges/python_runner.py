@@ -14,6 +14,7 @@ import linecache
 import math
 import os
 import resource
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from typing import Any
 FILE = "grader.py"
 """The grader's name in tracebacks."""
 CPU_SECONDS = 120
+WALL_SECONDS = 130
+"""For a grader that sleeps while whoever started it, and would have ended it earlier, has died."""
 MEMORY_BYTES = 2 * 1024**3
 FILE_BYTES = 1024**3
 OPEN_FILES = 256
@@ -53,6 +56,12 @@ def _limit() -> None:
         hard = resource.getrlimit(kind)[1]
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(kind, (most, most))
+    signal.signal(signal.SIGALRM, _give_up)  # the first process of a namespace ignores a signal without a handler
+    signal.alarm(WALL_SECONDS)
+
+
+def _give_up(number: int, frame: object) -> None:
+    os._exit(128 + number)
 
 
 def _run(source: str, sample: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import resource
+import signal
 import subprocess
 import sys
 import textwrap
@@ -130,6 +131,19 @@ class TestLimits:
         """
         most = min(256, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
         assert run(source)["error"].endswith(f"[(120, 120), ({1024**3}, {1024**3}), (0, 0), ({most}, {most})]")
+
+    def test_it_does_not_outlive_a_starter_that_died(self) -> None:
+        source = """
+            import signal
+
+            def grade(sample, item):
+                assert 100 < signal.alarm(1) <= 130
+                signal.pause()
+                return 1
+        """
+        with pytest.raises(subprocess.CalledProcessError) as error:
+            run(source)
+        assert error.value.returncode == 128 + signal.SIGALRM
 
 
 class TestAlone:
