@@ -10,8 +10,8 @@ from gateway.db.tables import FineTuningJobRow, ModelRow
 from gateway.errors import ModelNotFound
 from gateway.fine_tuning import models
 from gateway.kit.clock import now
-from gateway.routing.catalog import Catalog
-from gateway.routing.lookup import find_deployment
+from gateway.routing.catalog import Catalog, Deployment, Upstream
+from gateway.routing.lookup import find_deployment, not_served
 from gateway.settings import EngineSettings, Settings
 
 pytestmark = pytest.mark.anyio
@@ -66,3 +66,13 @@ class TestFindDeployment:
         catalog = Catalog(Settings())
         with pytest.raises(ModelNotFound):
             await find_deployment(catalog, None, "gpt-x", "proj_any")  # type: ignore[arg-type]
+
+
+class TestNotServed:
+    def test_is_being_loaded_unless_something_is_wrong(self) -> None:
+        upstream = Upstream("engine", "http://127.0.0.1:1/v1", "", is_engine=True)
+        loading = not_served(Deployment("ft:x", upstream))
+        assert (loading.status, loading.code, loading.headers) == (503, "model_loading", {"retry-after": "1"})
+        broken = not_served(Deployment("ft:x", upstream, problem="Its files are gone."))
+        assert (broken.status, broken.code, broken.headers) == (503, "model_unavailable", {"x-should-retry": "false"})
+        assert str(broken) == "The model `ft:x` cannot be served: Its files are gone."
