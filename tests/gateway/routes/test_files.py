@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from sqlalchemy import text
 
+from gateway.files import service
 from gateway.files.buckets import open_store
 from gateway.files.store import PART
 from gateway.services import Services
@@ -317,6 +318,28 @@ class TestOrder:
 
     async def test_endless_text_is_refused(self, client: Client) -> None:
         assert error_of(await post(client, note="x" * 70_000))["param"] == "note"
+
+
+class TestInternal:
+    async def test_what_the_service_stored_is_a_file_like_any_other(
+        self, client: Client, stranger: Client, sv: Services, project_key: dict[str, Any], settings: Settings
+    ) -> None:
+        csv = service.Upload(
+            filename="step_metrics.csv",
+            purpose="fine-tune-results",
+            pieces=service.one_piece(b"step\n1\n"),
+            expires_after=None,
+        )
+        row = await service.store_internal(sv.database, sv.files, project_key["project_id"], csv)
+        url = f"/v1/files/{row.id}"
+        told = (await client.get(url)).json()
+        conforms("OpenAIFile", {name: value for name, value in told.items() if value is not None})
+        assert (told["purpose"], told["filename"]) == ("fine-tune-results", "step_metrics.csv")
+        assert (await client.get("/v1/files?purpose=fine-tune-results")).json()["data"] == [told]
+        assert (await client.get(f"{url}/content")).content == b"step\n1\n"
+        error_of(await stranger.get(url), 404)
+        assert (await client.delete(url)).status_code == 200
+        assert await blobs(settings) == []
 
 
 class TestDelete:
