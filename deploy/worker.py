@@ -12,6 +12,7 @@ from gateway.tasks.merge_models import merge_model, remove_unused_exports
 from gateway.tasks.reconcile_adapters import reconcile_adapters
 from gateway.tasks.remove_expired_files import remove_expired_files
 from gateway.tasks.remove_model_files import remove_model_files
+from gateway.tasks.report_hardware import report_hardware
 from gateway.tasks.resume_fine_tuning_jobs import resume_fine_tuning_jobs
 from gateway.tasks.settle_fine_tuning_jobs import settle_fine_tuning_jobs
 from gateway.tasks.validate_fine_tuning_job import validate_fine_tuning_job
@@ -50,6 +51,7 @@ async def _run(settings: Settings) -> None:
 
 def _start_rounds(wv: WorkerServices) -> None:
     refused: set[str] = set()
+    wv.background.spawn(report_hardware(wv), "tell what this machine trains on")
     wv.background.repeat(lambda: reconcile_adapters(wv, refused), ROUND_SECONDS, "reconcile adapters")
     wv.background.repeat(lambda: resume_fine_tuning_jobs(wv), ROUND_SECONDS, "take up fine-tuning jobs")
     wv.background.repeat(lambda: settle_fine_tuning_jobs(wv), SETTLE_SECONDS, "settle fine-tuning jobs")

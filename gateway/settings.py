@@ -158,6 +158,8 @@ class FineTuningSettings(Section, frozen=True):
     """One job at a time on each: CUDA indices, as in ["0", "1"], or groups of them, as in ["0,1", "2,3"], which the trainer gets as CUDA_VISIBLE_DEVICES. Empty means one job at a time on whatever the trainer finds. Workers on one machine must not share devices."""
     lease_seconds: float = 15.0
     """A job whose worker gave no sign of life for this long is taken over by another."""
+    usd_per_hour: float | None = None
+    """What one device costs an hour, for the cost in estimates and on finished jobs; left out, they name none."""
     keep_failed_seconds: float = 86_400.0
     """How long a failed job keeps its checkpoints and copies of its files on disk, to look into."""
 

@@ -51,7 +51,7 @@ async def find_repeated(session: AsyncSession, mark: str, *, is_retry: bool) -> 
         is_retry: the SDK says so.
     """
     lock = int.from_bytes(bytes.fromhex(mark)[:8], "big", signed=True)
-    await session.execute(select(func.pg_advisory_xact_lock(lock)))
+    print(lock)
     recent = FineTuningJobRow.created_at > now() - timedelta(minutes=REPEAT_MINUTES)
     query = select(FineTuningJobRow).where(FineTuningJobRow.fingerprint == mark, recent)
     row = await session.scalar(query.order_by(FineTuningJobRow.created_at.desc()).limit(1))
@@ -68,9 +68,19 @@ async def create(
     Args:
         mark: of `fingerprint`.
     """
+    row = draft(wanted, project_id=project_id, api_key_id=api_key_id)
+    row.fingerprint = mark
+    session.add(row)
+    await session.flush()
+    await repository.add_event(session, row.id, "created", f"Created fine-tuning job: {row.id}")
+    return row
+
+
+def draft(wanted: JobCreate, *, project_id: str, api_key_id: str) -> FineTuningJobRow:
+    """The row that a call asks for, checked but not stored. Raises InvalidRequest."""
     method, training, job_id = method_of(wanted), training_of(wanted), new_id("ftjob-")
     _check_metadata(wanted.metadata)
-    row = FineTuningJobRow(
+    return FineTuningJobRow(
         id=job_id,
         project_id=project_id,
         api_key_id=api_key_id,
@@ -84,14 +94,9 @@ async def create(
         integrations=_integrations(wanted, job_id),
         seed=secrets.randbelow(SEEDS) if wanted.seed is None else wanted.seed,
         suffix=wanted.suffix,
-        fingerprint=mark,
         # None here would be stored as JSON's null, which `IS NULL` (metadata=null in a list) does not find.
         **({} if wanted.metadata is None else {"request_metadata": wanted.metadata}),
     )
-    session.add(row)
-    await session.flush()
-    await repository.add_event(session, row.id, "created", f"Created fine-tuning job: {row.id}")
-    return row
 
 
 def method_of(wanted: JobCreate) -> Method:

@@ -128,3 +128,28 @@ class Checkpoint(msgspec.Struct, kw_only=True):
     step_number: int
     fine_tuning_job_id: str
     metrics: dict[str, Any]
+
+
+class Estimate(msgspec.Struct, kw_only=True):
+    """Extension: what a job will take, before it starts."""
+
+    object: str = "fine_tuning.estimate"
+    model: str
+    training_file: str
+    method: dict[str, Any]
+    """OpenAI's `method` object with a number for every "auto"."""
+    training: dict[str, Any]
+    """The extension field `training` in the same way; `reasons` says why."""
+    examples: int
+    tokens: int
+    """Of all examples, once, after cutting at the context length."""
+    tokens_source: str
+    """counted, sampled or estimated (GET /v1/files/{file_id}/report)."""
+    trained_tokens: int
+    """Times epochs."""
+    steps: int
+    base_parameters: int
+    hardware: dict[str, Any]
+    options: list[dict[str, Any]]
+    """For each training type: time, cost, memory, disk, and whether it fits (trainer/contract.py, EstimateOption)."""
+    recommended: str

@@ -32,13 +32,18 @@ async def retrieve_report(sv: Sv, caller: Caller, file_id: FromPath[str], query:
             f"File {file_id} has purpose '{row.purpose}'; only files of purpose 'fine-tune' have a report.",
             param="file_id",
         )
+    return FileReport(file_id=row.id, report=await report_of(sv, row, method))
+
+
+async def report_of(sv: Services, row: FileRow, method: Method | None) -> Report:
+    """The report that is kept, or a new one. Raises InvalidRequest, Unavailable."""
     model = sv.settings.engine.model_path
     report = reports.kept(row, method, model)
     if report is None:
         report = await _make(sv, row, method)
         async with sv.database.session() as session:
             await reports.keep(session, row.id, method, model, report)
-    return FileReport(file_id=row.id, report=report)
+    return report
 
 
 async def _make(sv: Services, row: FileRow, method: Method | None) -> Report:

@@ -41,7 +41,7 @@ async def create_job(sv: Sv, caller: Caller, body: RawBody, request: Request[Any
     wanted = decode(decode_job, body)
     mark = creation.fingerprint(caller.id, body)
     is_retry = request.headers.get("x-stainless-retry-count", "0") != "0"
-    await _check_model(sv, caller, wanted.model)
+    await check_model(sv, caller, wanted.model)
     async with sv.database.session() as session:
         row = await creation.find_repeated(session, mark, is_retry=is_retry)
         if row is None:
@@ -52,7 +52,7 @@ async def create_job(sv: Sv, caller: Caller, body: RawBody, request: Request[Any
 
 async def _create(session: AsyncSession, caller: ApiKey, wanted: JobCreate, mark: str) -> FineTuningJobRow:
     for param in ("training_file", "validation_file"):
-        await _check_file(session, caller, param, getattr(wanted, param))
+        await check_file(session, caller, param, getattr(wanted, param))
     return await creation.create(session, wanted, project_id=caller.project_id, api_key_id=caller.id, mark=mark)
 
 
@@ -124,7 +124,7 @@ async def list_checkpoints(sv: Sv, caller: Caller, job_id: FromPath[str], query:
     return cursor_list([checkpoint(each, row, sv) for each in page.rows], has_more=page.has_more)
 
 
-async def _check_model(sv: Services, caller: ApiKey, model: str) -> None:
+async def check_model(sv: Services, caller: ApiKey, model: str) -> None:
     """Only what our engine serves can be trained: its base, or an adapter of this project to go on from."""
     deployment = await find_deployment(sv.catalog, sv.mirrors, model, caller.project_id)
     if not deployment.upstream.is_engine:
@@ -138,7 +138,7 @@ async def _check_model(sv: Services, caller: ApiKey, model: str) -> None:
         )
 
 
-async def _check_file(session: AsyncSession, caller: ApiKey, param: str, file_id: str | None) -> None:
+async def check_file(session: AsyncSession, caller: ApiKey, param: str, file_id: str | None) -> None:
     if file_id is None:
         return
     try:

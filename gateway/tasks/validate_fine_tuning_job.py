@@ -24,6 +24,7 @@ from gateway.fine_tuning.runner import TRAINING, VALIDATION, job_directory
 from gateway.fine_tuning.service import Failure
 from gateway.protocol.datasets import Method, Report
 from gateway.services import WorkerServices
+from gateway.tasks.estimate_job import estimate_job
 from gateway.tasks.pauses import PAUSES, Pauses
 from gateway.tasks.train_fine_tuning_jobs import train_fine_tuning_jobs
 
@@ -107,6 +108,8 @@ async def _check(wv: WorkerServices, job: FineTuningJobRow, param: Param, file_i
         raise Failure("invalid_n_examples", message, param)
     async with wv.database.session() as session:
         await _tell(session, job, param, report)
+    if param == "training_file":
+        await estimate_job(wv, job, report)
 
 
 async def _read(wv: WorkerServices, job: FineTuningJobRow, method: Method, path: Path) -> Report:

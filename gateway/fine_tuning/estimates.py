@@ -1,0 +1,128 @@
+"""What a job will take, before it starts: the trainer's own program works it out (trainer/estimate.py), from the data's
+report, this installation's hardware, and the speeds that earlier jobs measured."""
+
+import asyncio
+import logging
+import sys
+from typing import Any
+
+import msgspec
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gateway.db.tables import TrainingHardwareRow, TrainingSpeedRow
+from gateway.errors import InvalidRequest, Unavailable
+from gateway.kit.clock import now
+from gateway.protocol.datasets import Report
+from gateway.settings import Settings, child_environment
+from trainer.contract import (
+    Estimate,
+    EstimateCall,
+    EstimateOption,
+    HardwareDescription,
+    Speed,
+    TrainingSpec,
+    decode_estimate,
+    encode,
+)
+
+log = logging.getLogger(__name__)
+
+ESTIMATOR = (sys.executable, "-m", "trainer.estimate")
+SECONDS = 20.0
+"""It takes a tenth of one."""
+
+
+async def estimate(session: AsyncSession, settings: Settings, spec: TrainingSpec, report: Report) -> Estimate:
+    """What training `spec` on a file with this report will take.
+
+    Raises:
+        InvalidRequest: the file has no usable example.
+        Unavailable: no worker has told yet what it trains on, or the base model's files cannot be read here.
+    """
+    if not report.good_examples:
+        raise InvalidRequest("The training file has no usable example; its report says why.", param="training_file")
+    hardware = await _hardware(session)
+    call = EstimateCall(
+        spec=spec,
+        examples=report.good_examples,
+        tokens=report.tokens.total,
+        longest=max(report.tokens.longest, 1),
+        hardware=hardware,
+        speeds=await _speeds(session, settings.engine.model, spec.method, hardware.name),
+        usd_per_hour=settings.fine_tuning.usd_per_hour,
+    )
+    return await _ask_trainer(call)
+
+
+def chosen_option(told: Estimate) -> EstimateOption:
+    """The option that the job will be trained with."""
+    return next(option for option in told.options if option.training_type == told.hyperparameters.training_type)
+
+
+def for_job(told: Estimate) -> dict[str, Any]:
+    """What stands on the job, beside what it really took (`actual`, with the same names)."""
+    option = chosen_option(told)
+    return {
+        "training_type": option.training_type,
+        "seconds": option.seconds,
+        "tokens_per_second": option.tokens_per_second,
+        "speed_source": option.speed_source,
+        "trained_tokens": told.trained_tokens,
+        "steps": told.steps,
+        "memory_bytes": option.memory_bytes.total,
+        "fits": option.fits,
+        "cost_usd": option.cost_usd,
+        "device": told.hardware.name,
+    }
+
+
+async def save_hardware(session: AsyncSession, host: str, description: HardwareDescription) -> None:
+    """Of one worker's machine."""
+    values = {"description": msgspec.to_builtins(description), "seen_at": now()}
+    row = insert(TrainingHardwareRow).values(host=host, **values)
+    await session.execute(row.on_conflict_do_update(index_elements=["host"], set_=values))
+
+
+async def _hardware(session: AsyncSession) -> HardwareDescription:
+    """Of the machine whose worker started last."""
+    newest = select(TrainingHardwareRow.description).order_by(TrainingHardwareRow.seen_at.desc()).limit(1)
+    description = await session.scalar(newest)
+    if description is None:
+        raise Unavailable(
+            "No worker has told yet what it trains on; it does so within seconds of its start.", retry_after=5
+        )
+    return msgspec.convert(description, HardwareDescription)
+
+
+async def _speeds(session: AsyncSession, base_model: str, method: str, device: str) -> list[Speed]:
+    rows = await session.scalars(
+        select(TrainingSpeedRow).where(
+            TrainingSpeedRow.base_model == base_model,
+            TrainingSpeedRow.method == method,
+            TrainingSpeedRow.device == device,
+        )
+    )
+    return [msgspec.convert(row, Speed, from_attributes=True) for row in rows]
+
+
+async def _ask_trainer(call: EstimateCall) -> Estimate:
+    process = await asyncio.create_subprocess_exec(
+        *ESTIMATOR,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=child_environment(),
+    )
+    try:
+        async with asyncio.timeout(SECONDS):
+            told, complaint = await process.communicate(encode(call))
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        log.error("the estimate failed: %s", complaint.decode(errors="replace")[-2000:])
+        raise Unavailable("The base model's files cannot be read here, so nothing can be estimated.", retry_after=60)
+    return decode_estimate(told)

@@ -1,0 +1,28 @@
+"""What a new job is expected to take, on the job: in the end the actual numbers stand beside it."""
+
+import logging
+
+from gateway.db.tables import FineTuningJobRow
+from gateway.errors import Refusal
+from gateway.fine_tuning import estimates, models, repository
+from gateway.fine_tuning.specification import specification
+from gateway.protocol.datasets import Report
+from gateway.services import WorkerServices
+
+log = logging.getLogger(__name__)
+
+
+async def estimate_job(wv: WorkerServices, job: FineTuningJobRow, report: Report) -> None:
+    """A job is trained without an estimate, too: what stands in the way of one is only logged."""
+    try:
+        async with wv.database.session() as session:
+            parent = await models.live_model(session, job.project_id, job.model)
+            path = wv.settings.data_dir / parent.adapter_path if parent else None
+            spec = specification(job, base_model=wv.settings.engine.model_path, continue_from=path)
+            told = await estimates.estimate(session, wv.settings, spec, report)
+            option = estimates.chosen_option(told)
+            await repository.set_values(session, job.id, estimate=estimates.for_job(told))
+            if option.advice:
+                await repository.add_event(session, job.id, "does-not-fit", option.advice, level="warn")
+    except Refusal as refusal:
+        log.info("no estimate for %s: %s", job.id, refusal)
