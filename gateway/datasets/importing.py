@@ -4,7 +4,7 @@ they are, then all of them."""
 import itertools
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,7 +21,7 @@ from gateway.datasets.tokens import CHARACTERS_A_TOKEN, TokenCounter
 from gateway.datasets.unusable import Unusable
 from gateway.datasets.validation import Reader, check, report_of
 from gateway.protocol import datasets as wire
-from gateway.protocol.datasets import ConvertedExample, Import, ImportOptions, SkippedRow
+from gateway.protocol.datasets import ROLES, ConvertedExample, Import, ImportOptions, Role, SkippedRow
 
 SHOWN_EXAMPLES = 10
 SHOWN_SKIPPED = 20
@@ -54,7 +54,7 @@ def import_file(
             columns are.
     """
     source = open_source(path)
-    table = Table([row.values for row in itertools.islice(_sound(source), columns.LOOKED_AT)])
+    table = _table(source)
     detection = _detection(table, options)
     found = _Importing(source, table, detection)
     if detection.confidence < SURE:
@@ -81,19 +81,19 @@ class _Importing:
     ) -> None:
         """Read every row to the end."""
         self._reader = Reader(conversion.format, Quality(counter))
-        for row in self._source.rows():
-            self._rows = row.number
-            try:
-                raw = _line(conversion, row)
-                seen = self._take(row, raw)
-            except Unconvertible as reason:
-                self._skip(row, str(reason))
-                continue
-            place = _place(seen, split)
-            self._written[place] += 1
-            self._size += len(raw)
-            if (file := files[place]) is not None:
-                file.write(raw)
+        with closing(self._source.rows()) as rows:
+            for row in rows:
+                self._rows = row.number
+                try:
+                    raw = _line(conversion, row)
+                    place = _place(self._take(row, raw), split)
+                except Unconvertible as reason:
+                    self._skip(row, str(reason))
+                    continue
+                self._written[place] += 1
+                self._size += len(raw)
+                if (file := files[place]) is not None:
+                    file.write(raw)
 
     def _take(self, row: Row, raw: bytes) -> Seen:
         """One converted row. Raises Unconvertible when it is not good to train on."""
@@ -160,24 +160,16 @@ class _Importing:
         )
 
 
-def _sound(source: Source) -> Iterator[Row]:
-    return (row for row in source.rows() if not row.fault)
+def _table(source: Source) -> Table:
+    with closing(source.rows()) as rows:
+        sound = (row.values for row in rows if not row.fault)
+        return Table(list(itertools.islice(sound, columns.LOOKED_AT)))
 
 
 def _detection(table: Table, options: ImportOptions) -> Detection:
     """What was asked for, else what is likeliest. Raises Unusable."""
     if options.mapping:
-        layout = columns.layout_of(options.mapping)
-        if layout is None:
-            raise Unusable(
-                "A mapping names the columns of `user` and `assistant`, of `messages`, or of `preferred` and "
-                "`non_preferred` together with `user` or `messages`.",
-                "mapping",
-            )
-        for role, name in options.mapping.items():
-            if name not in table.names:
-                raise Unusable(f"There is no column '{name[:100]}'. {_listed(table)}", f"mapping.{role}")
-        return Detection(layout, options.mapping, 100)
+        return _mapped(table, options.mapping)
     match options.format:
         case "auto":
             return columns.detect(table)
@@ -189,6 +181,23 @@ def _detection(table: Table, options: ImportOptions) -> Detection:
             return Detection("openai-chat", {"messages": "messages"}, 100)
         case "preference":
             return Detection("openai-preference", {"messages": "input"}, 100)
+
+
+def _mapped(table: Table, asked: dict[str, str]) -> Detection:
+    mapping: dict[Role, str] = {role: asked[role] for role in ROLES if role in asked}
+    for role, name in asked.items():
+        if role not in ROLES:
+            raise Unusable(f"'{role[:50]}' is not one of {', '.join(ROLES)}.", f"mapping.{role[:50]}")
+        if name not in table.names:
+            raise Unusable(f"There is no column '{name[:100]}'. {_listed(table)}", f"mapping.{role}")
+    layout = columns.layout_of(mapping)
+    if layout is None:
+        raise Unusable(
+            "A mapping names the columns of `user` and `assistant`, of `messages`, or of `preferred` and `non_preferred` "
+            "together with `user` or `messages`.",
+            "mapping",
+        )
+    return Detection(layout, mapping, 100)
 
 
 def _uncertain(table: Table, detection: Detection) -> str:

@@ -4,7 +4,8 @@ import codecs
 import csv
 import io
 import itertools
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -45,8 +46,8 @@ class Source:
     """Of a JSON object: the key whose array has the rows."""
     notes: list[str] = field(default_factory=list[str])
 
-    def rows(self) -> Iterator[Row]:
-        """From the beginning. Raises Unusable where the file is broken in a way that hides what follows."""
+    def rows(self) -> Generator[Row]:
+        """From the beginning; close it where it is not read to the end. Raises Unusable where the file is broken in a way that hides what follows."""
         match self.container:
             case "parquet":
                 found = parquet_rows(self.path)
@@ -57,14 +58,15 @@ class Source:
                 found = _json_values(self)
             case "jsonl":
                 found = _json_lines(self)
-        for number, value in enumerate(found, start=1):
-            match value:
-                case dict():
-                    yield Row(number, value)
-                case Fault(message):
-                    yield Row(number, {}, message)
-                case _:
-                    yield Row(number, {}, "is not an object with named values")
+        with closing(found):
+            for number, value in enumerate(found, start=1):
+                match value:
+                    case dict():
+                        yield Row(number, value)
+                    case Fault(message):
+                        yield Row(number, {}, message)
+                    case _:
+                        yield Row(number, {}, "is not an object with named values")
 
 
 def open_source(path: Path) -> Source:
@@ -119,8 +121,9 @@ def _reads(path: Path, encoding: str) -> bool:
 
 def _json_object(source: Source) -> Source:
     """JSON lines, unless the whole file is one object around an array of rows."""
-    lines = (line for _, line in read_lines(_utf8(source)) if line.strip())
-    opening = [_object(line) for line in itertools.islice(lines, 2)]
+    with _utf8(source) as file:
+        lines = (line for _, line in read_lines(file) if line.strip())
+        opening = [_object(line) for line in itertools.islice(lines, 2)]
     alone = opening[0] if len(opening) == 1 else None
     if any(opening) and not (alone and any(_is_rows(value) for value in alone.values())):
         return source
@@ -145,21 +148,23 @@ def _is_rows(value: Any) -> bool:
 def _array_below(source: Source) -> str:
     """The first key of the outermost object that has an array of objects. Raises Unusable."""
     try:
-        for prefix, event, _ in ijson.parse(_utf8(source), use_float=True):
-            if event == "start_map" and prefix.count(".") == 1 and prefix.endswith(".item"):
-                return prefix.removesuffix(".item")
+        with _utf8(source) as file:
+            for prefix, event, _ in ijson.parse(file, use_float=True):
+                if event == "start_map" and prefix.count(".") == 1 and prefix.endswith(".item"):
+                    return prefix.removesuffix(".item")
     except (ijson.JSONError, UnicodeDecodeError) as error:
         raise _broken_json(0, error) from None
     raise Unusable("The JSON object has no array of objects in it. Send an array, or one object a line.")
 
 
-def _json_values(source: Source) -> Iterator[Any]:
+def _json_values(source: Source) -> Generator[Any]:
     prefix = f"{source.below}.item" if source.below else "item"
     number = 0
     try:
-        for value in ijson.items(_utf8(source), prefix, use_float=True):
-            number += 1
-            yield value
+        with _utf8(source) as file:
+            for value in ijson.items(file, prefix, use_float=True):
+                number += 1
+                yield value
     except (ijson.JSONError, UnicodeDecodeError) as error:
         raise _broken_json(number, error) from None
 
@@ -169,20 +174,21 @@ def _broken_json(rows: int, error: Exception) -> Unusable:
     return Unusable(f"The JSON cannot be read beyond row {rows}: {what}. Mend it there and send it again.")
 
 
-def _json_lines(source: Source) -> Iterator[Any]:
+def _json_lines(source: Source) -> Generator[Any]:
     """Values, and faults for lines that cannot be read."""
-    for _, line in read_lines(_utf8(source)):
-        if not line.strip():
-            continue
-        if len(line) > MAX_LINE:
-            yield Fault(f"is longer than {MAX_LINE // 1024**2} MB")
-            continue
-        try:
-            value = msgspec.json.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            yield Fault(f"is not valid JSON: {str(error)[:120]}")
-        else:
-            yield value
+    with _utf8(source) as file:
+        for _, line in read_lines(file):
+            if line.strip():
+                yield _json_value(line)
+
+
+def _json_value(line: bytes) -> Any:
+    if len(line) > MAX_LINE:
+        return Fault(f"is longer than {MAX_LINE // 1024**2} MB")
+    try:
+        return msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return Fault(f"is not valid JSON: {str(error)[:120]}")
 
 
 def _utf8(source: Source) -> BinaryIO:

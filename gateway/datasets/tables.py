@@ -3,7 +3,7 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ def sniff(text: str) -> type[csv.Dialect]:
     return Sniffed
 
 
-def csv_rows(path: Path, encoding: str, dialect: type[csv.Dialect]) -> Iterator[dict[str, Any] | Fault]:
+def csv_rows(path: Path, encoding: str, dialect: type[csv.Dialect]) -> Generator[dict[str, Any] | Fault]:
     """Cells by the names of the first row, or by numbers where it is no heading; a fault for a row of another width.
 
     Raises:
@@ -71,7 +71,7 @@ def csv_rows(path: Path, encoding: str, dialect: type[csv.Dialect]) -> Iterator[
             raise Unusable(f"{what}. Most often a quote that was opened there is never closed.") from None
 
 
-def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
+def parquet_rows(path: Path) -> Generator[dict[str, Any]]:
     """Rows as Python values. Raises Unusable; MemoryError when a part unpacks to more than there is room for."""
     try:
         with pq.ParquetFile(path) as file:

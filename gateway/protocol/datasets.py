@@ -18,6 +18,9 @@ Role = Literal["system", "user", "context", "assistant", "messages", "tools", "p
 
 ROLES: tuple[Role, ...] = ("system", "user", "context", "assistant", "messages", "tools", "preferred", "non_preferred")
 
+SYSTEM_LENGTH = 16_000
+"""Characters."""
+
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that makes a line unusable."""
@@ -136,9 +139,9 @@ class ImportOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """POST /v1/datasets/import: beside the multipart `file`, or as JSON with the id of a stored one."""
 
     file_id: str | None = None
-    mapping: dict[Role, str] | None = None
-    """Role -> column, when the columns' names do not say it."""
-    system: str | None = None
+    mapping: dict[str, str] | None = None
+    """Role (one of ROLES) -> column, when the columns' names do not say it."""
+    system: Annotated[str, msgspec.Meta(max_length=SYSTEM_LENGTH)] | None = None
     """A system message for every example that has none."""
     format: Literal["auto", "table", "messages", "chat", "preference"] = "auto"
     """Overrides what was detected: a table of texts, a column of conversations, or OpenAI's own lines."""

@@ -2,19 +2,21 @@
 
 import asyncio
 import json
+import threading
 from typing import Any
 
 import httpx
 import pytest
 from sqlalchemy import text
 
-from gateway.db.tables import FineTuningJobRow
+from gateway.db.tables import FileRow, FineTuningJobRow
 from gateway.errors import Unavailable
 from gateway.services import WorkerServices
 from gateway.settings import Settings
 from gateway.tasks import validate_fine_tuning_job as task
 from gateway.tasks.validate_fine_tuning_job import validate_fine_tuning_job
-from tests.fakes.fine_tuning import QUICK, TEN, create_job, example, job_of, jsonl, messages_of, upload
+from tests.fakes.fine_tuning import QUICK, TEN, create_job, example, job_of, jsonl, messages_of, until, upload
+from tests.gateway.datasets.files import pair, varied
 
 pytestmark = pytest.mark.anyio
 
@@ -222,3 +224,100 @@ class TestRaces:
         monkeypatch.setattr(task, "_check_files", full)
         job = await validated(client, wv)
         assert job["error"]["code"] == "server_error"
+
+
+class TestWhatIsTold:
+    async def events(self, client: Client, job: dict[str, Any]) -> list[tuple[str, str]]:
+        events = (await client.get(f"/v1/fine_tuning/jobs/{job['id']}/events?limit=100")).json()["data"]
+        return [(event["level"], event["message"]) for event in events][::-1]
+
+    async def test_good_file_is_summed_up(self, client: Client, wv: WorkerServices) -> None:
+        told = await self.events(client, await validated(client, wv, jsonl(*varied(120))))
+        assert [message for _, message in told][2:5] == [
+            "Training file: 120 examples, about 4,110 tokens, quality score 100 of 100",
+            "No validation file was given. With 96 of the examples for training and 24 for validation (80/20), the "
+            "validation loss would show when the model begins to memorize.",
+            "Files validated, moving job to queued state",
+        ]
+        assert {level for level, _ in told} == {"info"}
+
+    async def test_each_warning_says_what_to_do(self, client: Client, wv: WorkerServices) -> None:
+        content = jsonl(*varied(110), *varied(5))
+        told = await self.events(
+            client, await validated(client, wv, content, validation_file=await upload(client, TEN))
+        )
+        warnings = [message for level, message in told if level == "warn"]
+        assert warnings[0] == (
+            "Training file: 5 examples repeated word for word (lines 111, 112, 113, 114, 115, ...). Keep one of each: "
+            "repeated examples are learnt by heart, at the cost of the others."
+        )
+        assert any(message.startswith("Validation file: ") for message in warnings)
+        assert not any("No validation file" in message for _, message in told)
+
+    async def test_report_is_kept_on_the_file(self, client: Client, wv: WorkerServices) -> None:
+        job = await validated(client, wv)
+        async with wv.database.session() as session:
+            row = await session.get(FileRow, job["training_file"])
+            assert row is not None
+            assert row.report is not None
+            assert row.report["reports"]["supervised"]["examples"] == 10
+
+    async def test_context_length_of_the_job_counts(self, client: Client, wv: WorkerServices) -> None:
+        job = await validated(client, wv, jsonl(*varied(110)), training={"context_length": 20})
+        [warning] = [message for level, message in await self.events(client, job) if level == "warn"]
+        assert "110 examples longer than the context of 20 tokens" in warning
+
+
+class TestMethods:
+    async def test_preference_file_for_dpo(self, client: Client, wv: WorkerServices) -> None:
+        job = await validated(client, wv, jsonl(*[pair()] * 12), method={"type": "dpo"})
+        assert job["status"] == "queued", job["error"]
+
+    @pytest.mark.parametrize(
+        ("content", "method", "name", "other"),
+        [
+            (jsonl(pair()) * 12, "supervised", "fine-tune-preference", "dpo"),
+            (jsonl(example()) * 12, "dpo", "fine-tune-chat", "supervised"),
+        ],
+    )
+    async def test_file_of_the_other_method_in_openais_words(
+        self, client: Client, wv: WorkerServices, content: bytes, method: str, name: str, other: str
+    ) -> None:
+        job = await validated(client, wv, content, method={"type": method})
+        assert job["error"]["code"] == "invalid_training_file"
+        told = (
+            f"Input file {job['training_file']} is in the {name} format, but the specified fine-tuning job is not using "
+            f"'{other}'."
+        )
+        assert told in job["error"]["message"]
+        assert sum(message.startswith("Example ") for message in await messages_of(client, job["id"])) == 0
+
+    async def test_prompt_and_completion_pairs(self, client: Client, wv: WorkerServices) -> None:
+        job = await validated(client, wv, jsonl({"prompt": "a", "completion": "b"}) * 12)
+        assert "Unexpected file format" in job["error"]["message"]
+        assert "/v1/datasets/import" in job["error"]["message"]
+
+    async def test_mixed_file_is_told_line_by_line(self, client: Client, wv: WorkerServices) -> None:
+        job = await validated(client, wv, TEN + jsonl(pair()) + TEN)
+        assert "Example 11 (line 11): the line is in the preference format" in job["error"]["message"]
+
+
+class TestStopping:
+    async def test_reading_ends_soon_after_the_task_is_cancelled(
+        self, client: Client, wv: WorkerServices, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job = await create_job(client)
+        reading, ended = threading.Event(), threading.Event()
+
+        def endless(*_: Any, stop: threading.Event, **__: Any) -> None:
+            reading.set()
+            stop.wait(30)
+            ended.set()
+
+        monkeypatch.setattr(task, "validate_path", endless)
+        validating = asyncio.ensure_future(validate_fine_tuning_job(wv, job["id"], QUICK))
+        await until(reading.is_set)
+        validating.cancel()
+        await asyncio.gather(validating, return_exceptions=True)
+        await until(ended.is_set)
+        assert (await job_of(client, job["id"]))["status"] == "validating_files"
