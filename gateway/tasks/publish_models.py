@@ -28,6 +28,7 @@ from gateway.fine_tuning.runner import Stopped
 from gateway.fine_tuning.service import Failure
 from gateway.kit.clock import from_unix, now
 from gateway.services import WorkerServices
+from gateway.tasks import engine_room
 from gateway.tasks.pauses import Pauses
 from gateway.upstreams.engine import Engine
 from trainer.contract import MODEL, CheckpointSaved, Succeeded
@@ -164,7 +165,7 @@ async def _load_or_explain(wv: WorkerServices, lease: Lease, model: ModelRow, pa
     """
     path = wv.settings.data_dir / model.adapter_path
     try:
-        return await _load(wv, lease, model.id, path, pauses)
+        return await _load(wv, lease, model, pauses)
     except UpstreamRefused as refusal:
         if model.kind != "full":
             raise
@@ -176,8 +177,8 @@ async def _load_or_explain(wv: WorkerServices, lease: Lease, model: ModelRow, pa
         )
 
 
-async def _load(wv: WorkerServices, lease: Lease, name: str, path: Path, pauses: Pauses) -> str | None:
-    """Load the adapter; a sentence when the engine stays away (the adapter is loaded when it is back).
+async def _load(wv: WorkerServices, lease: Lease, model: ModelRow, pauses: Pauses) -> str | None:
+    """Load it; a sentence when the engine stays away (the adapter is loaded when it is back).
 
     Raises:
         UpstreamRefused: the engine does not take it. vLLM answers 500 when an adapter does not fit, so an engine that is
@@ -190,12 +191,12 @@ async def _load(wv: WorkerServices, lease: Lease, name: str, path: Path, pauses:
         if lease.lost.is_set():
             raise Stopped
         try:
-            await engine.load_adapter(name, path)
+            await engine_room.load(wv, engine, model)
             return None
         except UpstreamRefused:
             raise
         except Refusal as refusal:
-            log.warning("%s is not loaded yet: %s", name, refusal)
+            log.warning("%s is not loaded yet: %s", model.id, refusal)
             failures += await engine.is_well()
             if failures == LOAD_FAILURES:
                 error = ErrorObject(message=str(refusal), type="server_error")

@@ -9,6 +9,7 @@ from gateway.fine_tuning import models
 from gateway.fine_tuning.publish import DIRECTORY, job_of
 from gateway.fine_tuning.repository import storable
 from gateway.services import WorkerServices
+from gateway.tasks import engine_room
 from gateway.upstreams.engine import Engine
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ async def _unload(engine: Engine, name: str) -> None:
 async def _load(wv: WorkerServices, engine: Engine, row: ModelRow, refused: set[str]) -> None:
     path = wv.settings.data_dir / row.adapter_path
     try:
-        await engine.load_adapter(row.id, path)
+        await engine_room.load(wv, engine, row)
     except Unavailable:
         raise
     except Refusal as refusal:

@@ -30,6 +30,8 @@ class FakeEngine:
     """Names that are answered with 500, as vLLM answers when weights do not fit; "*" is any name."""
     odd: str | None = None
     """Sent instead of the list of models."""
+    room: int | None = None
+    """The embedded engine's: it serves directories without an adapter too, but only so many."""
     no_updates: bool = False
     """Started without VLLM_ALLOW_RUNTIME_LORA_UPDATING: the routes do not exist."""
 
@@ -113,7 +115,12 @@ async def _load(request: web.Request) -> web.Response:
             f"The lora adapter '{name}' has already been loaded. If you want to load it in place, set 'load_inplace'."
         )
         return _error(400, "InvalidUserInput", message)
-    if not (Path(path) / "adapter_config.json").exists():
+    if engine.room is not None and (Path(path) / "config.json").exists():
+        full = [one for one in engine.adapters.values() if (Path(one) / "config.json").exists()]
+        if len(full) >= engine.room:
+            message = f"Loading {name} failed: this engine serves at most {engine.room} models (--max-models)."
+            return _error(400, "InvalidUserInput", message)
+    elif not (Path(path) / "adapter_config.json").exists():
         return _error(404, "NotFoundError", f"Loading lora {name} failed: No adapter found for {path}")
     engine.adapters[name] = path
     return web.Response(text=f"Success: LoRA adapter '{name}' added successfully.")
