@@ -1,8 +1,10 @@
 """The result file and the measurements of a job."""
 
+import dataclasses
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from sqlalchemy import func, select, update
 
@@ -118,7 +120,14 @@ class TestMeasurements:
             "peak_memory_bytes": 1000,
             "trained_tokens": 300,
             "steps": 3,
+            "cost_usd": None,
         }
+
+    async def test_cost_is_that_of_the_time(self, client: Client, wv: WorkerServices) -> None:
+        fine_tuning = msgspec.structs.replace(wv.settings.fine_tuning, usd_per_hour=7200.0)
+        settings = msgspec.structs.replace(wv.settings, fine_tuning=fine_tuning)
+        job = await ended(client, dataclasses.replace(wv, settings=settings))
+        assert job["actual"]["cost_usd"] == 1.0
 
     async def test_speed_of_this_machine_is_the_last_measured(self, client: Client, wv: WorkerServices) -> None:
         for _ in range(2):
