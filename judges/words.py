@@ -1,4 +1,4 @@
-"""The words of a text in any script: what ROUGE, METEOR and the cosine count."""
+"""The words of a text in any script: what the n-gram metrics, METEOR and the cosine count."""
 
 import re
 import unicodedata

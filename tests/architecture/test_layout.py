@@ -10,7 +10,7 @@ from gateway import errors
 from gateway.errors import Refusal
 
 ROOT = Path(__file__).parents[2]
-MIRRORED = ("gateway", "trainer", "admin", "deploy")
+MIRRORED = ("gateway", "judges", "trainer", "admin", "deploy")
 NOT_MIRRORED = {"architecture", "docs", "openai_sdk", "faults", "fakes", "contract"}
 
 

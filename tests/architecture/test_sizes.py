@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("gateway", "trainer", "admin", "deploy")
+PACKAGES = ("gateway", "judges", "trainer", "admin", "deploy")
 FILE_LINES = 600
 FUNCTION_LINES = 40
 METHOD_LINES = 80

@@ -79,12 +79,12 @@ class TestProblems:
         assert paths({}) == ["grader.type"]
 
     def test_all_of_them_at_once(self) -> None:
-        found = problems({"type": "string_check", "name": 3, "input": None, "operation": "equals", "refrence": "x"})
+        found = problems({"type": "string_check", "name": 3, "input": None, "operation": "equals", "ref": "x"})
         assert {path for path, _ in found} == {
-            "grader.name", "grader.input", "grader.operation", "grader.refrence", "grader.reference",
+            "grader.name", "grader.input", "grader.operation", "grader.ref", "grader.reference",
         }  # fmt: skip
         assert dict(found)["grader.reference"] == "is missing"
-        assert dict(found)["grader.refrence"] == "is not known here"
+        assert dict(found)["grader.ref"] == "is not known here"
         assert "enum value 'equals'" in dict(found)["grader.operation"]
 
     @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ class TestProblems:
             ({"range": [0, 1, 2]}, "grader.range"),
             ({"range": ["0", 1]}, "grader.range[0]"),
             ({"model": None}, "grader.model"),
-            ({"sampling_params": {"temprature": 1}}, "grader.sampling_params.temprature"),
+            ({"sampling_params": {"temp": 1}}, "grader.sampling_params.temp"),
             ({"sampling_params": {"max_completions_tokens": 0}}, "grader.sampling_params.max_completions_tokens"),
             ({"sampling_params": 3}, "grader.sampling_params"),
         ],
