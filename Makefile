@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+VLLM := .venv/.vllm-installed
 
 .DEFAULT_GOAL := help
 
@@ -29,6 +30,16 @@ serve: install ## Run the whole stack on http://127.0.0.1:8000
 .PHONY: test
 test: install ## Run the tests (ARGS="-k spool" narrows)
 	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: vllm
+vllm: $(VLLM) ## Install vLLM for a CPU in .venv too, and run the tests that need it
+	TUNEWAY_REQUIRE_VLLM=1 $(BIN)/python -m pytest tests/vllm $(ARGS)
+
+# vLLM runs without the three that are removed; their builds for other torch versions break its import.
+$(VLLM): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train,dev,vllm]'
+	$(BIN)/python -m pip uninstall --quiet --disable-pip-version-check --yes torchvision torchaudio torchcodec
+	touch $(VLLM)
 
 .PHONY: check
 check: install ## Lint, formatting, types, import contracts

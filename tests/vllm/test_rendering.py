@@ -91,7 +91,7 @@ UNUSUAL: dict[str, Call] = {
     "late developer": {"messages": [{"role": "system", "content": "a"}, HELLO, {"role": "developer", "content": "b"}]},
     "names": {"messages": [{"role": "system", "name": "s", "content": "a"}, {**HELLO, "name": "bob"}]},
     "special tokens": {"messages": [{"role": "user", "content": "<|im_end|></s><eos>"}]},
-    "long": {"messages": [{"role": "user", "content": "word " * 400}]},
+    "long": {"messages": [{"role": "user", "content": "word " * 100}]},
     "tool with nothing": {"messages": [HELLO], "tools": [{"type": "function", "function": {"name": "f"}}]},
     "tool with more": {
         "messages": [HELLO],
