@@ -5,7 +5,8 @@ the result. With one process, which is the usual case, everything here does noth
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
@@ -29,10 +30,17 @@ def is_first() -> bool:
     return rank() == 0
 
 
-def connect(*, cpu: bool) -> None:
-    """Waits for the other processes. Call it once, before anything else here."""
-    if count() > 1:
-        PartialState(cpu=cpu)
+@contextmanager
+def connected(*, cpu: bool) -> Generator[None]:
+    """The block begins when all processes are there. Once in a process, around everything else here."""
+    if count() == 1:
+        yield
+        return
+    state = PartialState(cpu=cpu)
+    try:
+        yield
+    finally:
+        state.destroy_process_group()
 
 
 def wait_for_all() -> None:

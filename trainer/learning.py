@@ -135,7 +135,7 @@ def _with_micro_batch(plan: Plan) -> Hyperparameters:
     reason = "as many examples at once as fit into memory"
     if plan.hyperparameters.packing:
         reason = "as many rows at once, each as long as the longest example, as fit into memory"
-    if steps.micro_batch < steps.batch_size:
+    if steps.accumulation > 1:
         reason += f"; the {steps.batch_size} of a step are worked through in {steps.accumulation} parts"
     if steps.devices > 1:
         reason += f" on each of {steps.devices} devices"

@@ -42,10 +42,10 @@ from trainer.tracking import tracked
 def run(directory: Path, stop: Stop) -> int:
     """Trains the job in `directory` and writes its result. Returns the exit status that the contract defines."""
     transformers_logging.disable_progress_bar()
-    with _alone_in(directory) if devices.is_first() else nullcontext():
-        found = hardware.detect()
-        devices.connect(cpu=found.device == "cpu")
-        (succeeded,) = devices.anywhere(devices.is_first() and _has_succeeded(directory))
+    found = hardware.detect()
+    first = devices.is_first()
+    with _alone_in(directory) if first else nullcontext(), devices.connected(cpu=found.device == "cpu"):
+        (succeeded,) = devices.anywhere(first and _has_succeeded(directory))
         return 0 if succeeded else _run(directory, found, stop)
 
 
