@@ -3,7 +3,8 @@
     python benchmarks/validation.py [--megabytes 400] [--characters 600] [--bad 0.001] [--model DIR]
 
 Writes a synthetic file of conversations (one in twenty with a tool call, some not in English, a share of them broken),
-checks it in a process of its own as a worker does, and prints MB/s and the most memory that the process had resident.
+checks it in a process of its own as a worker does, and prints MB/s, by the clock and of processor time, and the most
+memory that the process had resident.
 """
 
 import argparse
@@ -68,15 +69,14 @@ def _arguments() -> argparse.Namespace:
 
 
 def _check(path: Path, model: str) -> None:
-    before = _resident()
-    start = time.perf_counter()
-    report = validate_path(path, counter=TokenCounter(Path(model) if model else None))
-    seconds = time.perf_counter() - start
+    before, counter = _resident(), TokenCounter.of(model)
+    start, busy = time.perf_counter(), time.process_time()
+    report = validate_path(path, counter=counter)
+    seconds, busy = time.perf_counter() - start, time.process_time() - busy
     size = path.stat().st_size / MB
     print(f"{size:.0f} MB, {report.examples:,} examples, {report.bad_examples:,} bad, {report.tokens.total:,} tokens")
-    print(
-        f"{seconds:.1f} s, {size / seconds:.0f} MB/s; resident: {before:.0f} MB at the start, {_resident():.0f} MB at most"
-    )
+    print(f"{seconds:.1f} s, {size / seconds:.0f} MB/s; {busy:.1f} s of processor time, {size / busy:.0f} MB/s of it")
+    print(f"resident: {before:.0f} MB at the start, {_resident():.0f} MB at most")
 
 
 def _resident() -> float:

@@ -42,6 +42,7 @@ class Message(msgspec.Struct, forbid_unknown_fields=True):
     function_call: Function | None = None
     tool_call_id: str | None = None
     name: str | None = None
+    reasoning: str | None = None
     reasoning_content: str | None = None
     annotations: list[Any] | None = None
     refusal: None = None
@@ -52,7 +53,7 @@ class Message(msgspec.Struct, forbid_unknown_fields=True):
         """As the trainer joins it."""
         if isinstance(self.content, str):
             return self.content
-        return "\n".join(part.written or "" for part in self.content or ())
+        return "\n".join(part.written for part in self.content or () if part.written)
 
     @property
     def is_trained(self) -> bool:

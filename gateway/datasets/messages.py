@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 KEYS = frozenset({
     "role", "content", "weight", "name", "tool_calls", "tool_call_id", "function_call", "refusal", "audio", "annotations",
-    "reasoning_content",
+    "reasoning", "reasoning_content",
 })  # fmt: skip
 CALL_KEYS = frozenset({"id", "type", "function"})
 FUNCTION_KEYS = frozenset({"name", "arguments"})
@@ -59,7 +59,7 @@ def _check_extras(path: str, message: Json, found: Found) -> None:
         if message.get(name) is not None:
             fix = "Move the text to `content`." if name == "refusal" else "Remove this key; only text is trained on."
             found.add(join(path, name), "is not trained on", fix)
-    for name, kind in (("name", str), ("reasoning_content", str), ("annotations", list)):
+    for name, kind in (("name", str), ("reasoning", str), ("reasoning_content", str), ("annotations", list)):
         if message.get(name) is not None:
             found.expect(join(path, name), message[name], kind, "it as text" if kind is str else "a list, or remove it")
 

@@ -126,6 +126,8 @@ def _may_be_learnt(message: Any) -> bool:
 
 def _check_preference(value: Json, found: Found) -> None:
     found.refuse_unknown("", value, PAIR_KEYS)
+    for name in PROMPT_KEYS & {name for name, given in value.items() if given is None}:
+        found.add(name, "belongs inside `input`", "Remove this key.")
     prompt = value.get("input")
     if found.expect("input", prompt, dict, '{"messages": [...]}') and isinstance(prompt, dict):
         found.refuse_unknown("input", prompt, PROMPT_KEYS)

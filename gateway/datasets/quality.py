@@ -148,14 +148,14 @@ class Quality:
 
 def _written(message: Message) -> str:
     """What of a message becomes tokens."""
-    content = message.content
-    if not message.tool_calls and not message.function_call and not message.reasoning_content:
+    content, thought = message.content, message.reasoning or message.reasoning_content
+    if not message.tool_calls and not message.function_call and not thought:
         return content if isinstance(content, str) else message.text
     calls = [call.function for call in message.tool_calls or ()]
     if message.function_call:
         calls.append(message.function_call)
     called = (f"{call.name} {call.arguments}" for call in calls)
-    return "\n".join(filter(None, [message.reasoning_content, message.text, *called]))
+    return "\n".join(filter(None, [thought, message.text, *called]))
 
 
 def _has_tools(example: Example) -> bool:

@@ -1,6 +1,7 @@
 """Every rule for lines, told with its place; and that the quick look never passes what the slow one refuses."""
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from gateway.datasets.problems import examine, format_of
 from gateway.datasets.validation import quick_look
 from gateway.protocol.datasets import Format
 from trainer.data import read_examples
+from trainer.preferences import read_preferences
 
 CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Bern"}'}}
 USER = {"role": "user", "content": "hi"}
@@ -85,6 +87,31 @@ GOOD_PAIRS: list[Any] = [
 ]  # fmt: skip
 
 
+ODD: list[Any] = [
+    None, "", "x", " ", 0, 1, 2, 0.5, True, [], {}, ["x"], {"a": 1}, "{}", "[]", '"{}"', "\ud800", "\u0000", "assistant",
+    "user", "tool", "system", "function", "developer", USER, ANSWER, RESULT, CALLS, OLD_CALL, [CALL], CALL, TOOL, [TOOL],
+    {"type": "text", "text": "x"}, [{"type": "text", "text": ""}], [{"type": "refusal", "refusal": "no"}],
+]  # fmt: skip
+NAMES = [
+    "role", "content", "weight", "name", "tool_calls", "tool_call_id", "function_call", "refusal", "audio", "reasoning",
+    "reasoning_content", "annotations", "messages", "tools", "functions", "parallel_tool_calls", "input", "arguments",
+    "preferred_output", "preferred_completion", "non_preferred_completion", "parameters", "description", "type", "text",
+]  # fmt: skip
+
+
+def changed(chance: random.Random, value: Any) -> Any:
+    """A copy with one value replaced, added or taken away, anywhere in it."""
+    if isinstance(value, dict) and value:
+        name = chance.choice([*value, *value, *value, chance.choice(NAMES)])
+        if chance.random() < 0.1:
+            return {each: kept for each, kept in value.items() if each != name}
+        return {**value, name: changed(chance, value.get(name))}
+    if isinstance(value, list) and value and chance.random() < 0.9:
+        at = chance.randrange(len(value))
+        return [*value[:at], changed(chance, value[at]), *value[at + chance.choice([0, 1, 1, 1]) :]]
+    return chance.choice(ODD)
+
+
 class TestGoodExamples:
     @pytest.mark.parametrize("good", GOOD_CHATS)
     def test_chats(self, good: Any) -> None:
@@ -99,6 +126,29 @@ class TestGoodExamples:
         path = tmp_path / "training.jsonl"
         path.write_text(json.dumps(good))
         assert len(list(read_examples(path, "training_file"))) == 1
+
+    @pytest.mark.parametrize("good", GOOD_PAIRS)
+    def test_trainer_takes_pairs_too(self, good: Any, tmp_path: Path) -> None:
+        path = tmp_path / "training.jsonl"
+        path.write_text(json.dumps(good))
+        assert len(list(read_preferences(path, "training_file"))) == 1
+
+    @pytest.mark.parametrize("wanted", ["chat", "preference"])
+    def test_nothing_passes_that_the_trainer_refuses(self, wanted: Format, tmp_path: Path) -> None:
+        """Good examples with one value changed, in every way that may still be JSON."""
+        chance, path, passed = random.Random(7), tmp_path / "training.jsonl", 0
+        lines: list[bytes] = []
+        for good in (GOOD_CHATS if wanted == "chat" else GOOD_PAIRS) * 150:
+            line = json.dumps(changed(chance, good)).encode()
+            found = Found()
+            if examine(line, wanted, found) is not None:
+                passed += 1
+                lines.append(line)
+            assert not quick(line, wanted) or not found.count
+        path.write_bytes(b"\n".join(lines))
+        read = read_examples if wanted == "chat" else read_preferences
+        assert len(list(read(path, "training_file"))) == passed
+        assert passed > 100
 
     def test_most_need_no_slow_look(self) -> None:
         slow = [good for good in GOOD_CHATS if not quick(json.dumps(good).encode(), "chat")]
@@ -187,7 +237,7 @@ BAD_CHATS: list[tuple[Any, list[tuple[str, str]]]] = [
     (chat(USER, ANSWER, parallel_tool_calls="yes"), [("parallel_tool_calls", "expected a boolean, got a string")]),
     (chat(USER, ANSWER, functions=[3]), [("functions[0]", "expected an object, got a number")]),
     (chat(USER, ANSWER, weight=1), [("weight", 'contains an extra "weight"')]),
-    (chat(USER, {**ANSWER, "wieght": 0}), [("messages[1].wieght", 'contains an extra "wieght"')]),
+    (chat(USER, {**ANSWER, "wgt": 0}), [("messages[1].wgt", 'contains an extra "wgt"')]),
     (chat(USER, {**ANSWER, "refusal": "no"}), [("messages[1].refusal", "is not trained on")]),
     ({"text": "hello"}, [("text", 'contains an extra "text"'), ("messages", "is missing")]),
 ]  # fmt: skip

@@ -91,7 +91,7 @@ class TestFindings:
         assert "long_outputs" not in codes(*(chat("q " * 500, f"{number} " + "word " * 700) for number in range(100)))
 
     @pytest.mark.parametrize(
-        "text", ["caf\u00c3\u00a9", "it\u00e2\u20ac\u2122s", "\ufffd", "a\u0000b", "a\u001bb", "\u00c2\u00a0x"]
+        "text", ["th\u00c3\u00a9", "it\u00e2\u20ac\u2122s", "\ufffd", "a\u0000b", "a\u001bb", "\u00c2\u00a0x"]
     )
     def test_encoding_trouble(self, text: str) -> None:
         assert codes(*mixed(100, chat(text))) == {"encoding": "info"}
@@ -99,7 +99,7 @@ class TestFindings:
             "encoding": "warn",
         }
 
-    @pytest.mark.parametrize("text", ["café ÃO", "naïve", "日本", "100 €, “so”", "tab\tline\n", "Â is a letter"])
+    @pytest.mark.parametrize("text", ["thé ÃO", "naïve", "日本", "100 €, “so”", "tab\tline\n", "Â is a letter"])
     def test_other_letters_are_no_trouble(self, text: str) -> None:
         assert codes(*mixed(100, chat(text), chat("q", text))) == {}
 
