@@ -23,6 +23,7 @@ class TestExampleSettings:
     def test_loads_with_every_section_uncommented(self, tmp_path: Path) -> None:
         text = re.sub(r"^# (?=\[\[|# |\w+ = [^.])", "", EXAMPLE.read_text(), flags=re.MULTILINE)
         text = text.replace("# url = ...", 'url = "http://127.0.0.1:8001/v1"')
+        text = text.replace("# usd_per_hour = ...", "usd_per_hour = 2.5")
         path = tmp_path / "tuneway.toml"
         path.write_text(text)
         found = load(path, {"OPENAI_API_KEY": "sk-given"})
