@@ -51,7 +51,7 @@ async def find_repeated(session: AsyncSession, mark: str, *, is_retry: bool) -> 
         is_retry: the SDK says so.
     """
     lock = int.from_bytes(bytes.fromhex(mark)[:8], "big", signed=True)
-    print(lock)
+    await session.execute(select(func.pg_advisory_xact_lock(lock)))
     recent = FineTuningJobRow.created_at > now() - timedelta(minutes=REPEAT_MINUTES)
     query = select(FineTuningJobRow).where(FineTuningJobRow.fingerprint == mark, recent)
     row = await session.scalar(query.order_by(FineTuningJobRow.created_at.desc()).limit(1))
