@@ -154,6 +154,7 @@ class TestRepeats:
                 "models of upstreams: `m` is named twice",
             ),
             (MINIMAL + '[[prices]]\nmodel = "m"\ninput = 1.0\noutput = 1.0', "prices: `m` is named twice"),
+            ('[fine_tuning]\ndevices = ["0,1", "2", "1"]', "fine_tuning.devices: `1` is named twice"),
             (
                 MINIMAL + '[engine]\nurl = "http://127.0.0.1:9/v1"\nmodel = "m"',
                 "models of upstreams: `m` is named twice",
