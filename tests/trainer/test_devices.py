@@ -1,0 +1,80 @@
+"""Two processes that train one model together, over gloo, as `accelerate launch` starts them (with torchrun)."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("trl")
+
+import torch
+
+from tests.trainer.jobs import COLOUR_CHATS, chat
+from tests.trainer.runs import by_step, events, losses, only, result, run, weights
+from trainer.contract import CheckpointSaved, Started
+
+pytestmark = [pytest.mark.train, pytest.mark.slow]
+
+MakeJob = Callable[..., Path]
+
+UNEVEN = [
+    *COLOUR_CHATS,
+    *[chat("what is the colour of a rose?", "It is red, I think. " * times) for times in (1, 2, 4)],
+]
+"""Fifteen: the last of four steps has three examples, which two devices cannot share evenly."""
+SPEC = {"batch_size": 4, "n_epochs": 2, "training": UNEVEN, "validation": COLOUR_CHATS[:5]}
+
+
+def launch(job: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
+    return subprocess.Popen(
+        [*command, "--nproc_per_node", "2", "-m", "trainer", str(job)],
+        env=os.environ | {"ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"},
+    )
+
+
+def check_same_curve(job: Path, other: Path) -> None:
+    assert losses(job) == pytest.approx(losses(other), rel=1e-4)
+    validated = {step: metrics.full_valid_loss for step, metrics in by_step(other).items() if metrics.full_valid_loss}
+    assert validated
+    assert {step: by_step(job)[step].full_valid_loss for step in validated} == pytest.approx(validated, rel=1e-4)
+    assert result(job).trained_tokens == result(other).trained_tokens
+    pairs = zip(weights(job).values(), weights(other).values(), strict=True)
+    assert all(torch.allclose(mine, theirs, atol=1e-4) for mine, theirs in pairs)
+
+
+class TestTwoDevices:
+    @pytest.mark.parametrize("spec", [{"packing": False}, {"packing": True}], ids=["padded", "packed"])
+    def test_learn_what_one_learns(self, make_job: MakeJob, spec: dict[str, bool]):
+        together, alone = make_job("together", **SPEC, **spec), make_job("alone", **SPEC, **spec)
+        assert launch(together).wait() == 0
+        assert run(alone) == 0
+        check_same_curve(together, alone)
+        assert only(together, Started)[0].hyperparameters.micro_batch == 2
+        assert [event.sequence for event in events(together)] == list(range(1, len(events(together)) + 1))
+        assert [event.step for event in only(together, CheckpointSaved)] == [4, 8]
+        assert launch(together).wait() == 0, "a job that has succeeded is left as it is"
+
+    def test_stop_at_the_same_step_and_go_on(self, make_job: MakeJob):
+        stopped, whole = (make_job(name, **SPEC | {"n_epochs": 10}) for name in ("stopped", "whole"))
+        process = launch(stopped)
+        while not (stopped / "events.jsonl").exists() or len(by_step(stopped)) < 10:
+            assert process.poll() is None, "ended too early"
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+        assert not (stopped / "result.json").exists()
+        assert launch(stopped).wait() == 0
+        assert 10 <= only(stopped, Started)[-1].resumed_step < 40
+        assert run(whole) == 0
+        check_same_curve(stopped, whole)
+
+    def test_a_failure_of_all_is_told_once(self, make_job: MakeJob):
+        job = make_job(**SPEC | {"batch_size": 5})
+        assert launch(job).wait() != 0
+        assert result(job).message.startswith("batch_size cannot be used as given: 2 devices cannot share 5 examples")
