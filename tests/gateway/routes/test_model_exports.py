@@ -231,7 +231,7 @@ class TestMerged:
             export.fail("No space left on device.")
 
         async def works(*_: str) -> None:
-            self.make(export)
+            asyncio.get_running_loop().call_later(0.05, self.make, export)
 
         monkeypatch.setattr(sv.queue, "enqueue", fails)
         answer = await client.get(f"/v1/models/{model.id}/export?format=merged")

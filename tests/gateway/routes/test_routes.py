@@ -28,6 +28,7 @@ def every() -> Iterator[tuple[str, str]]:
     yield from (("POST", path) for path in HOT)
 
 
+FOR_ADMINS = ("/v1/organization", "/v1/fine_tuning/checkpoints")
 PROTECTED = sorted({(method, path) for method, path in every() if path not in OPEN})
 
 
@@ -46,7 +47,7 @@ class TestEveryRoute:
 
     async def test_is_for_admins_or_for_projects(self, client: httpx.AsyncClient, admin: httpx.AsyncClient) -> None:
         for method, path in PROTECTED:
-            forbidden = client if path.startswith("/v1/organization") else admin
+            forbidden = client if path.startswith(FOR_ADMINS) else admin
             error = error_in(await forbidden.request(method, path, content=b"{}"), 403)
             assert error["code"] == "insufficient_permissions", (method, path)
 
