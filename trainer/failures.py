@@ -18,7 +18,13 @@ INVALID_FILE = {"training_file": "invalid_training_file", "validation_file": "in
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
-_DISK_FULL = ("No space left on device", "Disk quota exceeded", "PytorchStreamWriter failed writing")
+_DISK_FULL = (
+    "No space left on device",
+    "Disk quota exceeded",
+    "PytorchStreamWriter failed writing",
+    "iostream error",
+    "inline_container.cc",
+)
 
 
 class TrainingFailed(Exception):

@@ -16,6 +16,17 @@ class TestExplain:
             "disk is full" in failures.explain(OSError(errno.ENOSPC, "No space left on device", "/secret/path")).message
         )
 
+    @pytest.mark.parametrize(
+        "error",
+        [
+            RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
+            RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0"),
+            RuntimeError("basic_ios::clear: iostream error"),
+        ],
+    )
+    def test_a_full_disk_is_named_in_the_libraries_words_too(self, error: Exception):
+        assert "disk is full" in failures.explain(error).message
+
     def test_anything_else_shows_neither_paths_nor_values(self):
         failed = failures.explain(RuntimeError("/secret/path is broken"))
         assert failed.code == "server_error"

@@ -177,11 +177,13 @@ class TestFailures:
 class TestMemory:
     @pytest.fixture
     def memory_for(self, monkeypatch: pytest.MonkeyPatch):
+        """Installs a memory for so many examples at once; for as many more with gradient checkpointing."""
         compute_loss = TokenWeightedTrainer.compute_loss
 
-        def install(examples: int) -> None:
+        def install(examples: int, more: int = 0) -> None:
             def limited(trainer: Any, model: Any, inputs: Any, *rest: Any, **named: Any) -> Any:
-                if len(inputs["input_ids"]) > examples:
+                fitting = examples + more * trainer.args.gradient_checkpointing
+                if len(inputs["input_ids"]) > fitting:
                     raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory")
                 return compute_loss(trainer, model, inputs, *rest, **named)
 
@@ -189,19 +191,75 @@ class TestMemory:
 
         return install
 
-    def test_smaller_batches_are_tried(self, make_job: MakeJob, memory_for):
+    def warnings(self, job: Path) -> list[str]:
+        return [event.message for event in only(job, Message) if event.level == "warn"]
+
+    @pytest.mark.parametrize("packing", [False, True])
+    def test_smaller_batches_are_tried(self, make_job: MakeJob, memory_for, packing: bool):
         memory_for(5)
-        job = make_job(**ONE_BATCH)
+        job = make_job(packing=packing, **ONE_BATCH)
         assert run(job) == 0
-        said = [event.message for event in only(job, Message) if event.level == "warn"]
-        assert said == [
+        assert self.warnings(job) == [
             "Out of memory with 16 examples at once: going on with 8 at once.",
             "Out of memory with 8 examples at once: going on with 4 at once.",
         ]
         assert result(job).steps == 2
+        assert [event.hyperparameters.micro_batch for event in only(job, Started)] == [16, 8, 4]
 
-    def test_too_little_for_one_example_is_a_failure(self, make_job: MakeJob, memory_for):
+    def test_the_caller_may_know_that_large_ones_do_not_fit(self, make_job: MakeJob, memory_for):
+        memory_for(5)
+        job = make_job(largest_micro_batch=5, **ONE_BATCH)
+        assert run(job) == 0
+        assert self.warnings(job) == []
+        assert only(job, Started)[0].hyperparameters.micro_batch == 4
+
+    def test_then_activations_are_computed_again(self, make_job: MakeJob, memory_for):
+        memory_for(0, more=1)
+        job = make_job(largest_micro_batch=1, **ONE_BATCH)
+        assert run(job) == 0
+        assert "gradient checkpointing" in self.warnings(job)[0]
+        chosen = only(job, Started)[-1].hyperparameters
+        assert chosen.gradient_checkpointing
+        assert "memory" in chosen.reasons["gradient_checkpointing"]
+
+    @pytest.mark.parametrize(
+        ("spec", "said", "unsaid"),
+        [
+            ({}, {"qlora", "context_length"}, {"gradient_checkpointing"}),
+            ({"gradient_checkpointing": False}, {"qlora", "gradient_checkpointing"}, set()),
+            ({"training_type": "qlora"}, {"context_length"}, {"qlora", "gradient_checkpointing"}),
+        ],
+    )
+    def test_too_little_for_one_example_is_a_failure_with_advice(
+        self, make_job: MakeJob, memory_for, spec: dict[str, Any], said: set[str], unsaid: set[str]
+    ):
         memory_for(0)
-        job = make_job(**ONE_BATCH)
+        job = make_job(largest_micro_batch=1, **ONE_BATCH, **spec)
         assert run(job) == 1
         assert result(job).code == "out_of_memory"
+        assert all(word in result(job).message for word in said)
+        assert not any(word in result(job).message for word in unsaid)
+
+
+class TestFullDisk:
+    @pytest.mark.parametrize("file", ["optimizer.pt", "trainer_state.json"])
+    def test_a_checkpoint_that_does_not_fit_is_a_failure_without_a_trace(
+        self, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch, file: str
+    ):
+        """The kernel says that there is no space, to torch and to Python."""
+        if not Path("/dev/full").exists():
+            pytest.skip("no /dev/full here")
+        write = TokenWeightedTrainer.write_checkpoint
+
+        def write_onto_a_full_disk(trainer: Any, path: Path) -> None:
+            (path / file).symlink_to("/dev/full")
+            write(trainer, path)
+
+        monkeypatch.setattr(TokenWeightedTrainer, "write_checkpoint", write_onto_a_full_disk)
+        job = make_job(**ONE_BATCH)
+        assert run(job) == 1
+        assert result(job).message == "The disk is full. Free some space and start the job again."
+        assert only(job, CheckpointSaved) == []
+        assert list((job / "checkpoints").iterdir()) == []
+        monkeypatch.undo()
+        assert run(job) == 0
