@@ -1,5 +1,7 @@
 """Reports that were made once, on the rows of their files."""
 
+from typing import Any
+
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -16,8 +18,17 @@ def kept(row: FileRow, asked: Method | None, model: str) -> Report | None:
     stored = row.report or {}
     if stored.get("version") != VERSION or stored.get("model") != model:
         return None
-    report = stored["reports"].get(asked or "auto")
-    return msgspec.convert(report, Report) if report else None
+    reports = [msgspec.convert(report, Report) for report in _candidates(stored["reports"], asked)]
+    return next(iter(reports), None)
+
+
+def _candidates(reports: dict[str, Any], asked: Method | None) -> list[Any]:
+    """A report without a bad example says that its method is the file's own."""
+    if asked is not None:
+        return [reports[asked]] if asked in reports else []
+    if "auto" in reports:
+        return [reports["auto"]]
+    return [report for report in reports.values() if report["examples"] and not report["bad_examples"]]
 
 
 async def keep(session: AsyncSession, file_id: str, asked: Method | None, model: str, report: Report) -> None:

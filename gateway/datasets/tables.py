@@ -101,7 +101,10 @@ def _evenness(text: str, delimiter: str, quote: str) -> tuple[float, int]:
 
 
 def _heading(cells: list[str]) -> list[str] | None:
-    """Names, if that is what the first row has: short, different, and not numbers."""
+    """Names, if that is what the first row has: short, different, and not numbers. Dataframes leave the first one empty,
+    above their index."""
     names = [cell.strip() for cell in cells]
+    if len(names) > 1 and not names[0]:
+        names[0] = "column_1"
     unlike_names = [name for name in names if not name or len(name) > LONGEST_NAME or name.replace(".", "").isdigit()]
     return None if unlike_names or len(set(names)) < len(names) or len(names) > MOST_COLUMNS else names

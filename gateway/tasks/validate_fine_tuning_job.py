@@ -98,8 +98,9 @@ async def _check(wv: WorkerServices, job: FineTuningJobRow, param: Param, file_i
     await _fetch(wv, job.project_id, file_id, param, path)
     method: Method = job.method["type"]
     report = await _read(wv, job, method, path)
-    async with wv.database.session() as session:
-        await reports.keep(session, file_id, method, wv.settings.engine.model_path, report)
+    if _context_length(job) is None:  # else it tells of this job, not of the file alone
+        async with wv.database.session() as session:
+            await reports.keep(session, file_id, method, wv.settings.engine.model_path, report)
     if report.problem_count:
         raise _invalid(report, param, file_id)
     least = MIN_EXAMPLES if param == "training_file" else 1
@@ -115,19 +116,24 @@ async def _check(wv: WorkerServices, job: FineTuningJobRow, param: Param, file_i
 async def _read(wv: WorkerServices, job: FineTuningJobRow, method: Method, path: Path) -> Report:
     """In a thread, which ends soon after this is cancelled."""
     stop = threading.Event()
-    length = job.training.get("context_length")
     try:
         return await asyncio.to_thread(
             lambda: validate_path(
                 path,
                 method,
                 counter=TokenCounter.of(wv.settings.engine.model_path),
-                context_length=length if isinstance(length, int) else None,
+                context_length=_context_length(job),
                 stop=stop,
             )
         )
     finally:
         stop.set()
+
+
+def _context_length(job: FineTuningJobRow) -> int | None:
+    """What the job asks for; None leaves it the base model's."""
+    length = job.training.get("context_length")
+    return length if isinstance(length, int) else None
 
 
 def _invalid(report: Report, param: Param, file_id: str) -> Failure:

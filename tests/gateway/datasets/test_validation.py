@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from gateway.datasets import lines, problems, validation
-from gateway.datasets.validation import MAX_PROBLEMS, validate_path
+from gateway.datasets.validation import MAX_PROBLEMS, Interrupted, validate_path
 from tests.gateway.datasets.files import chat, jsonl, pair, report
 
 MB = 1024 * 1024
@@ -79,6 +80,15 @@ class TestLines:
         found = report(jsonl(chat()) + b"\xff\xfe\n" + b"\x00\n" + jsonl(chat()))
         assert [problem.line for problem in found.problems] == [2, 3]
         assert found.good_examples == 2
+
+
+class TestStop:
+    def test_ends_between_two_lines(self) -> None:
+        stop = threading.Event()
+        assert report(jsonl(chat()), stop=stop).examples == 1
+        stop.set()
+        with pytest.raises(Interrupted):
+            report(jsonl(chat()), stop=stop)
 
 
 class TestFormats:

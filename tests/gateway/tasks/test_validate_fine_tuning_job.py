@@ -261,11 +261,17 @@ class TestWhatIsTold:
             assert row is not None
             assert row.report is not None
             assert row.report["reports"]["supervised"]["examples"] == 10
+            row.report = row.report | {"reports": {"supervised": row.report["reports"]["supervised"] | {"score": 7}}}
+        for query in ("", "?method=supervised"):
+            answer = await client.get(f"/v1/files/{job['training_file']}/report{query}")
+            assert answer.json()["report"]["score"] == 7
 
     async def test_context_length_of_the_job_counts(self, client: Client, wv: WorkerServices) -> None:
         job = await validated(client, wv, jsonl(*varied(110)), training={"context_length": 20})
         [warning] = [message for level, message in await self.events(client, job) if level == "warn"]
         assert "110 examples longer than the context of 20 tokens" in warning
+        report = (await client.get(f"/v1/files/{job['training_file']}/report")).json()["report"]
+        assert report["tokens"]["over_long"] == 0
 
 
 class TestMethods:
