@@ -12,11 +12,14 @@ QWEN_7B = BaseModel(family="qwen2", hidden_size=3584, longest_context=32_768)
 TINY = BaseModel(family="qwen2", hidden_size=192, longest_context=1_024)
 
 
+H100 = Machine("cuda", 80 * 10**9)
+
+
 def resolve(
     base: BaseModel = LLAMA_8B,
     examples: int = 500,
     continued: Adapter | None = None,
-    machine: Machine = Machine("cuda", 80 * 10**9),
+    machine: Machine = H100,
     **spec: Any,
 ) -> Hyperparameters:
     return hyperparameters.resolve(
