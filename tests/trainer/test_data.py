@@ -118,7 +118,7 @@ class TestProblems:
 
     def test_bytes_that_are_no_text_name_the_line(self, tmp_path: Path):
         path = tmp_path / "training.jsonl"
-        path.write_bytes(b'{"messages": [{"role": "user", "content": "caf\xe9"}]}\n')
+        path.write_bytes(b'{"messages": [{"role": "user", "content": "\xe9t\xe9"}]}\n')
         with pytest.raises(TrainingFailed) as failure:
             list(read_examples(path, "training_file"))
         assert failure.value.failed.message.startswith("Line 1: not valid JSON")
