@@ -5,7 +5,7 @@ to 2n-1 the rejected ones, in the same order.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from trainer.batches import Padding, column
 from trainer.contract import DataSummary
 from trainer.data import Example
 from trainer.failures import Param
-from trainer.labels import ChatLabels, Tokenized, Tokens, label_count
+from trainer.labels import IGNORED, ChatLabels, Tokenized, Tokens, label_count
 from trainer.preferences import Preference
 
 References = np.ndarray[Any, np.dtype[np.float32]]
@@ -103,6 +103,12 @@ def _flat(preferences: Iterable[Preference]) -> Iterator[Example]:
     for preference in preferences:
         yield preference.preferred
         yield preference.rejected
+
+
+def with_filler(pairs: Pairs) -> Pairs:
+    """One more pair, without a label: it counts as none (see `trainer.batches.Filled`)."""
+    empty = np.zeros(2, dtype=np.int32)
+    return replace(pairs, rows=[*pairs.rows, Pair(empty, empty + IGNORED, empty, empty + IGNORED)])
 
 
 def rows(pairs: Pairs, references: References | None = None) -> list[dict[str, Any]]:

@@ -23,21 +23,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from datasets import Dataset
 from torch.nn.functional import logsigmoid
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.utils import use_adapter
 
 from trainer import devices, hyperparameters, learning, model, references
-from trainer.batches import ByLength, ValidationBatches
+from trainer.batches import ByLength, Filled, ValidationBatches
 from trainer.contract import Hyperparameters, Succeeded
 from trainer.data import count_examples, require_enough
 from trainer.failures import OutOfMemory, Param, invalid_file, is_out_of_memory
 from trainer.job import Job
-from trainer.labels import ChatLabels
+from trainer.labels import IGNORED, ChatLabels
 from trainer.learning import Plan
 from trainer.model import Base
-from trainer.pairs import PairPadding, Pairs, References, rows, to_dataset, tokenize
+from trainer.pairs import PairPadding, Pairs, References, rows, to_dataset, tokenize, with_filler
 from trainer.preferences import read_preferences
 from trainer.projection import add_label_head
 from trainer.stopping import Stop
@@ -122,6 +123,7 @@ def _plan(job: Job, chosen: Hyperparameters, training: Pairs, validation: Pairs 
 def _trainer(job: Job, base: Base, training: Pairs, plan: Plan) -> "PreferenceTrainer":
     chosen = plan.hyperparameters
     weights = model.load(job, base, chosen)
+    order = ByLength(training.lengths, chosen.batch_size, job.spec.seed)
     return PreferenceTrainer(
         model=weights,
         args=DPOConfig(
@@ -130,12 +132,21 @@ def _trainer(job: Job, base: Base, training: Pairs, plan: Plan) -> "PreferenceTr
             precompute_ref_log_probs=chosen.training_type == "full",
             remove_unused_columns=False,
         ),
-        train_dataset=to_dataset(training),
+        train_dataset=_data_set(training),
         base_model=job.spec.base_model,
-        sampler=ByLength(training.lengths, chosen.batch_size, job.spec.seed),
+        sampler=Filled(order, chosen.batch_size) if devices.count() > 1 else order,
         padding=PairPadding(base.padding_id),
         processing_class=base.tokenizer,
         peft_config=model.new_adapter(weights, chosen),
+    )
+
+
+def _data_set(training: Pairs, given: References | None = None) -> Dataset:
+    """With a filler where devices share the steps."""
+    if devices.count() == 1:
+        return to_dataset(training, given)
+    return to_dataset(
+        with_filler(training), given if given is None else np.vstack([given, np.zeros((1, 2), np.float32)])
     )
 
 
@@ -146,8 +157,8 @@ def _with_references(
     trainer's data set get its log-probabilities."""
     given: list[References | None] = [None, None]
     if trainer.trains_all_weights:
-        given = [*_reference_log_probs(job, trainer, [one for one in (training, validation) if one])]
-        trainer.train_dataset = to_dataset(training, given[0])
+        given = [*_reference_log_probs(job, trainer, plan, [one for one in (training, validation) if one])]
+        trainer.train_dataset = _data_set(training, given[0])
     if validation is None:
         return None
     return ValidationBatches(
@@ -159,27 +170,30 @@ def _with_references(
     )
 
 
-def _reference_log_probs(job: Job, trainer: "PreferenceTrainer", files: list[Pairs]) -> list[References]:
+def _reference_log_probs(job: Job, trainer: "PreferenceTrainer", plan: Plan, files: list[Pairs]) -> list[References]:
     """Of each file, from JOB_DIR or computed. Raises OutOfMemory."""
     path, source = job.path(references.FILE), references.source(trainer.initial_hash, files)
     values = references.load(path, source)
     if values is None:
         job.events.say(f"Measuring the model as it is on {sum(len(one.rows) for one in files)} pairs, to compare with.")
-        values = np.concatenate([_measured(trainer, pairs, first=pairs is files[0]) for pairs in files])
+        values = np.concatenate([_measured(trainer, plan, pairs, first=pairs is files[0]) for pairs in files])
         if devices.is_first():
             references.save(path, source, values)
     return np.split(values, np.cumsum([len(one.rows) for one in files])[:-1])
 
 
-def _measured(trainer: "PreferenceTrainer", pairs: Pairs, *, first: bool) -> References:
+def _measured(trainer: "PreferenceTrainer", plan: Plan, pairs: Pairs, *, first: bool) -> References:
     """Of the training pairs, which are the `first` file, in the micro-batches of the first epoch: with 16-bit numbers a
     result depends a little on what else is in its batch."""
-    order = trainer.first_order if first else sorted(range(len(pairs.rows)), key=pairs.lengths.__getitem__)
+    count, lengths = len(pairs.rows), pairs.lengths
+    order = (
+        [row for row in trainer.first_order if row < count] if first else sorted(range(count), key=lengths.__getitem__)
+    )
     try:
         return trainer.measure(pairs, order)
     except Exception as error:
         if is_out_of_memory(error):
-            raise OutOfMemory(trainer.args.per_device_train_batch_size) from None
+            raise OutOfMemory(plan.schedule.micro_batch, plan.hyperparameters) from None
         raise
 
 
@@ -198,7 +212,7 @@ class PreferenceTrainer(WatchedTrainer, DPOTrainer):
 
     @property
     def first_order(self) -> list[int]:
-        """Of the pairs, in the first epoch."""
+        """Of the data set's rows, in the first epoch."""
         return list(self._sampler)
 
     @property
@@ -229,7 +243,7 @@ class PreferenceTrainer(WatchedTrainer, DPOTrainer):
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor:
         """Pairs of the optimizer step, on all devices."""
-        pairs = sum(len(batch["input_ids"]) // 2 for batch in batch_samples)
+        pairs = sum(int(_are_pairs(batch["labels"][:, 1:] != IGNORED).sum()) for batch in batch_samples)
         return devices.add_up(torch.tensor(pairs, dtype=torch.float32, device=device))
 
     def compute_loss(
@@ -250,7 +264,7 @@ class PreferenceTrainer(WatchedTrainer, DPOTrainer):
         outputs = model(**sequences, **routing, use_cache=False, fused_lm_head=True)
         preferred, rejected = (_answers(outputs) - reference).chunk(2)
         margins = self.beta * (preferred - rejected)
-        losses = -logsigmoid(margins)
+        losses = -logsigmoid(margins) * _are_pairs(outputs.label_mask)
         self._count(tally, losses.detach(), margins.detach(), outputs, inputs["attention_mask"])
         return losses, outputs
 
@@ -268,7 +282,7 @@ class PreferenceTrainer(WatchedTrainer, DPOTrainer):
             outputs.is_top1[:pairs].sum(),
             outputs.label_mask[:pairs].sum(),
             attention_mask.sum(),
-            torch.tensor(pairs, device=losses.device),
+            _are_pairs(outputs.label_mask).sum(),
             (margins > 0).sum(),
             margins.sum(),
         )
@@ -277,8 +291,9 @@ class PreferenceTrainer(WatchedTrainer, DPOTrainer):
         tally = Tally()
         self.network.eval()
         with torch.no_grad():
-            for batch in batches:
-                if stop is not None and stop.requested:
+            for batch in devices.share(batches):
+                # Several devices have to turn at the same batch, so they score to the end.
+                if stop is not None and stop.requested and devices.count() == 1:
                     return None
                 inputs = {name: tensor.to(self.args.device) for name, tensor in batch.items()}
                 with self.compute_loss_context_manager():
@@ -298,6 +313,11 @@ class PreferenceTrainer(WatchedTrainer, DPOTrainer):
                 answers = _answers(self.network(**inputs, use_cache=False, fused_lm_head=True))
             values[indices] = answers.reshape(2, -1).T.cpu().numpy()
         return values
+
+
+def _are_pairs(label_mask: torch.Tensor) -> torch.Tensor:
+    """[rows, tokens] -> which pairs are no fillers. [pairs]"""
+    return label_mask[: len(label_mask) // 2].any(1)
 
 
 def _answers(outputs: Any) -> torch.Tensor:

@@ -306,6 +306,26 @@ class TestResume:
         assert [event.step for event in only(killed, CheckpointSaved)] == list(range(4, 65, 4))
 
 
+class TestTwoDevices:
+    @pytest.mark.slow
+    @pytest.mark.parametrize("kind", IN_FULL_PRECISION)
+    def test_learn_what_one_learns(self, make: MakeJob, kind: str):
+        """The last of four steps has one pair, which two devices cannot share evenly."""
+        together, alone = (make(kind, name, n_epochs=2) for name in ("together", "alone"))
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
+        subprocess.run(
+            [*command, "--nproc_per_node", "2", "-m", "trainer", str(together)],
+            check=True,
+            env=os.environ | {"ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"},
+        )
+        assert run(alone) == 0
+        assert only(together, Started)[0].hyperparameters.micro_batch == 2
+        assert losses(together) == pytest.approx(losses(alone), rel=1e-4)
+        first, second = (result(job).metrics for job in (together, alone))
+        assert first.full_valid_loss == pytest.approx(second.full_valid_loss, rel=1e-4)
+        assert first.full_valid_reward_margin == pytest.approx(second.full_valid_reward_margin, rel=1e-3)
+
+
 class TestMemory:
     WARNING = "Out of memory with 4 examples at once: going on with 2 at once."
 
