@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
 from gateway.datasets.examples import Chat, Example, Message
 from gateway.datasets.fingerprints import Fingerprints
 from gateway.datasets.lengths import Lengths
@@ -44,6 +46,8 @@ class Seen:
     messages: int
     marks: tuple[str, ...]
     """Names in `Quality.marks`."""
+    at_once: float = 1.0
+    """Share of the text that is in the model's context at a time: of a pair, the longer answer only."""
 
 
 class Quality:
@@ -88,8 +92,8 @@ class Quality:
         if self._sample.is_whole and self.counter.is_real:
             frames = [each.messages * MESSAGE_TOKENS for each in sample]
             counted = Lengths()
-            for parts in zip(given, learnt, frames, strict=True):
-                counted.add(sum(parts))
+            for each, *texts, frame in zip(sample, given, learnt, frames, strict=True):
+                counted.add(round(sum(texts) * each.at_once) + frame)
             means = sum(given) / max(len(sample), 1), sum(learnt) / max(len(sample), 1)
             return self._tokens("counted", counted, 1.0, sum(given) + sum(learnt) + sum(frames), means)
         characters = sum(len(each.given) + len(each.learnt) for each in sample)
@@ -128,22 +132,26 @@ class Quality:
             messages = [*example.input.messages, example.preferred, example.non_preferred]
             given = [_written(message) for message in example.input.messages]
             learnt = [_written(example.preferred), _written(example.non_preferred)]
+        given += _tools_written(example)
         self.roles.update(message.role for message in messages)
         asked, answer = "\n".join(given), "\n".join(learnt)
         marks = [*_conversation_marks(example), *_text_marks(asked, answer, escaped=escaped)]
-        return Seen(asked, answer, len(messages), tuple(marks))
+        longest = len(answer) if isinstance(example, Chat) else max(map(len, learnt))
+        at_once = (len(asked) + longest) / max(len(asked) + len(answer), 1)
+        return Seen(asked, answer, len(messages), tuple(marks), at_once)
 
     def _measure(self, line: int, seen: Seen) -> None:
         given, learnt = len(seen.given), len(seen.learnt)
         self._given += given
         self._learnt += learnt
         self._messages += seen.messages
-        self._sample.add(seen.given, seen.learnt, seen.messages)
-        self._lengths.add(given + learnt + round(seen.messages * MESSAGE_TOKENS * CHARACTERS_A_TOKEN))
+        self._sample.add(seen.given, seen.learnt, seen.messages, seen.at_once)
+        length = round((given + learnt) * seen.at_once + seen.messages * MESSAGE_TOKENS * CHARACTERS_A_TOKEN)
+        self._lengths.add(length)
         if len(self._longest) < SHOWN:
-            heapq.heappush(self._longest, (given + learnt, line))
-        elif given + learnt > self._longest[0][0]:
-            heapq.heapreplace(self._longest, (given + learnt, line))
+            heapq.heappush(self._longest, (length, line))
+        elif length > self._longest[0][0]:
+            heapq.heapreplace(self._longest, (length, line))
 
 
 def _written(message: Message) -> str:
@@ -162,6 +170,14 @@ def _has_tools(example: Example) -> bool:
     if isinstance(example, Chat):
         return bool(example.tools or example.functions)
     return bool(example.input.tools)
+
+
+def _tools_written(example: Example) -> list[str]:
+    """Definitions of tools are part of what the model reads; about as JSON, in most templates."""
+    if not _has_tools(example):
+        return []
+    tools = (example.tools or example.functions) if isinstance(example, Chat) else example.input.tools
+    return [msgspec.json.encode(tools).decode()]
 
 
 def _conversation_marks(example: Example) -> Iterator[str]:

@@ -32,6 +32,8 @@ class Sampled:
     given: str
     learnt: str
     messages: int
+    at_once: float
+    """Share of the texts that is in the model's context at a time."""
 
 
 class Sample:
@@ -45,10 +47,10 @@ class Sample:
         self._every = 1
         self._characters = 0
 
-    def add(self, given: str, learnt: str, messages: int) -> None:
+    def add(self, given: str, learnt: str, messages: int, at_once: float = 1.0) -> None:
         if self._seen % self._every == 0:
             self.is_whole = self.is_whole and len(given) <= LONGEST_TEXT and len(learnt) <= LONGEST_TEXT
-            sampled = Sampled(given[:LONGEST_TEXT], learnt[:LONGEST_TEXT], messages)
+            sampled = Sampled(given[:LONGEST_TEXT], learnt[:LONGEST_TEXT], messages, at_once)
             self.examples.append(sampled)
             self._characters += len(sampled.given) + len(sampled.learnt)
             if len(self.examples) > SAMPLE_EXAMPLES or self._characters > SAMPLE_CHARACTERS:

@@ -74,7 +74,7 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True):
     mean_input: float
     """Of what is given, an example."""
     mean_output: float
-    """Of what is to be learnt."""
+    """Of what is to be learnt; of a pair, both answers."""
     shortest: int
     median: int
     p95: int

@@ -198,6 +198,17 @@ class TestTokens:
         assert 0 < sum(len(each.given) for each in sample.examples) <= 5000
         assert not sample.is_whole
 
+    @pytest.mark.parametrize("counter", [None, TokenCounter(STARTER)])
+    def test_only_one_answer_of_a_pair_is_read_at_a_time(self, counter: TokenCounter | None) -> None:
+        content = jsonl(*[pair("word " * 50, "word " * 200, "word " * 150)] * 3)
+        found = report(content, "dpo", counter=counter, context_length=400).tokens
+        assert found.over_long == 0
+        assert found.longest < 400 < found.mean_input + found.mean_output
+
+    def test_definitions_of_tools_are_read_too(self) -> None:
+        tool = {"type": "function", "function": {"name": "f", "description": "word " * 400}}
+        assert report(jsonl(chat(tools=[tool]))).tokens.total > 500 > report(jsonl(chat())).tokens.total
+
     def test_over_long_examples_are_named(self) -> None:
         values = varied(110)
         values[7], values[30] = chat("q" * 4000, spelt(7)), chat("q" * 8000, spelt(30))
