@@ -10,7 +10,8 @@ Sources, by name below:
 - TRL: preference pairs are read once, beta is 0.1, the learning rate 5e-6 with an adapter and 5e-7 without (its table
   for DPO).
 - LLaMA-Factory: 16 GB of memory train a 16-bit adapter on 7 billion parameters (its table of estimates).
-- Measured: on the starter model (hidden size 192), rank 32, learning rate 3e-3 and about 300 steps reach exact answers.
+- Measured: on the starter model (hidden size 192), rank 32, learning rate 3e-3 and about 300 steps reach exact answers;
+  all weights, 3e-3 and 84 steps reach a validation loss of 0.011 on the demo's data, where 3e-4 is still at 0.77.
   With 80 pairs of two greetings that it knows, 50 steps of DPO at 1e-4 (all weights: 2e-5) make all 30 held-out greetings
   the preferred ones, at a margin of 0.5 (0.3). After 100 steps, or at three times the rate, the margin is above 1, and it
   repeats words ("Nice to meet to meet you").
@@ -32,7 +33,7 @@ _TINY = 256
 """Hidden size up to which a base model is so small that it needs large updates."""
 _TINY_STEPS: dict[Method, int] = {"supervised": 300, "dpo": 50}
 _TINY_LEARNING_RATE: dict[Method, dict[TrainingType, float]] = {
-    "supervised": {"lora": 3e-3, "qlora": 3e-3, "full": 1e-3},
+    "supervised": {"lora": 3e-3, "qlora": 3e-3, "full": 3e-3},
     "dpo": {"lora": 1e-4, "qlora": 1e-4, "full": 2e-5},
 }
 _FULL_SHARE = 0.1
