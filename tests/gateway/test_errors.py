@@ -12,6 +12,7 @@ from gateway import errors
 from gateway.app import App
 from gateway.errors import (
     ECHO_LIMIT,
+    ClientLeft,
     Conflict,
     ContentTooLarge,
     ErrorObject,
@@ -25,6 +26,7 @@ from gateway.errors import (
     ModelNotFound,
     ModelUnservable,
     NotFound,
+    RangeNotSatisfiable,
     Refusal,
     Surprise,
     Unauthenticated,
@@ -52,6 +54,8 @@ EVERY: list[tuple[Refusal, int, str, str | None, str | None]] = [
     (MissingParameter("model"), 400, REQUEST, "model", "missing_required_parameter"),
     (InvalidJson("m"), 400, REQUEST, None, None),
     (ContentTooLarge("m"), 413, REQUEST, None, "content_too_large"),
+    (RangeNotSatisfiable(5), 416, REQUEST, None, "invalid_value"),
+    (ClientLeft(), 400, REQUEST, None, None),
     (Unauthenticated("m"), 401, REQUEST, None, "invalid_api_key"),
     (Forbidden("m"), 403, REQUEST, None, "insufficient_permissions"),
     (NotFound("m", param="id"), 404, REQUEST, "id", "not_found"),
