@@ -21,7 +21,8 @@ Result = TypeVar("Result")
 
 POLL_SECONDS = 0.5
 """A job that is cancelled or paused is noticed within this time."""
-QUERY_SECONDS = 1.0
+QUERY_SECONDS = 3.0
+"""A query that is on its way has this long to end when its caller is stopped."""
 
 
 class Lease:
