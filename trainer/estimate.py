@@ -26,7 +26,7 @@ from trainer.contract import (
     decode_estimate_call,
     encode,
 )
-from trainer.hyperparameters import BaseModel, context_length, resolve
+from trainer.hyperparameters import BaseModel, Machine, context_length, recommended_type, resolve
 from trainer.weights import Shape, read_shape
 
 REACHED = {"cpu": 0.15, "mps": 0.25, "cuda": 0.35}
@@ -48,8 +48,9 @@ def estimate(call: EstimateCall) -> Estimate:
         longest_context=shape.longest_context or sys.maxsize,
         parameters=shape.parameters,
     )
-    context = context_length(base, call.hardware.device)
-    chosen = resolve(call.spec, base, examples=call.examples, context=context)
+    context = context_length(base, call.hardware.device, call.spec)
+    machine = Machine(call.hardware.device, call.hardware.memory_bytes)
+    chosen = resolve(call.spec, base, examples=call.examples, context=context, machine=machine)
     tokens = min(call.tokens, call.examples * chosen.context_length)
     options = [_option(call, shape, chosen, kind, tokens) for kind in get_args(TrainingType)]
     return Estimate(
@@ -61,7 +62,7 @@ def estimate(call: EstimateCall) -> Estimate:
         steps=ceil(call.examples / chosen.batch_size) * chosen.n_epochs,
         hardware=call.hardware,
         options=options,
-        recommended=_recommended(options),
+        recommended=recommended_type(base, machine),
     )
 
 
@@ -72,12 +73,6 @@ def _directory(base_model: str) -> Path:
     from huggingface_hub import snapshot_download
 
     return Path(snapshot_download(base_model, local_files_only=True))
-
-
-def _recommended(options: list[EstimateOption]) -> TrainingType:
-    """The first that fits: LoRA is as good as full training for all but very large data, and takes far less."""
-    fitting: list[TrainingType] = [option.training_type for option in options if option.fits]
-    return fitting[0] if fitting else "qlora"
 
 
 def _option(

@@ -9,11 +9,9 @@ from typing import Literal
 import torch
 from accelerate.utils import is_bf16_available
 
-Device = Literal["cpu", "cuda", "mps"]
+from trainer.memory import micro_batch
 
-_TOKENS_AT_ONCE: dict[Device, int] = {"cpu": 8_192, "mps": 4_096, "cuda": 16_384}
-"""Padded tokens of one forward and backward pass: where throughput stops growing, and little enough for the memory of
-a common card with a 7B model. Too much is found out at run time and halved (`trainer.run`)."""
+Device = Literal["cpu", "cuda", "mps"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +28,8 @@ class Hardware:
         return f"{self.name} ({str(self.dtype).removeprefix('torch.')})"
 
     def micro_batch(self, batch_size: int, longest: int) -> int:
-        """Examples at once: the largest divisor of `batch_size` whose padded tokens fit, so that every optimizer step
-        still sees exactly `batch_size` examples."""
-        fitting = max(1, _TOKENS_AT_ONCE[self.device] // longest)
-        return max(size for size in range(1, batch_size + 1) if batch_size % size == 0 and size <= fitting)
+        """Examples at once (trainer/memory.py)."""
+        return micro_batch(self.device, batch_size, longest)
 
 
 def detect() -> Hardware:

@@ -18,8 +18,8 @@ FOUR_BIT = 4.127 / 8
 """Bytes of one parameter."""
 ACTIVATION_BYTES = 34
 """Per token, hidden unit and layer, in 16 bit."""
-ADAPTER_BYTES = 4
-"""Adapters are float32 everywhere."""
+TRAINED_BYTES = 4
+"""What is trained is float32 everywhere: adapters, and all weights in full training."""
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 TOKENS_AT_ONCE = {"cpu": 8_192, "mps": 4_096, "cuda": 16_384}
 """Padded tokens of one forward and backward pass: where throughput stops growing, and little enough for the memory of
@@ -51,15 +51,14 @@ def peak(
     """Bytes at the peak of a step with `tokens_at_once` tokens (rows times their length) in one pass."""
     size = DTYPE_BYTES[dtype]
     trainable = trainable_parameters(shape, kind, rank)
-    trained = size if kind == "full" else ADAPTER_BYTES
-    weights = _base_bytes(shape, kind, size) + (0 if kind == "full" else trainable * trained)
+    weights = trainable * TRAINED_BYTES + (0 if kind == "full" else _base_bytes(shape, kind, size))
     per_layer = ACTIVATION_BYTES * size // 2 * shape.hidden_size * tokens_at_once
     kept = size * shape.hidden_size * tokens_at_once
     activations = kept * shape.layers + per_layer if gradient_checkpointing else per_layer * shape.layers
     parts = {
         "weights": round(weights),
-        "gradients": trainable * trained,
-        "optimizer": 2 * trainable * trained,
+        "gradients": trainable * TRAINED_BYTES,
+        "optimizer": 2 * trainable * TRAINED_BYTES,
         "activations": activations,
     }
     return Memory(**parts, total=sum(parts.values()))
@@ -84,5 +83,5 @@ def operations_per_token(shape: Shape, kind: TrainingType, method: Method, *, gr
 def disk(shape: Shape, kind: TrainingType, *, rank: int, dtype: str, checkpoints: int) -> int:
     """Bytes of the kept checkpoints (weights and Adam's moments) and of the result."""
     trainable = trainable_parameters(shape, kind, rank)
-    trained = DTYPE_BYTES[dtype] if kind == "full" else ADAPTER_BYTES
-    return trainable * trained * (3 * checkpoints + 1)
+    result = DTYPE_BYTES[dtype] if kind == "full" else TRAINED_BYTES
+    return trainable * (3 * TRAINED_BYTES * checkpoints + result)

@@ -123,12 +123,7 @@ async def complete(
         _check_pending(upload)
         parts = await repository.parts_of(session, upload_id)
     _check_order(upload, wanted.part_ids, {part.id: part.bytes for part in parts})
-    arriving = service.Upload(
-        filename=upload.filename,
-        purpose=upload.purpose,
-        expires_after=upload.file_expires_after,
-        pieces=_in_order(files, upload, wanted),
-    )
+    arriving = _arriving(files, upload, wanted)
     try:
         async with (
             service.written(files, project_id, arriving, max_bytes=upload.bytes) as file,
@@ -143,6 +138,15 @@ async def complete(
     except (_Overtaken, NotFound):  # another call completed or cancelled it, and its parts may be gone already
         return await _as_others_left_it(database, upload_id)
     return Completed(upload, file)
+
+
+def _arriving(files: FileStore, upload: UploadRow, wanted: CompleteUpload) -> service.Upload:
+    return service.Upload(
+        filename=upload.filename,
+        purpose=upload.purpose,
+        expires_after=upload.file_expires_after,
+        pieces=_in_order(files, upload, wanted),
+    )
 
 
 async def cancel(database: Database, project_id: str, upload_id: str) -> UploadRow:

@@ -173,7 +173,7 @@ async def _load_or_explain(wv: WorkerServices, lease: Lease, model: ModelRow, pa
         return (
             f"The engine does not serve these weights: {refusal} The model is kept at {path}. Serve it with a vLLM of "
             f"its own (python -m vllm.entrypoints.openai.api_server --model {path} --served-model-name {model.id}) and "
-            "name that under [[upstreams]], or download it with GET /v1/models/{model}/export."
+            f"name that under [[upstreams]], or download it with GET /v1/models/{model.id}/export."
         )
 
 

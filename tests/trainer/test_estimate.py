@@ -49,7 +49,7 @@ class TestEstimate:
     def test_advises_what_does_not_fit(self, llama: Path):
         told = options(call(llama))["full"]
         assert told.advice
-        assert "needs about 64" in told.advice
+        assert "needs about 12" in told.advice
         assert "lora, or qlora" in told.advice
 
     def test_recommends_qlora_where_only_that_fits(self, llama: Path):
