@@ -250,7 +250,7 @@ class EstimateCall(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int
     """Of all examples, once, before anything is cut. For DPO: of both sequences of every pair."""
     longest: int
-    """Tokens of the longest example."""
+    """Tokens of the longest example; for DPO, of the prompt and one answer."""
     hardware: HardwareDescription
     speeds: list[Speed] = []
     usd_per_hour: float | None = None
@@ -265,6 +265,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     optimizer: int
     activations: int
     total: int
+    """With what the libraries take themselves."""
 
 
 class EstimateOption(msgspec.Struct, frozen=True, kw_only=True):

@@ -51,7 +51,7 @@ def estimate(call: EstimateCall) -> Estimate:
     context = context_length(base, call.hardware.device, call.spec)
     machine = Machine(call.hardware.device, call.hardware.memory_bytes)
     chosen = resolve(call.spec, base, examples=call.examples, context=context, machine=machine)
-    tokens = min(call.tokens, call.examples * chosen.context_length)
+    tokens = min(call.tokens, call.examples * _sequences(call) * chosen.context_length)
     options = [_option(call, shape, chosen, kind, tokens) for kind in get_args(TrainingType)]
     return Estimate(
         base_parameters=shape.parameters,
@@ -73,6 +73,11 @@ def _directory(base_model: str) -> Path:
     from huggingface_hub import snapshot_download
 
     return Path(snapshot_download(base_model, local_files_only=True))
+
+
+def _sequences(call: EstimateCall) -> int:
+    """In one example: DPO trains on both answers to a prompt."""
+    return 2 if call.spec.method == "dpo" else 1
 
 
 def _option(
@@ -110,8 +115,10 @@ def _smallest(
             shape,
             kind,
             rank=chosen.lora_rank or DEFAULT_RANK,
+            device=call.hardware.device,
             dtype=call.hardware.dtype,
-            tokens_at_once=micro_batch * row,
+            rows=micro_batch * _sequences(call),
+            row_tokens=row,
             gradient_checkpointing=recomputes,
         )
         found = micro_batch, recomputes, needed
@@ -122,7 +129,7 @@ def _smallest(
 
 def _tries(call: EstimateCall, chosen: Hyperparameters, row: int) -> Iterator[tuple[int, bool]]:
     """From the fastest to the smallest."""
-    micro_batch = memory.micro_batch(call.hardware.device, chosen.batch_size, row)
+    micro_batch = memory.micro_batch(call.hardware.device, chosen.batch_size, row * _sequences(call))
     while micro_batch > 1:
         yield micro_batch, chosen.gradient_checkpointing
         micro_batch //= 2

@@ -4,9 +4,9 @@ Sources:
 - weights, gradients and Adam's two moments per parameter: EleutherAI, "Transformer Math 101"
   (https://blog.eleuther.ai/transformer-math/); bytes are those of the numbers that trainer/model.py really keeps.
 - 4-bit weights: QLoRA (Dettmers et al. 2023, arXiv 2305.14314, section 3): nf4 with double quantization takes 4.127 bits.
-- activations: Korthikanti et al. 2022, arXiv 2205.05198, table 2: `34 · s · b · h` bytes a layer in 16 bit; the part that
-  grows with s² is not there, because attention is computed blockwise. With recomputation, `2 · s · b · h` a layer are kept
-  and one layer at a time has its full activations.
+- activations: Korthikanti et al. 2022, arXiv 2205.05198, table 2: `34 · s · b · h` bytes a layer in 16 bit. On GPUs the
+  part that grows with s² is not there, because attention is computed blockwise; on CPUs the weights of attention are kept
+  once. With recomputation, `2 · s · b · h` a layer are kept and one layer at a time has its full activations.
 - operations: Kaplan et al. 2020, arXiv 2001.08361: 2 per parameter and token forward, 4 backward. An adapter needs no
   gradients of the base's weights: 4 instead of 6 in all. Recomputation adds one forward pass.
 """
@@ -20,6 +20,8 @@ ACTIVATION_BYTES = 34
 """Per token, hidden unit and layer, in 16 bit."""
 TRAINED_BYTES = 4
 """What is trained is float32 everywhere: adapters, and all weights in full training."""
+PROCESS_BYTES = {"cpu": 600_000_000, "mps": 0, "cuda": 600_000_000}
+"""What the libraries take before there is a model: measured on a CPU; on CUDA the context and its kernels."""
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 TOKENS_AT_ONCE = {"cpu": 8_192, "mps": 4_096, "cuda": 16_384}
 """Padded tokens of one forward and backward pass: where throughput stops growing, and little enough for the memory of
@@ -44,24 +46,27 @@ def peak(
     kind: TrainingType,
     *,
     rank: int,
+    device: str,
     dtype: str,
-    tokens_at_once: int,
+    rows: int,
+    row_tokens: int,
     gradient_checkpointing: bool,
 ) -> Memory:
-    """Bytes at the peak of a step with `tokens_at_once` tokens (rows times their length) in one pass."""
-    size = DTYPE_BYTES[dtype]
+    """Bytes at the peak of a step with `rows` sequences of `row_tokens` tokens in one pass."""
+    size, tokens = DTYPE_BYTES[dtype], rows * row_tokens
     trainable = trainable_parameters(shape, kind, rank)
     weights = trainable * TRAINED_BYTES + (0 if kind == "full" else _base_bytes(shape, kind, size))
-    per_layer = ACTIVATION_BYTES * size // 2 * shape.hidden_size * tokens_at_once
-    kept = size * shape.hidden_size * tokens_at_once
-    activations = kept * shape.layers + per_layer if gradient_checkpointing else per_layer * shape.layers
+    per_layer = ACTIVATION_BYTES * size // 2 * shape.hidden_size * tokens
+    if device == "cpu":
+        per_layer += size * shape.heads * row_tokens * tokens
+    kept = size * shape.hidden_size * tokens
     parts = {
         "weights": round(weights),
         "gradients": trainable * TRAINED_BYTES,
         "optimizer": 2 * trainable * TRAINED_BYTES,
-        "activations": activations,
+        "activations": kept * shape.layers + per_layer if gradient_checkpointing else per_layer * shape.layers,
     }
-    return Memory(**parts, total=sum(parts.values()))
+    return Memory(**parts, total=sum(parts.values()) + PROCESS_BYTES[device])
 
 
 def _base_bytes(shape: Shape, kind: TrainingType, size: int) -> float:

@@ -26,7 +26,7 @@ class Shape:
     """(outputs, inputs) of every matrix that an adapter is put on, and that 4-bit quantization shrinks."""
     hidden_size: int
     layers: int
-    intermediate_size: int
+    heads: int
     family: str
     longest_context: int | None
 
@@ -49,7 +49,7 @@ def read_shape(directory: Path) -> Shape:
         linear=tuple(sorted((shape[0], shape[1]) for name, shape in shapes.items() if _is_adapted(name, shape))),
         hidden_size=text["hidden_size"],
         layers=text["num_hidden_layers"],
-        intermediate_size=text.get("intermediate_size") or 4 * text["hidden_size"],
+        heads=text.get("num_attention_heads", 0),
         family=text.get("model_type", config.get("model_type", "")),
         longest_context=text.get("max_position_embeddings"),
     )

@@ -47,13 +47,19 @@ async def estimate(session: AsyncSession, settings: Settings, spec: TrainingSpec
     call = EstimateCall(
         spec=spec,
         examples=report.good_examples,
-        tokens=report.tokens.total,
+        tokens=_trained_once(report),
         longest=max(report.tokens.longest, 1),
         hardware=hardware,
         speeds=await _speeds(session, settings.engine.model, spec.method, hardware.name),
         usd_per_hour=settings.fine_tuning.usd_per_hour,
     )
     return await _ask_trainer(call)
+
+
+def _trained_once(report: Report) -> int:
+    """Tokens of one epoch. A pair is trained on as two sequences, so its prompt counts twice."""
+    again = report.tokens.mean_input * report.good_examples if report.method == "dpo" else 0
+    return report.tokens.total + round(again)
 
 
 def chosen_option(told: Estimate) -> EstimateOption:
