@@ -94,10 +94,14 @@ def is_model_file(name: str) -> bool:
 
 
 def _copy(source: Path, target: Path, wanted: Callable[[str], bool]) -> None:
-    def unwanted(directory: str, names: list[str]) -> list[str]:
-        return [name for name in names if not (Path(directory) / name).is_dir() and not wanted(name)]
-
-    shutil.copytree(source, target, ignore=unwanted)
+    """Not shutil.copytree, whose error hides what happened: a full disk, or a checkpoint that the trainer has deleted."""
+    target.mkdir(parents=True)
+    for path in source.iterdir():
+        if path.is_dir():
+            _copy(path, target / path.name, wanted)
+        elif wanted(path.name):
+            shutil.copy2(path, target / path.name)
+    source.stat()  # deleted meanwhile, it may have been listed without some of its files
     sync_tree(target)
 
 

@@ -1,3 +1,4 @@
+import errno
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -107,6 +108,34 @@ class TestPublish:
     def test_missing_source_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError):
             publish(tmp_path / "nothing", tmp_path, "ftjob-1")
+
+    @pytest.mark.parametrize("everything", [True, False])
+    def test_source_that_is_deleted_meanwhile_is_missing_too(
+        self, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, everything: bool
+    ) -> None:
+        (source / "model.safetensors").write_bytes(b"weights")
+        copy = module.shutil.copy2
+
+        def overtaken(path: Path, target: Path) -> None:
+            if everything:
+                copy(path, target)
+            module.shutil.rmtree(source)
+            if not everything:
+                copy(path, target)
+
+        monkeypatch.setattr(module.shutil, "copy2", overtaken)
+        with pytest.raises(FileNotFoundError):
+            publish(source, tmp_path, "ftjob-1", lambda name: name == "model.safetensors")
+        assert names(tmp_path) == []
+
+    def test_full_disk_is_told_as_such(self, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(*_: Path) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(module.shutil, "copy2", full)
+        with pytest.raises(OSError, match="No space") as caught:
+            publish(source, tmp_path, "ftjob-1")
+        assert caught.value.errno == errno.ENOSPC
 
 
 class TestWithdraw:

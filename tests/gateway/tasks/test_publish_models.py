@@ -4,6 +4,7 @@ test_train_fine_tuning_jobs.py."""
 import asyncio
 import json
 import logging
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,20 @@ class TestCheckpoint:
         await publish_checkpoint(wv, job, directory, event)
         assert "holds no weights" in caplog.text
         (directory / event.path / "adapter_config.json").unlink()
+        await publish_checkpoint(wv, job, directory, event)
+        assert await live(wv.database) == []
+        assert published(wv) == []
+
+    async def test_one_that_the_trainer_removes_while_it_is_copied_is_skipped(
+        self, wv: WorkerServices, job: FineTuningJobRow, directory: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        event = saved(directory, 8)
+
+        def overtaken(path: Path, target: Path) -> None:
+            shutil.rmtree(directory / event.path)
+            shutil.copy(path, target)
+
+        monkeypatch.setattr(shutil, "copy2", overtaken)
         await publish_checkpoint(wv, job, directory, event)
         assert await live(wv.database) == []
         assert published(wv) == []
