@@ -1,9 +1,7 @@
 """What a job will take, before it starts: the trainer's own program works it out (trainer/estimate.py), from the data's
 report, this installation's hardware, and the speeds that earlier jobs measured."""
 
-import asyncio
 import logging
-import sys
 from typing import Any
 
 import msgspec
@@ -13,9 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.tables import TrainingHardwareRow, TrainingSpeedRow
 from gateway.errors import InvalidRequest, Unavailable
+from gateway.fine_tuning.programs import NoAnswer, answer_of
 from gateway.kit.clock import now
 from gateway.protocol.datasets import Report
-from gateway.settings import Settings, child_environment
+from gateway.settings import Settings
 from trainer.contract import (
     Estimate,
     EstimateCall,
@@ -29,22 +28,22 @@ from trainer.contract import (
 
 log = logging.getLogger(__name__)
 
-ESTIMATOR = (sys.executable, "-m", "trainer.estimate")
+ESTIMATOR = "trainer.estimate"
 SECONDS = 20.0
 """It takes a tenth of one."""
 
 
-async def estimate(session: AsyncSession, settings: Settings, spec: TrainingSpec, report: Report) -> Estimate:
-    """What training `spec` on a file with this report will take.
+async def question(session: AsyncSession, settings: Settings, spec: TrainingSpec, report: Report) -> EstimateCall:
+    """What the trainer must know to tell what training `spec` on a file with this report will take.
 
     Raises:
         InvalidRequest: the file has no usable example.
-        Unavailable: no worker has told yet what it trains on, or the base model's files cannot be read here.
+        Unavailable: no worker has told yet what it trains on.
     """
     if not report.good_examples:
         raise InvalidRequest("The training file has no usable example; its report says why.", param="training_file")
     hardware = await _hardware(session)
-    call = EstimateCall(
+    return EstimateCall(
         spec=spec,
         examples=report.good_examples,
         tokens=_trained_once(report),
@@ -53,7 +52,23 @@ async def estimate(session: AsyncSession, settings: Settings, spec: TrainingSpec
         speeds=await _speeds(session, settings.engine.model, spec.method, hardware.name),
         usd_per_hour=settings.fine_tuning.usd_per_hour,
     )
-    return await _ask_trainer(call)
+
+
+async def estimate(call: EstimateCall) -> Estimate:
+    """The trainer's answer; no database connection waits for it.
+
+    Raises:
+        Unavailable: the base model's files cannot be read here, or this machine is too busy.
+    """
+    try:
+        return decode_estimate(await answer_of(ESTIMATOR, encode(call), seconds=SECONDS))
+    except NoAnswer as reason:
+        log.error("no estimate: %s", reason)
+        message = (
+            "Nothing can be estimated: the base model's files cannot be read here, or the server is too busy; its log"
+            " says which."
+        )
+        raise Unavailable(message, retry_after=60) from None
 
 
 def _trained_once(report: Report) -> int:
@@ -111,24 +126,3 @@ async def _speeds(session: AsyncSession, base_model: str, method: str, device: s
         )
     )
     return [msgspec.convert(row, Speed, from_attributes=True) for row in rows]
-
-
-async def _ask_trainer(call: EstimateCall) -> Estimate:
-    process = await asyncio.create_subprocess_exec(
-        *ESTIMATOR,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=child_environment(),
-    )
-    try:
-        async with asyncio.timeout(SECONDS):
-            told, complaint = await process.communicate(encode(call))
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode:
-        log.error("the estimate failed: %s", complaint.decode(errors="replace")[-2000:])
-        raise Unavailable("The base model's files cannot be read here, so nothing can be estimated.", retry_after=60)
-    return decode_estimate(told)

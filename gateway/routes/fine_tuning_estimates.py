@@ -28,7 +28,8 @@ async def estimate_job(sv: Sv, caller: Caller, body: RawBody) -> Estimate:
         parent = await models.live_model(session, caller.project_id, wanted.model)
         path = sv.settings.data_dir / parent.adapter_path if parent else None
         spec = specification(row, base_model=sv.settings.engine.model_path, continue_from=path)
-        told = await estimates.estimate(session, sv.settings, spec, report)
+        call = await estimates.question(session, sv.settings, spec, report)
+    told = await estimates.estimate(call)
     return Estimate(
         model=wanted.model,
         training_file=wanted.training_file,

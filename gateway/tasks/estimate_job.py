@@ -19,8 +19,10 @@ async def estimate_job(wv: WorkerServices, job: FineTuningJobRow, report: Report
             parent = await models.live_model(session, job.project_id, job.model)
             path = wv.settings.data_dir / parent.adapter_path if parent else None
             spec = specification(job, base_model=wv.settings.engine.model_path, continue_from=path)
-            told = await estimates.estimate(session, wv.settings, spec, report)
-            option = estimates.chosen_option(told)
+            call = await estimates.question(session, wv.settings, spec, report)
+        told = await estimates.estimate(call)
+        option = estimates.chosen_option(told)
+        async with wv.database.session() as session:
             await repository.set_values(session, job.id, estimate=estimates.for_job(told))
             if option.advice:
                 await repository.add_event(session, job.id, "does-not-fit", option.advice, level="warn")

@@ -3,37 +3,32 @@
 import asyncio
 import logging
 import platform
-import sys
 
+from gateway.errors import Unavailable
 from gateway.fine_tuning import estimates
+from gateway.fine_tuning.programs import NoAnswer, answer_of
 from gateway.services import WorkerServices
-from gateway.settings import child_environment
+from gateway.tasks.pauses import PAUSES, Pauses
 from trainer.contract import decode_hardware
 
 log = logging.getLogger(__name__)
 
-PROGRAM = (sys.executable, "-m", "trainer.describe_hardware")
+PROGRAM = "trainer.describe_hardware"
 SECONDS = 300.0
 """The first import of torch from a cold disk takes a while."""
 
 
-async def report_hardware(wv: WorkerServices) -> None:
-    """Harmless when repeated. Raises Unavailable: the database is away."""
-    process = await asyncio.create_subprocess_exec(
-        *PROGRAM,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=child_environment(),
-    )
+async def report_hardware(wv: WorkerServices, pauses: Pauses = PAUSES) -> None:
+    """Harmless when repeated. A database that is away is waited for, because nobody asks a second time."""
     try:
-        async with asyncio.timeout(SECONDS):
-            told, complaint = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode:
-        log.warning("no estimates from this worker: %s", complaint.decode(errors="replace")[-500:])
+        described = decode_hardware(await answer_of(PROGRAM, seconds=SECONDS))
+    except NoAnswer as reason:
+        log.warning("no estimates from this worker: %s", reason)
         return
-    async with wv.database.session() as session:
-        await estimates.save_hardware(session, platform.node(), decode_hardware(told))
+    while True:
+        try:
+            async with wv.database.session() as session:
+                await estimates.save_hardware(session, platform.node(), described)
+            return
+        except Unavailable:
+            await asyncio.sleep(pauses.load)

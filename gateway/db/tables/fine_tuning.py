@@ -45,7 +45,7 @@ class FineTuningJobRow(Base):
     fingerprint: Mapped[str | None]
     """Hash of the key and the body of the call that made the job: the same call within minutes is an SDK's retry."""
     estimate: Mapped[dict[str, Any] | None]
-    """What gateway/fine_tuning/estimate.py said when the job was made."""
+    """What gateway/fine_tuning/estimates.py said when the job was validated."""
     actual: Mapped[dict[str, Any] | None]
     """The same numbers as the training measured them."""
     largest_micro_batch: Mapped[int | None]

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import func, select
 
 from gateway.db.tables import FineTuningJobRow, TrainingSpeedRow
+from gateway.fine_tuning import estimates
 from gateway.fine_tuning.estimates import save_hardware
 from gateway.kit.clock import now
 from gateway.services import Services
@@ -77,6 +78,14 @@ class TestEstimate:
             assert option["cost_usd"] == pytest.approx(option["seconds"] / 1000, rel=0.01)
         assert told["recommended"] == "lora"
         assert told["hardware"]["name"] == MACHINE.name
+
+    async def test_of_a_server_that_is_too_busy_is_asked_again(
+        self, client: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(estimates, "SECONDS", 0.0)
+        answer = await ask(client)
+        assert answer.status_code == 503
+        assert "too busy" in answer.json()["error"]["message"]
 
     async def test_takes_the_speed_that_a_job_measured(self, client: Client, sv: Services) -> None:
         row = TrainingSpeedRow(
