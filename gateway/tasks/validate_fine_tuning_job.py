@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import secrets
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -188,9 +189,10 @@ async def _tell(session: AsyncSession, job: FineTuningJobRow, param: Param, repo
 
 
 async def _fetch(wv: WorkerServices, project_id: str, file_id: str, param: Param, path: Path) -> None:
-    """Copy the content, so that deleting the file later does not disturb the job. The copy appears complete or not at all."""
+    """Copy the content, so that deleting the file later does not disturb the job. The copy appears complete or not at
+    all, also when a worker that lost the job still writes its own."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    incomplete = path.with_suffix(".incomplete")
+    incomplete = path.with_suffix(f".{secrets.token_hex(4)}.incomplete")
     try:
         async with wv.database.session() as session:
             await files.find(session, project_id, file_id)
@@ -201,6 +203,8 @@ async def _fetch(wv: WorkerServices, project_id: str, file_id: str, param: Param
     except NotFound:
         message = f"The file {file_id} does not exist any more; upload it again and create the job with the new id."
         raise Failure("file_not_found", message, param) from None
+    finally:
+        incomplete.unlink(missing_ok=True)
 
 
 async def _without_mark(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

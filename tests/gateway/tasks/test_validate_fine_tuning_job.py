@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -11,16 +12,21 @@ from sqlalchemy import text
 
 from gateway.db.tables import FileRow, FineTuningJobRow
 from gateway.errors import Unavailable
+from gateway.fine_tuning import estimates
 from gateway.services import WorkerServices
 from gateway.settings import Settings
 from gateway.tasks import validate_fine_tuning_job as task
 from gateway.tasks.validate_fine_tuning_job import validate_fine_tuning_job
 from tests.fakes.fine_tuning import QUICK, TEN, create_job, example, job_of, jsonl, messages_of, until, upload
 from tests.gateway.datasets.files import pair, varied
+from trainer.contract import HardwareDescription
 
 pytestmark = pytest.mark.anyio
 
 Client = httpx.AsyncClient
+MACHINE = HardwareDescription(
+    device="cpu", name="CPU", devices=1, memory_bytes=8_000_000_000, dtype="float32", flops_per_second=1e11
+)
 
 
 @pytest.fixture
@@ -156,6 +162,48 @@ class TestRaces:
         (settings.data_dir / "blobs" / job["training_file"]).unlink()
         await validate_fine_tuning_job(wv, job["id"], QUICK)
         assert (await job_of(client, job["id"]))["error"]["code"] == "file_not_found"
+
+    async def test_worker_that_lost_the_job_does_not_write_into_the_copy_of_the_next(
+        self, client: Client, wv: WorkerServices, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file_id = await upload(client, TEN)
+        async with wv.database.session() as session:
+            project_id = (await session.get_one(FileRow, file_id)).project_id
+        both = asyncio.Barrier(2)
+
+        async def in_step(_: str) -> AsyncIterator[bytes]:
+            yield TEN[:100]
+            await both.wait()
+            yield TEN[100:]
+
+        monkeypatch.setattr(wv.files, "get", in_step)
+        path = settings.data_dir / "jobs" / "ftjob-1" / "training.jsonl"
+        await asyncio.gather(*(task._fetch(wv, project_id, file_id, "training_file", path) for _ in range(2)))
+        assert path.read_bytes() == TEN
+        assert [each.name for each in path.parent.iterdir()] == ["training.jsonl"]
+
+    async def test_copy_that_breaks_off_leaves_nothing(
+        self, client: Client, wv: WorkerServices, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def away(_: str) -> AsyncIterator[bytes]:
+            yield TEN[:100]
+            raise Unavailable("the storage is away")
+
+        monkeypatch.setattr(wv.files, "get", away)
+        job = await create_job(client)
+        with pytest.raises(Unavailable):
+            await validate_fine_tuning_job(wv, job["id"], QUICK)
+        assert list((settings.data_dir / "jobs" / job["id"]).iterdir()) == []
+
+    async def test_estimate_that_takes_too_long_costs_the_estimate_only(
+        self, client: Client, wv: WorkerServices, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(estimates, "SECONDS", 0.0)
+        async with wv.database.session() as session:
+            await estimates.save_hardware(session, "host", MACHINE)
+        job = await validated(client, wv)
+        assert job["status"] == "queued"
+        assert job["estimate"] is None
 
     async def test_second_validation_at_the_same_time_leaves_the_job_alone(
         self, client: Client, wv: WorkerServices, monkeypatch: pytest.MonkeyPatch
