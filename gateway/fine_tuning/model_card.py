@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -33,8 +32,8 @@ class Ancestor:
     model: str
     job_id: str
     method: str
-    training_file: TrainedOn
-    finished_at: datetime | None
+    training_file: TrainedOn | None
+    """None for another project's: permission to call a model shows nothing of its data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +93,14 @@ def _origin(card: Card) -> Iterator[str]:
             yield f"| {role} | `{file.id}` | {_cell(file.filename or '')} | {size} | `{file.sha256 or 'unknown'}` |"
     yield from ("", "## Lineage", "", f"1. `{card.model.base_model}`, the base")
     for number, one in enumerate(card.lineage, 2):
-        digest = f" (sha256 `{one.training_file.sha256}`)" if one.training_file.sha256 else ""
-        yield f"{number}. `{one.model}`: job `{one.job_id}`, {one.method}, on `{one.training_file.id}`{digest}"
+        yield f"{number}. `{one.model}`: {_made(one)}"
+
+
+def _made(one: Ancestor) -> str:
+    if one.training_file is None:
+        return f"{one.method}, by another project"
+    digest = f" (sha256 `{one.training_file.sha256}`)" if one.training_file.sha256 else ""
+    return f"job `{one.job_id}`, {one.method}, on `{one.training_file.id}`{digest}"
 
 
 def _numbers(card: Card) -> Iterator[str]:
@@ -165,15 +170,8 @@ async def _lineage(session: AsyncSession, model: ModelRow, job: FineTuningJobRow
     steps: list[Ancestor] = []
     name = model.id
     for _ in range(LONGEST_LINEAGE):
-        steps.append(
-            Ancestor(
-                model=name,
-                job_id=job.id,
-                method=job.method["type"],
-                training_file=await _file(session, job.training_file),
-                finished_at=job.finished_at,
-            )
-        )
+        file = await _file(session, job.training_file) if job.project_id == model.project_id else None
+        steps.append(Ancestor(model=name, job_id=job.id, method=job.method["type"], training_file=file))
         parent = await session.get(ModelRow, job.model)
         if parent is None:
             break

@@ -99,15 +99,21 @@ async def delete_model(session: AsyncSession, project_id: str, model_id: str) ->
         Conflict: a job that has not ended continues from it.
     """
     row = await own_model(session, project_id, model_id, lock=True)
-    using = select(FineTuningJobRow.id).where(FineTuningJobRow.model == model_id)
-    job_id = await session.scalar(using.where(FineTuningJobRow.status.not_in(ENDED)).limit(1))
-    if job_id is not None:
-        message = (
-            f"The model `{model_id}` is in use: job {job_id} continues from it. Cancel that job, or wait for its end."
-        )
-        raise Conflict(message, headers={"x-should-retry": "false"})  # SDKs retry a 409 otherwise
+    using = select(FineTuningJobRow).where(FineTuningJobRow.model == model_id)
+    job = await session.scalar(using.where(FineTuningJobRow.status.not_in(ENDED)).limit(1))
+    if job is not None:
+        raise _in_use_by(job, project_id)
     row.deleted_at = func.now()  # type: ignore[assignment]
     await touch(session, MIRROR)
+
+
+def _in_use_by(job: FineTuningJobRow, project_id: str) -> Conflict:
+    """Another project's job is not named: it is not for this caller to see or cancel."""
+    which, way_out = f"job {job.id} continues", "Cancel that job, or wait for its end."
+    if job.project_id != project_id:
+        which, way_out = "a job of another project continues", "Wait for its end."
+    message = f"The model `{job.model}` is in use: {which} from it. {way_out}"
+    return Conflict(message, headers={"x-should-retry": "false"})  # SDKs retry a 409 otherwise
 
 
 async def set_problem(session: AsyncSession, row: ModelRow, problem: str | None) -> None:

@@ -20,6 +20,7 @@ from gateway.kit.clock import now
 from gateway.routes import model_exports
 from gateway.services import Services
 from gateway.settings import EngineSettings, Settings
+from tests.conftest import create_key
 from tests.fakes.engine import BASE
 from tests.fakes.tuned_models import add_job, add_tuned, write_full
 
@@ -179,6 +180,19 @@ class TestCard:
             f"2. `{model.id}`: job `{model.job_id}`, supervised, on `file-1` (sha256 `{'a' * 64}`)",
             f"3. `{row.id}`: job `ftjob-child`, supervised, on `file-3`",
         ]
+
+    async def test_lineage_tells_nothing_of_another_projects_data(
+        self, client: Client, database: Database, model: ModelRow, admin: Client, project_key: dict[str, Any],
+        settings: Settings,
+    ) -> None:  # fmt: skip
+        made = await add_job(database, await create_key(admin, "second"), "ftjob-theirs", training_file="file-1")
+        theirs = await add_tuned(database, made)
+        job = await add_job(database, project_key, "ftjob-child", model=theirs.id, training_file="file-3")
+        row = await add_tuned(database, job, settings.data_dir)
+        card = opened(await client.get(f"/v1/models/{row.id}/export"))["ft-base-tuneway-ob-child/README.md"].decode()
+        assert f"2. `{theirs.id}`: supervised, by another project\n3. `{row.id}`: job `ftjob-child`" in card
+        assert "ftjob-theirs" not in card
+        assert "file-1" not in card
 
 
 class TestMerged:

@@ -125,6 +125,14 @@ class TestDelete:
         await set_status(database, "ftjob-child", "failed")
         assert (await client.delete(f"/v1/models/{name}")).status_code == 200
 
+    async def test_that_another_projects_job_continues_from_names_no_job(
+        self, client: Client, database: Database, project_key: dict[str, Any], admin: Client
+    ) -> None:
+        name = (await add_tuned(database, await add_job(database, project_key))).id
+        await add_job(database, await create_key(admin, "second"), "ftjob-child", model=name, status="running")
+        message = error_in(await client.delete(f"/v1/models/{name}"))[2]
+        assert message == f"The model `{name}` is in use: a job of another project continues from it. Wait for its end."
+
     async def test_name_with_a_slash(self, client: Client, database: Database, project_key: dict[str, Any]) -> None:
         name = "ft:org/base:tuneway::12345678"
         await add_tuned(database, await add_job(database, project_key), id=name)
