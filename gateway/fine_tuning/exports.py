@@ -1,14 +1,16 @@
 """Merged weights, made once a model and kept while they are asked for.
 
-DATA_DIR/exports/<name>/           merged weights, complete; its date is that of the last use
-DATA_DIR/exports/.<name>.<random>  being made, or left behind by a process that died
-DATA_DIR/exports/.<name>.failed    why the last try failed
-DATA_DIR/exports/.<name>.lock      held while it is made;  `.merging.lock`: one at a time, for the memory
+DATA_DIR/exports/<name>/                merged weights, complete; its date is that of the last use
+DATA_DIR/exports/.<name>.making-<pid>   being made, or left behind by a process that died
+DATA_DIR/exports/.<name>.<x>.leaving    being removed, or left behind likewise
+DATA_DIR/exports/.<name>.failed         why the last try failed
+DATA_DIR/exports/.<name>.lock           held while it is made;  `.merging.lock`: one at a time, for the memory
 """
 
 import fcntl
 import os
 import re
+import secrets
 import shutil
 import time
 from collections.abc import Generator
@@ -112,7 +114,18 @@ def remove_unused(data_dir: Path, wanted: set[str], *, unused_seconds: float) ->
     removed: list[str] = []
     for path in list(root.iterdir()) if root.is_dir() else []:
         hidden = path.name.startswith(".")
-        if path.stat().st_mtime < edge or (not hidden and path.name not in wanted):
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-            removed.append(path.name)
+        with suppress(FileNotFoundError):  # completed, or removed by another worker, in this moment
+            if path.stat().st_mtime < edge or (not hidden and path.name not in wanted):
+                _remove(path)
+                removed.append(path.name)
     return removed
+
+
+def _remove(path: Path) -> None:
+    """An export goes all at once, so that nobody is sent half of it."""
+    if not path.is_dir():
+        path.unlink()
+        return
+    if not path.name.startswith("."):
+        path = path.rename(path.with_name(f".{path.name}.{secrets.token_hex(4)}.leaving"))
+    shutil.rmtree(path, ignore_errors=True)

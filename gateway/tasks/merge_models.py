@@ -47,7 +47,7 @@ async def _in_turn(wv: WorkerServices, row: ModelRow, export: Export, command: S
 
 
 async def _merge(wv: WorkerServices, row: ModelRow, export: Export, command: Sequence[str]) -> None:
-    incomplete = export.incomplete()
+    incomplete = await asyncio.to_thread(export.incomplete)
     try:
         if reason := await _run(wv, row, incomplete, command):
             log.error("%s is not merged: %s", row.id, reason)

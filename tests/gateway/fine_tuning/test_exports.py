@@ -1,4 +1,5 @@
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -84,6 +85,25 @@ class TestRemoveUnused:
         for path in (making, export.directory.with_name(".ftjob-1.failed")):
             long_ago(path)
         assert sorted(remove_unused(tmp_path, set(), unused_seconds=50)) == [".ftjob-1.failed", making.name]
+
+    def test_goes_all_at_once(self, export: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        make(export)
+        with monkeypatch.context() as patched:
+            patched.setattr(shutil, "rmtree", lambda *_, **__: None)  # killed here
+            assert remove_unused(tmp_path, set(), unused_seconds=50) == ["ftjob-1"]
+        assert not export.is_ready
+        [leaving] = names(export)
+        long_ago(tmp_path / "exports" / leaving)
+        assert remove_unused(tmp_path, set(), unused_seconds=50) == [leaving]
+        assert names(export) == []
+
+    def test_what_another_worker_has_just_removed_disturbs_nothing(
+        self, export: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        make(export)
+        gone = tmp_path / "exports" / "ftjob-gone"
+        monkeypatch.setattr(Path, "iterdir", lambda _: iter([gone, export.directory]))
+        assert remove_unused(tmp_path, set(), unused_seconds=50) == ["ftjob-1"]
 
     def test_nothing_was_ever_exported(self, tmp_path: Path) -> None:
         assert remove_unused(tmp_path, set(), unused_seconds=50) == []
