@@ -5,6 +5,7 @@ ago; within a project, the oldest. So a project that sends a hundred jobs delays
 hundred.
 """
 
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,12 +25,15 @@ def in_order(waiting: Sequence[Waiting], running: Sequence[str], last_start: Map
         running: project ids of the jobs that run, in the order of their starts.
         last_start: project id -> when one of its jobs was last started (Unix seconds); missing means never.
     """
-    left, running, starts = list(waiting), list(running), dict(last_start)
+    queues: dict[str, deque[Waiting]] = defaultdict(deque)
+    for job in sorted(waiting, key=lambda job: (job.created_at, job.job_id)):
+        queues[job.project_id].append(job)
+    running, starts = list(running), dict(last_start)
     latest = max(starts.values(), default=0.0)
     order: list[Waiting] = []
-    while (first := next_turn(left, running[1:], starts)) is not None:
-        order.append(first)
-        left.remove(first)
+    # Only each project's oldest job: comparing all with all would hold up the worker over a long queue.
+    while (first := next_turn([queue[0] for queue in queues.values() if queue], running[1:], starts)) is not None:
+        order.append(queues[first.project_id].popleft())
         latest += 1
         starts[first.project_id] = latest
         running = [*running[1:], first.project_id]

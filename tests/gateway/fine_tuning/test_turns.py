@@ -1,3 +1,4 @@
+import random
 from datetime import UTC, datetime, timedelta
 
 from gateway.fine_tuning.turns import Waiting, in_order, next_turn
@@ -40,6 +41,19 @@ class TestInOrder:
     def test_with_two_devices_each_project_has_one(self) -> None:
         jobs = waiting("a", "a", "b", "b")
         assert ids(in_order(jobs, ["a", "a"], {"a": 1.0})) == ["b2", "a0", "b3", "a1"]
+
+    def test_is_turn_after_turn_whatever_waits(self) -> None:
+        chance, starts = random.Random(7), {"a": 3.0, "b": 1.0}
+        for _ in range(50):
+            jobs, running = waiting(*chance.choices("abcd", k=12)), chance.choices("abcd", k=chance.randrange(4))
+            chance.shuffle(jobs)
+            left, busy, newest, expected = list(jobs), list(running), dict(starts), list[Waiting]()
+            while job := next_turn(left, busy[1:], newest):
+                expected.append(job)
+                left.remove(job)
+                busy = [*busy[1:], job.project_id]
+                newest[job.project_id] = 10.0 + len(expected)
+            assert in_order(jobs, running, starts) == expected
 
     def test_first_in_order_is_the_next_turn_once_a_device_is_free(self) -> None:
         jobs = waiting("a", "b", "b", "c")
