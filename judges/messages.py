@@ -4,7 +4,7 @@ from typing import Any, cast
 
 from judges.graders import EvalItem
 from judges.sample import Item, Sample
-from judges.templates import Rendered, render
+from judges.templates import MAX_INSERTED, Rendered, render
 
 TEXT_PARTS = ("input_text", "output_text")
 OTHER_PARTS = {"input_image": "images", "input_audio": "audio"}
@@ -28,10 +28,14 @@ def rendered(items: list[EvalItem], sample: Sample, item: Item) -> tuple[list[di
     """Chat messages with the values in place, and those values. Raises GraderFailed (judges/templates.py)."""
     messages: list[dict[str, Any]] = []
     values: list[str] = []
+    room = MAX_INSERTED
     for each in items:
-        texts = [render(text, sample, item) for _, text in parts(each.content, "content")]
+        texts: list[Rendered] = []
+        for _, text in parts(each.content, "content"):
+            texts.append(render(text, sample, item, room=room))
+            values += texts[-1].values
+            room -= sum(map(len, texts[-1].values))
         messages.append({"role": each.role, "content": _joined(texts)})
-        values += [value for text in texts for value in text.values]
     return messages, values
 
 

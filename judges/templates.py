@@ -7,6 +7,7 @@ never looked at again: braces inside a sample stay what they are.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -16,11 +17,17 @@ from judges.sample import Item, Sample
 
 SAMPLE_VARIABLES = ("output_text", "output_json", "output_tools", "choices", "output_audio")
 NAMESPACES = ("item", "sample")
+MAX_INSERTED = 1_000_000
+"""Characters put into the texts of one grader: a long answer that is named ten thousand times would fill the memory."""
+MAX_VALUES = 10_000
+"""Templates in one text."""
+MAX_PROBLEMS = 20
+"""Told of one text."""
 
-_STEP = r"""(?:\.\w[\w-]*|\[\s*-?\d+\s*\]|\[\s*"[^"]*"\s*\]|\[\s*'[^']*'\s*\])"""
+_STEP = r"""(?:\.\w[\w-]*|\[\s*-?\d{1,18}\s*\]|\[\s*"[^"]*"\s*\]|\[\s*'[^']*'\s*\])"""
 _template = re.compile(r"\{\{\s*(?P<path>[^\W\d]\w*" + _STEP + r"*)\s*\}\}")
 _opening = re.compile(r"\{\{")
-_step = re.compile(r"""\.(\w[\w-]*)|\[\s*(-?\d+)\s*\]|\[\s*"([^"]*)"\s*\]|\[\s*'([^']*)'\s*\]""")
+_step = re.compile(r"""\.(\w[\w-]*)|\[\s*(-?\d{1,18})\s*\]|\[\s*"([^"]*)"\s*\]|\[\s*'([^']*)'\s*\]""")
 _namespace = re.compile(r"[^\W\d]\w*")
 _encode = msgspec.json.Encoder().encode
 
@@ -33,33 +40,45 @@ class Rendered:
     values: tuple[str, ...] = ()
 
 
-def render(text: str, sample: Sample, item: Item) -> Rendered:
+def render(text: str, sample: Sample, item: Item, *, room: int = MAX_INSERTED) -> Rendered:
     """Put the values in.
 
     Strings go in as they are, everything else as compact JSON.
 
+    Args:
+        room: characters that may be put in.
+
     Raises:
         GraderFailed: invalid_variable_error for a path that leads nowhere, sample_parse_error for `sample.output_json`
-            of a sample that is not JSON.
+            of a sample that is not JSON, truncated_observation_error for more than `room` or MAX_VALUES.
     """
     namespaces: dict[str, Mapping[str, Any]] = {"item": item, "sample": sample.variables()}
     values: list[str] = []
+    left = room
 
     def insert(match: re.Match[str]) -> str:
+        nonlocal left
         values.append(_text(_look_up(match["path"], namespaces)))
+        left -= len(values[-1])
+        if left < 0 or len(values) > MAX_VALUES:
+            raise GraderFailed(
+                "truncated_observation_error",
+                f"the templates put more than {MAX_INSERTED} characters in, or more than {MAX_VALUES} values into one text",
+            )
         return values[-1]
 
     return Rendered(_template.sub(insert, text), tuple(values))
 
 
 def problems(text: str) -> list[str]:
-    """What can be said to be wrong with a text before there is anything to put in."""
-    found = [problem for match in _template.finditer(text) if (problem := _problem(match["path"]))]
+    """The first MAX_PROBLEMS of what can be said to be wrong with a text before there is anything to put in."""
+    wrong = (problem for match in _template.finditer(text) if (problem := _problem(match["path"])))
+    found = list(islice(wrong, MAX_PROBLEMS))
     rest = _template.sub(lambda match: "." * len(match[0]), text)
     found += [
         f"'{text[match.start() : match.start() + 40]}' is not a template; "
         'write {{ item.name }}, {{ item.list[0] }}, {{ item["any key"] }} or {{ sample.output_text }}'
-        for match in _opening.finditer(rest)
+        for match in islice(_opening.finditer(rest), MAX_PROBLEMS - len(found))
     ]
     return found
 
@@ -95,14 +114,14 @@ def _look_up(path: str, namespaces: Mapping[str, Mapping[str, Any]]) -> Any:
     for number, step in enumerate(steps):
         try:
             value = _descend(value, step)
-        except (KeyError, IndexError, TypeError):
+        except (KeyError, IndexError, TypeError, ValueError):
             shown = f"{namespace}{''.join(_shown(each) for each in steps[: number + 1])}"
             raise GraderFailed("invalid_variable_error", f"'{{{{ {path} }}}}': there is no {shown}") from None
     return value
 
 
 def _descend(value: Any, step: str | int) -> Any:
-    """One step. Raises KeyError, IndexError, TypeError: there is nothing there. A string has no characters to pick."""
+    """One step. Raises KeyError, IndexError, TypeError, ValueError: there is nothing there. A string has no characters to pick."""
     if isinstance(value, Mapping):
         return value[str(step)]
     if isinstance(value, list) and (isinstance(step, int) or step.isdecimal()):

@@ -32,7 +32,12 @@ from judges.meteor import meteor
 from judges.words import is_wordless, words
 
 MAX_CHARACTERS = 50_000
-"""Of either text; the fuzzy match of two such texts takes half a second and grows with their product."""
+"""Of either text."""
+MAX_WINDOWS = 200_000_000_000
+"""The longer text times the square of the shorter one, where a fuzzy match looks for the one within the other: some
+seconds. It looks where one text is half as long again as the other; 30,000 characters within 50,000 take half an hour."""
+WINDOWS_FROM = 1.5
+"""RapidFuzz's `WRatio`: from this ratio of the lengths on."""
 GLEU_ORDER = 4
 
 _CACHING: tuple[Any, ...] = (Tokenizer13a, TokenizerZh, TokenizerChar, TokenizerRegexp)
@@ -48,8 +53,8 @@ def similarity(metric: Metric, hypothesis: str, reference: str) -> float:
     """How alike two texts are.
 
     Raises:
-        GraderFailed: truncated_observation_error when one is longer than MAX_CHARACTERS; it is not cut, because the grade
-            of a part is not the grade of the whole.
+        GraderFailed: truncated_observation_error when one is longer than MAX_CHARACTERS, or both are too long for a fuzzy
+            match; nothing is cut, because the grade of a part is not the grade of the whole.
     """
     for name, text in (("input", hypothesis), ("reference", reference)):
         if len(text) > MAX_CHARACTERS:
@@ -63,7 +68,14 @@ def similarity(metric: Metric, hypothesis: str, reference: str) -> float:
 def fuzzy_match(hypothesis: str, reference: str) -> float:
     if hypothesis == reference:
         return 1.0  # also of nothing but signs, which default_process takes away
-    return fuzz.WRatio(hypothesis, reference, processor=utils.default_process) / 100
+    left, right = utils.default_process(hypothesis), utils.default_process(reference)
+    shorter, longer = sorted((len(left), len(right)))
+    if longer >= WINDOWS_FROM * shorter and longer * shorter**2 > MAX_WINDOWS:
+        raise GraderFailed(
+            "truncated_observation_error",
+            f"fuzzy_match cannot look for {shorter} characters within {longer}: shorten the texts, or use another metric",
+        )
+    return fuzz.WRatio(left, right) / 100
 
 
 def bleu(hypothesis: str, reference: str) -> float:

@@ -5,6 +5,7 @@ import re
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, cast, get_args, get_origin
 
 import msgspec
@@ -31,6 +32,8 @@ MAX_GRADERS = 50
 MAX_SOURCE_BYTES = 256 * 1000
 """Of a Python grader (OpenAI's guide: "less than 256kB")."""
 MISSING = "is missing"
+ECHO_LIMIT = 500
+"""Characters of the names that a message repeats."""
 
 _located = re.compile(r"(?P<message>.*) - at `\$(?P<path>[^`]*)`")
 
@@ -74,7 +77,8 @@ def lint(grader: Grader, path: str = "grader") -> list[Problem]:
     """What would fail at every run of a well-formed grader: templates that name nothing, a formula that cannot be read
     or names an unknown variable."""
     if not isinstance(grader, Multi):
-        return [Problem(at, message) for at, text in _texts(grader, path) for message in templates.problems(text)]
+        wrong = (Problem(at, message) for at, text in _texts(grader, path) for message in templates.problems(text))
+        return list(islice(wrong, MAX_PROBLEMS))
     found = _formula_problems(grader, path)
     for at, inner in _inner(grader, path):
         found += lint(inner, at)
@@ -119,10 +123,9 @@ def _formula_problems(grader: Multi, path: str) -> list[Problem]:
     except formula.FormulaError as error:
         return [Problem(at, str(error))]
     known = grader.by_variable()
-    return [
-        Problem(at, f"there is no grader `{name}`; the variables are {', '.join(known)}")
-        for name in sorted(read.variables - set(known))
-    ]
+    listed = ", ".join(known)[:ECHO_LIMIT]
+    unknown = sorted(read.variables - set(known))[:MAX_PROBLEMS]
+    return [Problem(at, f"there is no grader `{name}`; the variables are {listed}") for name in unknown]
 
 
 def _grader(raw: Any, path: str, problems: list[Problem], *, name: str = "", is_part: bool = False) -> Grader | None:
@@ -158,7 +161,8 @@ def _graders(raw: Any, path: str, problems: list[Problem]) -> Any:
     """One grader, a list of them, or a map."""
     if isinstance(raw, list):
         many = cast("list[Any]", raw)
-        _check_count(len(many), path, problems)
+        if not _has_room(len(many), path, problems):
+            return None
         made = [_grader(each, f"{path}[{number}]", problems, is_part=True) for number, each in enumerate(many)]
         names = [each.name for each in made if each is not None]
         for name in sorted({name for name in names if names.count(name) > 1}):
@@ -166,14 +170,17 @@ def _graders(raw: Any, path: str, problems: list[Problem]) -> Any:
         return made
     if isinstance(raw, dict) and not isinstance(cast("dict[str, Any]", raw).get("type"), str):
         named = cast("dict[str, Any]", raw)
-        _check_count(len(named), path, problems)
+        if not _has_room(len(named), path, problems):
+            return None
         return {key: _grader(each, f"{path}.{key}", problems, name=key, is_part=True) for key, each in named.items()}
     return _grader(raw, path, problems, is_part=True)
 
 
-def _check_count(count: int, path: str, problems: list[Problem]) -> None:
+def _has_room(count: int, path: str, problems: list[Problem]) -> bool:
+    """Any more are not looked at: comparing their names takes the square of their number."""
     if not 0 < count <= MAX_GRADERS:
         _refuse(problems, path, f"expected 1 to {MAX_GRADERS} graders, got {count}")
+    return 0 < count <= MAX_GRADERS
 
 
 def _struct(kind: Any, raw: dict[str, Any], path: str, problems: list[Problem]) -> Any:
@@ -250,8 +257,8 @@ def _range_problems(range: list[float] | None) -> Iterator[tuple[str, str]]:
 
 
 def _label_problems(grader: LabelModel) -> Iterator[tuple[str, str]]:
-    labels = grader.labels
-    if not labels or len(set(labels)) < len(labels) or not all(label.strip() for label in labels):
+    labels = set(grader.labels)
+    if not labels or len(labels) < len(grader.labels) or not all(label.strip() for label in labels):
         yield ".labels", "expected at least one label, no two the same and none of them empty"
     if not grader.passing_labels:
         yield ".passing_labels", "needs at least one label"

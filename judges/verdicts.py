@@ -50,7 +50,7 @@ def read_score(spoken: Spoken, low: float, high: float) -> float:
     found = _result(spoken)
     if isinstance(found, str) and _number.fullmatch(found.strip(_marks)):
         found = float(found.strip(_marks))
-    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
+    if isinstance(found, bool) or not isinstance(found, int | float) or not -math.inf < found < math.inf:
         _fail(f"{found!r} is not a number", spoken)
     if not low <= found <= high:
         _fail(f"{found} is not between {low} and {high}", spoken)

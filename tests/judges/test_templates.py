@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from judges.grade import GraderFailed
+from judges.graders import EvalItem
+from judges.messages import rendered
 from judges.sample import Sample
-from judges.templates import problems, render
+from judges.templates import MAX_INSERTED, MAX_PROBLEMS, MAX_VALUES, problems, render
 
 ITEM: dict[str, Any] = {
     "answer": "Paris",
@@ -85,6 +87,8 @@ class TestRender:
             ("{{ sample.text }}", "names no variable of sample"),
             ("{{ system.path }}", "no known namespace"),
             ("{{ item }}", "names no variable of item"),
+            ("{{ item.nested.list." + "9" * 5000 + " }}", "there is no item.nested.list"),
+            ("{{ item.nested.list[" + "9" * 18 + "] }}", "there is no item.nested.list["),
         ],
     )
     def test_a_path_to_nowhere(self, template: str, told: str) -> None:
@@ -98,6 +102,26 @@ class TestRender:
             text("{{ sample.output_json.name }}", Sample.of_text("Ann"))
         assert error.value.failure.flag == "sample_parse_error"
 
+    @pytest.mark.parametrize(
+        ("template", "sample"),
+        [
+            ("{{ sample.output_text }}" * 11, "x" * (MAX_INSERTED // 10)),
+            ("{{ sample.output_text }}" * (MAX_VALUES + 1), ""),
+        ],
+    )
+    def test_a_text_that_would_fill_the_memory(self, template: str, sample: str) -> None:
+        with pytest.raises(GraderFailed) as error:
+            text(template, Sample.of_text(sample))
+        assert error.value.failure.flag == "truncated_observation_error"
+
+    def test_messages_that_would_fill_the_memory_together(self) -> None:
+        sample = Sample.of_text("x" * (MAX_INSERTED // 10))
+        items = [EvalItem(role="user", content="{{ sample.output_text }}")] * 11
+        assert len(rendered(items[:10], sample, {})[0]) == 10
+        with pytest.raises(GraderFailed) as error:
+            rendered(items, sample, {})
+        assert error.value.failure.flag == "truncated_observation_error"
+
 
 class TestProblems:
     @pytest.mark.parametrize(
@@ -105,6 +129,10 @@ class TestProblems:
     )
     def test_none(self, template: str) -> None:
         assert problems(template) == []
+
+    @pytest.mark.parametrize("template", ["{{", "{{ x }}", "{{ item[" + "9" * 5000 + "] }}"])
+    def test_their_number_is_bounded(self, template: str) -> None:
+        assert 1 <= len(problems(template * 100)) <= MAX_PROBLEMS
 
     def test_every_one_of_them(self) -> None:
         found = problems("{{ itm.a }} {{ sample.outputs }} {{ item }} {{ 1+1 }} {{ item.a.")

@@ -89,6 +89,16 @@ class TestEveryMetric:
             similarity("rouge_1", *pair)
         assert error.value.failure.flag == "truncated_observation_error"
 
+    def test_a_fuzzy_match_that_would_take_minutes_is_not_tried(self) -> None:
+        with pytest.raises(GraderFailed, match="shorten the texts") as error:
+            similarity("fuzzy_match", "ab " * 4000, "ba" * 10_000)
+        assert error.value.failure.flag == "truncated_observation_error"
+        with pytest.raises(GraderFailed, match="for 11999 characters within 25000"):
+            similarity("fuzzy_match", "ab " * 4000 + " " * 13_000, "ba" * 12_500)
+
+    def test_a_fuzzy_match_of_long_texts_of_about_one_length(self) -> None:
+        assert similarity("fuzzy_match", "one two " * 6000, "one two " * 5000) > 0.8
+
     def test_texts_are_not_kept_in_memory(self) -> None:
         similarity("bleu", *CAT)
         assert Tokenizer13a.__call__.cache_info().currsize == 0

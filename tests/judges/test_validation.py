@@ -167,8 +167,24 @@ class TestProblems:
         graders = {f"g{number}": {"type": "nothing"} for number in range(MAX_GRADERS)}
         assert len(problems(MULTI | {"graders": graders})) == MAX_PROBLEMS
 
+    def test_of_far_too_many_graders_and_labels_are_found_at_once(self) -> None:
+        """Comparing each with each would take hours."""
+        graders = [CHECK | {"name": str(number)} for number in range(100_000)]
+        assert paths(MULTI | {"graders": graders}) == ["grader.graders"]
+        labels = [f"label {number}" for number in range(100_000)]
+        others = [f"other {number}" for number in range(100_000)]
+        assert len(problems(LABEL | {"labels": labels, "passing_labels": others})) == MAX_PROBLEMS
+
 
 class TestLint:
+    def test_their_number_and_length_is_bounded(self) -> None:
+        texts = [{"role": "user", "content": "{{ x }}"}] * 100
+        assert len(lint(parse(LABEL | {"input": texts}))) == MAX_PROBLEMS
+        long = {"a" * 100_000: CHECK}
+        found = lint(parse(MULTI | {"graders": long, "calculate_output": "+".join(f"b{n}" for n in range(300))}))
+        assert len(found) == MAX_PROBLEMS
+        assert all(len(problem.message) < 1000 for problem in found)
+
     def test_templates_and_formula_with_their_paths(self) -> None:
         raw = MULTI | {
             "graders": {

@@ -49,7 +49,7 @@ class TestScore:
             '{"result": 0.7, "result": 0.1}', '{"result": "high"}', '{"score": 0.7}', "[0.7]",
             '{"result": 0.7} {"result": 0.7}', f"{WHOLE}\n{WHOLE}", '{"result": 0.7}\nScore: 0.2\n{"result": 0.1}',
             "1.5", "-0.1", "Score: 7", '{"result": 2}', "1e400", "<think>Score: 0.7", "<think>Score: 0.7</think>",
-            "0." + "7" * MAX_CHARACTERS, "{" * 10_000,
+            "0." + "7" * MAX_CHARACTERS, "{" * 10_000, f'{{"result": 1{"0" * 400}}}', f'{{"result": 1{"0" * 5000}}}',
         ],
     )  # fmt: skip
     def test_is_not_guessed(self, text: str) -> None:
