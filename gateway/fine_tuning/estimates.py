@@ -9,9 +9,11 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway.db.tables import TrainingHardwareRow, TrainingSpeedRow
+from gateway.db.tables import FineTuningJobRow, TrainingHardwareRow, TrainingSpeedRow
 from gateway.errors import InvalidRequest, Unavailable
+from gateway.fine_tuning import models
 from gateway.fine_tuning.programs import NoAnswer, answer_of
+from gateway.fine_tuning.specification import specification
 from gateway.kit.clock import now
 from gateway.protocol.datasets import Report
 from gateway.settings import Settings
@@ -21,7 +23,6 @@ from trainer.contract import (
     EstimateOption,
     HardwareDescription,
     Speed,
-    TrainingSpec,
     decode_estimate,
     encode,
 )
@@ -33,8 +34,12 @@ SECONDS = 20.0
 """It takes a tenth of one."""
 
 
-async def question(session: AsyncSession, settings: Settings, spec: TrainingSpec, report: Report) -> EstimateCall:
-    """What the trainer must know to tell what training `spec` on a file with this report will take.
+async def question(session: AsyncSession, settings: Settings, job: FineTuningJobRow, report: Report) -> EstimateCall:
+    """What the trainer must know to tell what a job will take.
+
+    Args:
+        job: stored or only drafted.
+        report: of its training file.
 
     Raises:
         InvalidRequest: the file has no usable example.
@@ -42,6 +47,9 @@ async def question(session: AsyncSession, settings: Settings, spec: TrainingSpec
     """
     if not report.good_examples:
         raise InvalidRequest("The training file has no usable example; its report says why.", param="training_file")
+    parent = await models.live_model(session, job.project_id, job.model)
+    path = settings.data_dir / parent.adapter_path if parent else None
+    spec = specification(job, base_model=settings.engine.model_path, continue_from=path)
     hardware = await _hardware(session)
     return EstimateCall(
         spec=spec,

@@ -5,8 +5,8 @@ from litestar import post
 from litestar.params import RawBody
 
 from gateway.files import repository as files
-from gateway.fine_tuning import creation, estimates, models
-from gateway.fine_tuning.specification import resolved_method, resolved_numbers, specification
+from gateway.fine_tuning import creation, estimates
+from gateway.fine_tuning.specification import resolved_method, resolved_numbers
 from gateway.keys.ring import ApiKey
 from gateway.protocol.datasets import Report
 from gateway.protocol.decode import decode
@@ -25,10 +25,7 @@ async def estimate_job(sv: Sv, caller: Caller, body: RawBody) -> Estimate:
     row = creation.draft(wanted, project_id=caller.project_id, api_key_id=caller.id)
     report = await _report(sv, caller, wanted, row.method["type"])
     async with sv.database.session() as session:
-        parent = await models.live_model(session, caller.project_id, wanted.model)
-        path = sv.settings.data_dir / parent.adapter_path if parent else None
-        spec = specification(row, base_model=sv.settings.engine.model_path, continue_from=path)
-        call = await estimates.question(session, sv.settings, spec, report)
+        call = await estimates.question(session, sv.settings, row, report)
     told = await estimates.estimate(call)
     return Estimate(
         model=wanted.model,

@@ -4,8 +4,7 @@ import logging
 
 from gateway.db.tables import FineTuningJobRow
 from gateway.errors import Refusal
-from gateway.fine_tuning import estimates, models, repository
-from gateway.fine_tuning.specification import specification
+from gateway.fine_tuning import estimates, repository
 from gateway.protocol.datasets import Report
 from gateway.services import WorkerServices
 
@@ -16,10 +15,7 @@ async def estimate_job(wv: WorkerServices, job: FineTuningJobRow, report: Report
     """A job is trained without an estimate, too: what stands in the way of one is only logged."""
     try:
         async with wv.database.session() as session:
-            parent = await models.live_model(session, job.project_id, job.model)
-            path = wv.settings.data_dir / parent.adapter_path if parent else None
-            spec = specification(job, base_model=wv.settings.engine.model_path, continue_from=path)
-            call = await estimates.question(session, wv.settings, spec, report)
+            call = await estimates.question(session, wv.settings, job, report)
         told = await estimates.estimate(call)
         option = estimates.chosen_option(told)
         async with wv.database.session() as session:
