@@ -153,7 +153,7 @@ class FileSettings(Section, frozen=True):
 
 class FineTuningSettings(Section, frozen=True):
     command: tuple[str, ...] = ()
-    """Starts the trainer with the job directory appended; empty means this Python with -m trainer. Two GPUs together: devices = ["0,1"] and command = ["accelerate", "launch", "--multi_gpu", "--num_processes", "2", "-m", "trainer"]."""
+    """Starts the trainer with the job directory appended; empty means this Python with -m trainer. Two GPUs together: devices = ["0,1"] and command = ["torchrun", "--standalone", "--nproc_per_node", "2", "-m", "trainer"]."""
     devices: tuple[str, ...] = ()
     """One job at a time on each: CUDA indices, as in ["0", "1"], or groups of them, as in ["0,1", "2,3"], which the trainer gets as CUDA_VISIBLE_DEVICES. Empty means one job at a time on whatever the trainer finds. Workers on one machine must not share devices."""
     lease_seconds: float = 15.0

@@ -17,13 +17,11 @@ from typing import Literal
 
 import msgspec
 
-from trainer.contract import Metrics
-from trainer.durable import sync, write_atomically
+from trainer.contract import CHECKPOINTS_KEPT, Metrics
+from trainer.durable import sync, sync_tree, write_atomically
 from trainer.failures import disk_full, is_disk_full
 
 MANIFEST = "manifest.json"
-KEPT = 3
-"""Announced checkpoints that are kept; OpenAI keeps the last three, too."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +35,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     """Time trained so far, over all processes."""
     files: dict[str, str] = {}
-    """Name -> sha256 (hex)."""
+    """Path in the directory -> sha256 (hex)."""
 
 
 def directory(root: Path, step: int) -> Path:
@@ -46,7 +44,7 @@ def directory(root: Path, step: int) -> Path:
 
 @contextmanager
 def whole_or_absent(path: Path) -> Generator[None]:
-    """A checkpoint that cannot be written is deleted, which also frees its space. Raises TrainingFailed on a full disk."""
+    """A directory that cannot be written is deleted, which also frees its space. Raises TrainingFailed on a full disk."""
     try:
         yield
     except Exception as error:
@@ -58,12 +56,9 @@ def whole_or_absent(path: Path) -> Generator[None]:
 
 def seal(path: Path, manifest: Manifest) -> Manifest:
     """Makes the files in `path` durable, then the checkpoint complete."""
-    files = {}
-    for file in _content(path):
-        sync(file)
-        files[file.name] = _sha256(file)
-    sync(path)
+    sync_tree(path)
     sync(path.parent)
+    files = {file.relative_to(path).as_posix(): _sha256(file) for file in _content(path)}
     sealed = msgspec.structs.replace(manifest, files=files)
     write_atomically(path / MANIFEST, msgspec.json.encode(sealed))
     return sealed
@@ -85,10 +80,10 @@ def newest(root: Path) -> tuple[Path, Manifest] | None:
 
 
 def prune(root: Path) -> None:
-    """Deletes all but the last KEPT that were announced; a `resume` checkpoint lives until anything newer exists."""
+    """Deletes all but the last CHECKPOINTS_KEPT that were announced; a `resume` checkpoint lives until anything newer exists."""
     complete = list(_complete(root))
     announced = [path for path, manifest in complete if manifest.kind != "resume"]
-    kept = {*announced[-KEPT:], *(path for path, _ in complete[-1:])}
+    kept = {*announced[-CHECKPOINTS_KEPT:], *(path for path, _ in complete[-1:])}
     for path, _ in complete:
         if path not in kept:
             _delete(path)
@@ -134,7 +129,7 @@ def _is_intact(path: Path, manifest: Manifest) -> bool:
 
 
 def _content(path: Path) -> list[Path]:
-    return sorted(file for file in path.iterdir() if file.name != MANIFEST)
+    return sorted(file for file in path.rglob("*") if file.is_file() and file != path / MANIFEST)
 
 
 def _sha256(file: Path) -> str:

@@ -4,6 +4,8 @@
     JOB_DIR/<training_file>      JSONL in OpenAI's chat or preference format, already validated line by line
     JOB_DIR/events.jsonl         one TrainingEvent a line, appended by the trainer, `sequence` counts from 1 without gaps
     JOB_DIR/checkpoints/step-N/  an adapter (or full weights) with optimizer state; complete once `manifest.json` exists
+    JOB_DIR/reference.bin        method dpo, training type full: what the model said before the first step (`trainer.references`)
+    JOB_DIR/wandb/               runs for Weights & Biases, where the job asks for them
     JOB_DIR/adapter/             the final adapter, in PEFT's format (training types lora and qlora)
     JOB_DIR/model/               the final weights with tokenizer, in Hugging Face format (training type full)
     JOB_DIR/result.json          TrainingResult, written last and atomically
@@ -31,7 +33,7 @@ MODEL = "model"
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 """What an engine loads of an adapter's directory; a checkpoint has more files beside them."""
 CHECKPOINTS_KEPT = 3
-"""Checkpoints of finished epochs; OpenAI keeps the last three, too."""
+"""The last ones that were announced, of finished epochs and of stops; OpenAI keeps the last three, too."""
 
 STOPPED = 143
 """Exit status after SIGTERM (128 + 15)."""
@@ -205,7 +207,8 @@ class Succeeded(msgspec.Struct, frozen=True, kw_only=True, tag_field="status", t
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="status", tag="failed"):
     code: str
-    """OpenAI's code where it has one: invalid_training_file, invalid_validation_file, invalid_n_examples."""
+    """OpenAI's where it has one: invalid_training_file, invalid_validation_file, invalid_n_examples. Else invalid_hyperparameters,
+    invalid_model, model_not_found, out_of_memory, training_diverged, server_error."""
     message: str
     param: Literal["training_file", "validation_file"] | None = None
 

@@ -1,4 +1,5 @@
-"""Several processes that train one model together, one on each device, as `accelerate launch` starts them.
+"""Several processes that train one model together, one on each device, as torchrun starts them; `accelerate launch
+--multi_gpu` is torchrun, too (without GPUs it starts one process only).
 
 Each has the whole model and its share of every optimizer step's examples. The first one alone writes: events, checkpoints,
 the result. With one process, which is the usual case, everything here does nothing.

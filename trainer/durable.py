@@ -1,6 +1,7 @@
 """Files that are either whole or absent after a crash."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -13,6 +14,22 @@ def write_atomically(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
     draft.replace(path)
     sync(path.parent)
+
+
+def write_once(path: Path, content: bytes, *, name: str) -> None:
+    """The same, unless `path` is there already. Of several processes, each with its own `name`, the first one wins."""
+    mine = path.with_name(f"{path.name}.{name}")
+    write_atomically(mine, content)
+    with suppress(FileExistsError):
+        path.hardlink_to(mine)
+    mine.unlink()
+    sync(path.parent)
+
+
+def sync_tree(path: Path) -> None:
+    """fsync of a directory and of everything in it."""
+    for entry in (*path.rglob("*"), path):
+        sync(entry)
 
 
 def sync(path: Path) -> None:

@@ -6,7 +6,7 @@ A method brings its labels, its loss and its tally; see `trainer/methods/supervi
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import torch
@@ -14,7 +14,7 @@ import torch
 from trainer import checkpoints, devices, hardware
 from trainer.checkpoints import Manifest
 from trainer.contract import ADAPTER, CHECKPOINTS, MODEL, DataSummary, Hyperparameters, Started, Succeeded
-from trainer.durable import sync
+from trainer.durable import sync, sync_tree
 from trainer.failures import OutOfMemory, impossible, is_out_of_memory
 from trainer.job import Job, Stopped
 from trainer.progress import Progress, Schedule, Validation
@@ -39,6 +39,27 @@ class Plan:
     def trained_tokens(self) -> int:
         """What is billed: every token of every example, once an epoch, padding and packing not counted."""
         return self.training.tokens * self.hyperparameters.n_epochs
+
+
+class Tokens(Protocol):
+    """A file that was tokenized for a method."""
+
+    @property
+    def longest(self) -> int:
+        """The most tokens that one example takes."""
+        ...
+
+    def summary(self) -> DataSummary: ...
+
+
+def plan(job: Job, chosen: Hyperparameters, training: Tokens, validation: Tokens | None, *, examples: int) -> Plan:
+    """`examples` that are trained on. Raises TrainingFailed where the devices cannot share a step evenly."""
+    return Plan(
+        hyperparameters=chosen,
+        schedule=schedule(job, chosen, examples=examples, longest=training.longest),
+        training=training.summary(),
+        validation=validation.summary() if validation else None,
+    )
 
 
 def schedule(job: Job, chosen: Hyperparameters, *, examples: int, longest: int) -> Schedule:
@@ -157,9 +178,9 @@ def _save_output(job: Job, trainer: WatchedTrainer) -> str:
     name = MODEL if trainer.trains_all_weights else ADAPTER
     if devices.is_first():
         draft = job.path(name + ".tmp")
-        trainer.write_output(draft)
-        for file in (*draft.iterdir(), draft):
-            sync(file)
+        with checkpoints.whole_or_absent(draft):
+            trainer.write_output(draft)
+            sync_tree(draft)
         draft.rename(job.path(name))
         sync(job.directory)
     return name

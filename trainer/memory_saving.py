@@ -12,7 +12,7 @@ def next_try(job: Job, too_large: int, chosen: Hyperparameters | None) -> Job:
     """The same optimizer steps from smaller passes, or with activations computed again. `too_large` examples at once did
     not fit, with the numbers in `chosen`. Raises TrainingFailed when nothing is left to try."""
     if devices.count() > 1:
-        raise _too_large(job, chosen)  # the other devices wait in the middle of a step
+        raise _too_large(job, chosen, too_large)  # the other devices wait in the middle of a step
     if too_large > 1:
         job.events.warn(f"Out of memory with {too_large} examples at once: going on with {too_large // 2} at once.")
         return replace(job, largest_micro_batch=too_large // 2)
@@ -22,17 +22,19 @@ def next_try(job: Job, too_large: int, chosen: Hyperparameters | None) -> Job:
             "about 30 % more time."
         )
         return replace(job, recomputes_activations=True)
-    raise _too_large(job, chosen)
+    raise _too_large(job, chosen, 1)
 
 
 def _recomputes(job: Job, chosen: Hyperparameters | None) -> bool:
     return job.recomputes_activations or (chosen is not None and chosen.gradient_checkpointing)
 
 
-def _too_large(job: Job, chosen: Hyperparameters | None) -> TrainingFailed:
-    """Only what is not done already is advised."""
+def _too_large(job: Job, chosen: Hyperparameters | None, examples: int) -> TrainingFailed:
+    """With so many `examples` at once. Only what is not done already is advised."""
     kind = chosen.training_type if chosen else job.spec.training_type
+    what = "even one of the longest examples" if examples == 1 else f"{examples} of the longest examples at once"
     advice = [
+        "take a smaller batch_size" if examples > 1 else "",
         "switch gradient_checkpointing on" if not _recomputes(job, chosen) else "",
         "use training type qlora" if kind != "qlora" and job.hardware.device != "mps" else "",
         "shorten the examples (or cut them with a smaller context_length)",
@@ -42,6 +44,5 @@ def _too_large(job: Job, chosen: Hyperparameters | None) -> TrainingFailed:
     *first, last = filter(None, advice)
     return TrainingFailed(
         "out_of_memory",
-        "There is not enough memory to train on even one of the longest examples. "
-        f"{', '.join(first).capitalize()}, or {last}.",
+        f"There is not enough memory to train on {what}. {', '.join(first).capitalize()}, or {last}.",
     )

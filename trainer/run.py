@@ -30,7 +30,7 @@ from trainer.contract import (
     decode_spec,
     encode,
 )
-from trainer.durable import write_atomically
+from trainer.durable import write_atomically, write_once
 from trainer.events import EventLog
 from trainer.failures import OutOfMemory, TrainingFailed
 from trainer.hardware import Hardware
@@ -75,8 +75,9 @@ def _run(directory: Path, found: Hardware, stop: Stop) -> int:
 def _write(path: Path, result: TrainingResult) -> None:
     """Of several processes the first one writes what was made; any of them may fail, and the first failure counts: the
     others fail because of it."""
-    mine = devices.is_first() or not isinstance(result, Succeeded)
-    if mine and not (devices.count() > 1 and path.exists()):
+    if devices.count() > 1 and not isinstance(result, Succeeded):
+        write_once(path, encode(result), name=str(devices.rank()))
+    elif devices.is_first():
         write_atomically(path, encode(result))
 
 

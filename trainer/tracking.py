@@ -6,7 +6,7 @@ crash made the trainer repeat are logged with the same numbers again.
 
 import os
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -35,13 +35,32 @@ def tracked(job: Job) -> Generator[None]:
     if run is None:
         yield
         return
-    with job.events.told_to(lambda event: _log(run, event)):
-        try:
+    exit_code = 1
+    try:
+        with job.events.told_to(_Diary(job, run)):
             yield
-        except BaseException:
-            run.finish(exit_code=1)
-            raise
-        run.finish()
+        exit_code = 0
+    finally:
+        with suppress(Exception):
+            run.finish(exit_code=exit_code)
+
+
+class _Diary:
+    """Logs events until the library breaks for the first time."""
+
+    def __init__(self, job: Job, run: Any):
+        self._job = job
+        self._run = run
+        self._broken = False
+
+    def __call__(self, event: TrainingEvent) -> None:
+        if self._broken:
+            return
+        try:
+            _log(self._run, event)
+        except Exception as error:  # noqa: BLE001 - a diary must not stop the work
+            self._broken = True
+            self._job.events.warn(f"From here on nothing is recorded for Weights & Biases ({type(error).__name__}).")
 
 
 def _started(job: Job, wanted: Wandb) -> Any:

@@ -17,20 +17,21 @@ from trainer.tally import Sums, Tally
 
 
 class WatchedTrainer(Trainer):
-    """Comes before TRL's class in the bases. A method brings `compute_loss`, which adds to `tally`, and `score`."""
+    """Comes before TRL's class in the bases. A method brings `compute_loss`, which adds to `tally`, and
+    `add_score`."""
 
     def __init__(
         self, *, model: Any, base_model: str, sampler: Sampler[int], padding: Any, tally: Tally, **arguments: Any
     ):
         """`base_model` is the name that the adapter keeps of it; `padding` makes a batch of examples."""
-        trained = {name: weights.data for name, weights in model.named_parameters() if weights.requires_grad}
+        given = _trained_weights(model) if isinstance(model, PeftModel) else {}
         super().__init__(model=model, data_collator=padding, **arguments)
         self.tally = tally
         self.padding = padding
         self._sampler = sampler
         self.remove_callback(PrinterCallback)
         if not self.trains_all_weights:
-            self._set_up_adapter(base_model, trained)
+            self._set_up_adapter(base_model, given)
         # `compute_loss` divides by what the whole optimizer step has, whatever the model's forward accepts.
         self.model_accepts_loss_kwargs = True
 
@@ -41,7 +42,8 @@ class WatchedTrainer(Trainer):
         self.adapter.peft_config["default"].base_model_name_or_path = base_model
         for name, weights in self.adapter.named_parameters():
             if weights.requires_grad:
-                weights.data = given.get(name, weights.data).float()
+                # Given before the model was moved to its device.
+                weights.data = given.get(name, weights.data).to(device=weights.device, dtype=torch.float32)
 
     @property
     def network(self) -> PreTrainedModel | PeftModel:
@@ -71,6 +73,20 @@ class WatchedTrainer(Trainer):
 
     def score(self, batches: Iterator[dict[str, torch.Tensor]], stop: Stop | None = None) -> Sums | None:
         """Σ over validation batches, or None when asked to stop by `stop`."""
+        tally = Tally()
+        self.network.eval()
+        with torch.no_grad():
+            for batch in devices.share(batches):
+                # Several devices have to turn at the same batch, so they score to the end.
+                if stop is not None and stop.requested and devices.count() == 1:
+                    return None
+                inputs = {name: tensor.to(self.args.device) for name, tensor in batch.items()}
+                with self.compute_loss_context_manager():
+                    self.add_score(inputs, tally)
+        return tally.read()
+
+    def add_score(self, inputs: dict[str, torch.Tensor], tally: Tally) -> None:
+        """Adds one validation batch, which is on the device."""
         raise NotImplementedError
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
@@ -104,3 +120,7 @@ class WatchedTrainer(Trainer):
             write_weights(self.base_network, self.processing_class, path)
         else:
             write_adapter(self.adapter, path)
+
+
+def _trained_weights(model: PeftModel) -> dict[str, torch.Tensor]:
+    return {name: weights.data for name, weights in model.named_parameters() if weights.requires_grad}

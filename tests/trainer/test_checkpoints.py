@@ -57,6 +57,20 @@ class TestNewest:
         assert found[1].step == 1
 
 
+class TestSeal:
+    def test_covers_directories(self, tmp_path: Path):
+        """A tokenizer with several chat templates keeps them in one."""
+        path = save(tmp_path, 1, sealed=False)
+        (path / "additional_chat_templates").mkdir()
+        template = path / "additional_chat_templates" / "tool_use.jinja"
+        template.write_text("{{ tools }}")
+        manifest = Manifest(step=1, epoch=1, kind="epoch", metrics=Metrics(step=1), seconds=1.0)
+        assert "additional_chat_templates/tool_use.jinja" in checkpoints.seal(path, manifest).files
+        assert checkpoints.newest(tmp_path) is not None
+        template.write_text("{{ tool }}")
+        assert checkpoints.newest(tmp_path) is None
+
+
 class TestPrune:
     def test_keeps_the_last_three_epochs(self, tmp_path: Path):
         for step in (2, 4, 6, 8, 10):

@@ -1,4 +1,4 @@
-"""Two processes that train one model together, over gloo, as `accelerate launch` starts them (with torchrun)."""
+"""Two processes that train one model together, over gloo, as torchrun starts them (`fine_tuning.command` in the settings)."""
 
 import os
 import signal
@@ -31,10 +31,10 @@ SPEC = {"batch_size": 4, "n_epochs": 2, "training": UNEVEN, "validation": COLOUR
 
 
 def launch(job: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
+    command = [str(Path(sys.executable).with_name("torchrun")), "--standalone", "--local-addr", "127.0.0.1"]
     return subprocess.Popen(
         [*command, "--nproc_per_node", "2", "-m", "trainer", str(job)],
-        env=os.environ | {"ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
     )
 
 

@@ -1,5 +1,6 @@
 """What every method shares, on a model of 0.1 M parameters: stopping and going on, failures, memory."""
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -263,3 +264,15 @@ class TestFullDisk:
         assert list((job / "checkpoints").iterdir()) == []
         monkeypatch.undo()
         assert run(job) == 0
+
+    def test_a_result_that_does_not_fit_frees_its_space(self, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch):
+        def fill_the_disk(_: Any, path: Path) -> None:
+            path.mkdir()
+            (path / "adapter_model.safetensors").write_bytes(b"half of it")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(TokenWeightedTrainer, "write_output", fill_the_disk)
+        job = make_job(**ONE_BATCH)
+        assert run(job) == 1
+        assert result(job).message == "The disk is full. Free some space and start the job again."
+        assert not list(job.glob("adapter*"))

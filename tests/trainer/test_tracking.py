@@ -83,3 +83,19 @@ class TestTracked:
         assert run(job, Stop()) == 0
         [warning] = [event.message for event in events(job) if isinstance(event, Message) and event.level == "warn"]
         assert "the package wandb is not installed" in warning
+
+    def test_a_library_that_breaks_on_the_way_is_told_once_and_costs_no_training(
+        self, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Broken:
+            def __init__(self) -> None:
+                self.config: dict[str, Any] = {}
+
+            def __getattr__(self, name: str) -> Any:
+                raise OSError(name)
+
+        monkeypatch.setattr("wandb.init", lambda **_: Broken())
+        job = make_job(wandb=WANDB, **SPEC)
+        assert run(job, Stop()) == 0
+        warnings = [event.message for event in events(job) if isinstance(event, Message) and event.level == "warn"]
+        assert warnings == ["From here on nothing is recorded for Weights & Biases (OSError)."]

@@ -31,7 +31,7 @@ from trl.trainer.utils import use_adapter
 
 from trainer import devices, hyperparameters, learning, model, references
 from trainer.batches import ByLength, Filled, ValidationBatches
-from trainer.contract import Hyperparameters, Succeeded
+from trainer.contract import Succeeded
 from trainer.data import count_examples, require_enough
 from trainer.failures import OutOfMemory, Param, invalid_file, is_out_of_memory
 from trainer.job import Job
@@ -41,8 +41,7 @@ from trainer.model import Base
 from trainer.pairs import PairPadding, Pairs, References, rows, to_dataset, tokenize, with_filler
 from trainer.preferences import read_preferences
 from trainer.projection import add_label_head
-from trainer.stopping import Stop
-from trainer.tally import Sums, Tally
+from trainer.tally import Tally
 from trainer.watched import WatchedTrainer
 
 FROZEN_COPY = "ref"
@@ -61,7 +60,7 @@ def train(job: Job) -> Succeeded:
         else None
     )
     chosen = model.choose(job, base, examples=len(training.rows), context=context)
-    plan = _plan(job, chosen, training, validation)
+    plan = learning.plan(job, chosen, training, validation, examples=len(training.rows))
     trainer = _trainer(job, base, training, plan)
     return learning.learn(job, trainer, plan, _with_references(job, trainer, plan, training, validation))
 
@@ -108,16 +107,6 @@ def _problems(pairs: Pairs, noun: str, context: int) -> Iterator[str]:
 
 
 # ---- Building
-
-
-def _plan(job: Job, chosen: Hyperparameters, training: Pairs, validation: Pairs | None) -> Plan:
-    schedule = learning.schedule(job, chosen, examples=len(training.rows), longest=training.longest)
-    return Plan(
-        hyperparameters=chosen,
-        schedule=schedule,
-        training=training.summary(),
-        validation=validation.summary() if validation else None,
-    )
 
 
 def _trainer(job: Job, base: Base, training: Pairs, plan: Plan) -> "PreferenceTrainer":
@@ -287,18 +276,8 @@ class PreferenceTrainer(WatchedTrainer, DPOTrainer):
             margins.sum(),
         )
 
-    def score(self, batches: Iterator[dict[str, torch.Tensor]], stop: Stop | None = None) -> Sums | None:
-        tally = Tally()
-        self.network.eval()
-        with torch.no_grad():
-            for batch in devices.share(batches):
-                # Several devices have to turn at the same batch, so they score to the end.
-                if stop is not None and stop.requested and devices.count() == 1:
-                    return None
-                inputs = {name: tensor.to(self.args.device) for name, tensor in batch.items()}
-                with self.compute_loss_context_manager():
-                    self._compare(self.network, inputs, tally)
-        return tally.read()
+    def add_score(self, inputs: dict[str, torch.Tensor], tally: Tally) -> None:
+        self._compare(self.network, inputs, tally)
 
     def measure(self, pairs: Pairs, order: Sequence[int]) -> References:
         """The model's log-probabilities of all answers, computed in this order."""

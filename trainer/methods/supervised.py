@@ -7,17 +7,15 @@ TRL's SFTTrainer runs the loop. What is ours:
 - events, validation, checkpoints and stopping hang on the callback after each optimizer step (`trainer.learning`).
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
-import trl.trainer.utils
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from trainer import devices, hyperparameters, learning, model, packing
 from trainer.batches import ByLength, Filled, Padding, ValidationBatches, rows, to_dataset, with_filler
-from trainer.contract import Hyperparameters, Succeeded
+from trainer.contract import Succeeded
 from trainer.data import count_examples, read_examples, require_enough
 from trainer.failures import Param, invalid_file
 from trainer.job import Job
@@ -25,13 +23,9 @@ from trainer.labels import ChatLabels, Labelled
 from trainer.learning import Plan
 from trainer.model import Base
 from trainer.packing import Packing
-from trainer.stopping import Stop
-from trainer.tally import Sums, Tally
+from trainer.projection import add_label_head
+from trainer.tally import Tally
 from trainer.watched import WatchedTrainer
-
-# TRL projects only the positions that carry loss where it has Triton, and all of them elsewhere, so that accelerators
-# which compile for each shape do not compile again and again. None of ours does: project only what is needed.
-trl.trainer.utils._use_triton = lambda device: True
 
 
 def train(job: Job) -> Succeeded:
@@ -48,7 +42,7 @@ def train(job: Job) -> Succeeded:
     chosen = model.choose(job, base, examples=len(training.input_ids), context=context)
     weights = model.load(job, base, chosen)
     chosen = packing.decide(spec, chosen, weights, training)
-    plan = _plan(job, chosen, training, validation)
+    plan = learning.plan(job, chosen, training, validation, examples=len(training.input_ids))
     trainer = _trainer(job, base, weights, training, plan)
     return learning.learn(job, trainer, plan, _validation_batches(validation, base, plan))
 
@@ -85,16 +79,6 @@ def _read(job: Job, base: Base, name: str, param: Param, context: int) -> Labell
     if not labelled.input_ids:
         raise invalid_file(param, f"None of the {labelled.examples} {noun} examples has a token to learn from.")
     return labelled
-
-
-def _plan(job: Job, chosen: Hyperparameters, training: Labelled, validation: Labelled | None) -> Plan:
-    schedule = learning.schedule(job, chosen, examples=len(training.input_ids), longest=training.longest)
-    return Plan(
-        hyperparameters=chosen,
-        schedule=schedule,
-        training=training.summary(),
-        validation=validation.summary() if validation else None,
-    )
 
 
 def _trainer(job: Job, base: Base, weights: Any, training: Labelled, plan: Plan) -> "TokenWeightedTrainer":
@@ -134,13 +118,14 @@ class TokenWeightedTrainer(WatchedTrainer, SFTTrainer):
     def __init__(self, **arguments: Any):
         super().__init__(tally=Tally(), **arguments)
         # Over TRL's own, which also measures the entropy.
-        trl.trainer.utils.add_fused_lm_head(self.base_network, outputs=("log_probs", "is_top1"))
+        add_label_head(self.base_network)
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """A packed step comes whole and is worked through pass by pass; devices exchange gradients in the last one."""
         if "passes" not in inputs:
             return super().training_step(model, inputs, num_items_in_batch)
         *others, last = inputs["passes"]
+        self.current_gradient_accumulation_steps = len(inputs["passes"])
         labels = devices.add_up(packing.label_count(inputs["passes"]).to(self.args.device))
         loss = torch.zeros((), device=self.args.device)
         for one in others:
@@ -156,21 +141,11 @@ class TokenWeightedTrainer(WatchedTrainer, SFTTrainer):
         given = {name: tensor for name, tensor in inputs.items() if name != "tokens"}
         outputs = model(**given, **routing, use_cache=False, fused_lm_head=True)
         self.tally.add(outputs, inputs["tokens"] if "tokens" in inputs else inputs["attention_mask"])
-        loss = -outputs.log_probs.sum() / torch.as_tensor(num_items_in_batch).clamp(min=1)
+        # The labels are those of all devices, and gradients are averaged over devices.
+        loss = -outputs.log_probs.sum() / torch.as_tensor(num_items_in_batch).clamp(min=1) * devices.count()
         if self.aux_loss_enabled:
             loss = loss + self.router_aux_loss_coef * outputs.aux_loss / self.current_gradient_accumulation_steps
-        # The labels are those of all devices, and gradients are averaged over devices.
-        return loss * devices.count()
+        return loss
 
-    def score(self, batches: Iterator[dict[str, torch.Tensor]], stop: Stop | None = None) -> Sums | None:
-        model, tally = self.network, Tally()
-        model.eval()
-        with torch.no_grad():
-            for batch in devices.share(batches):
-                # Several devices have to turn at the same batch, so they score to the end.
-                if stop is not None and stop.requested and devices.count() == 1:
-                    return None
-                inputs = {name: tensor.to(self.args.device) for name, tensor in batch.items()}
-                with self.compute_loss_context_manager():
-                    tally.add(model(**inputs, use_cache=False, fused_lm_head=True), inputs["attention_mask"])
-        return tally.read()
+    def add_score(self, inputs: dict[str, torch.Tensor], tally: Tally) -> None:
+        tally.add(self.network(**inputs, use_cache=False, fused_lm_head=True), inputs["attention_mask"])

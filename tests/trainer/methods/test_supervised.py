@@ -3,6 +3,8 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from safetensors.torch import load_file
 
 from tests.trainer.jobs import COLOUR_CHATS, chat, write_job
 from tests.trainer.runs import ONE_BATCH, by_step, events, only, result, run
+from trainer import devices
 from trainer.contract import (
     CheckpointSaved,
     Message,
@@ -22,6 +25,8 @@ from trainer.contract import (
 )
 from trainer.data import read_examples
 from trainer.labels import ChatLabels
+from trainer.methods.supervised import TokenWeightedTrainer
+from trainer.tally import Tally
 
 pytestmark = pytest.mark.train
 
@@ -217,6 +222,42 @@ class TestWarnings:
         assert skipped.startswith("1 of 14 training examples have no assistant message to learn from")
         training = only(job, Started)[0].training
         assert (training.examples, training.truncated, training.skipped) == (14, 2, 1)
+
+
+class TestRouterLoss:
+    """Of a mixture of experts: a mean over the passes of a step and over the devices, however many there are."""
+
+    @pytest.mark.parametrize("count", [1, 2])
+    def test_is_a_mean(self, monkeypatch: pytest.MonkeyPatch, count: int):
+        monkeypatch.setattr(devices, "count", lambda: count)
+        trainer: Any = SimpleNamespace(
+            aux_loss_enabled=True, router_aux_loss_coef=0.5, current_gradient_accumulation_steps=2, tally=Tally()
+        )
+        one = torch.ones(1, 1)
+        outputs = SimpleNamespace(log_probs=-3 * one, is_top1=one, label_mask=one, aux_loss=torch.tensor(4.0))
+        loss = TokenWeightedTrainer.compute_loss(
+            trainer, lambda **_: outputs, {"attention_mask": one}, num_items_in_batch=6
+        )
+        assert loss == 3 / 6 * count + 0.5 * 4 / 2
+
+    def test_counts_the_passes_of_a_packed_step(self, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch):
+        seen: list[tuple[int, int]] = []
+        step, compute_loss = TokenWeightedTrainer.training_step, TokenWeightedTrainer.compute_loss
+
+        def count_passes(trainer: Any, model: Any, inputs: Any, *rest: Any) -> Any:
+            if "passes" in inputs:
+                trainer.passes = len(inputs["passes"])
+            return step(trainer, model, inputs, *rest)
+
+        def look(trainer: Any, *given: Any, **named: Any) -> Any:
+            seen.append((trainer.passes, trainer.current_gradient_accumulation_steps))
+            return compute_loss(trainer, *given, **named)
+
+        monkeypatch.setattr(TokenWeightedTrainer, "training_step", count_passes)
+        monkeypatch.setattr(TokenWeightedTrainer, "compute_loss", look)
+        assert run(make_job(packing=True, largest_micro_batch=1, **ONE_BATCH)) == 0
+        assert all(passes == divisor > 1 for passes, divisor in seen)
+        assert seen
 
 
 class TestStarter:
