@@ -8,7 +8,7 @@ import asyncio
 import logging
 import sys
 import tempfile
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -60,23 +60,33 @@ class Isolated:
         self._memory_bytes = memory_bytes
         self._wait = wait
 
-    async def run(self, arguments: Sequence[str], files: Sequence[IO[bytes]]) -> bytes:
+    async def run(
+        self,
+        arguments: Sequence[str],
+        files: Sequence[IO[bytes]],
+        *,
+        first: Callable[[], Awaitable[object]] | None = None,
+    ) -> bytes:
         """The JSON that the command prints.
 
         Args:
             arguments: of gateway/datasets/__main__.py; they name files by `path_of`.
             files: which it inherits.
+            first: brings a stored file here, when it is this call's turn: any number of copies would fill the disk.
 
         Raises:
             InvalidRequest: the file is at fault: unreadable, or it takes too much memory or time.
             Unavailable: too many others are at work.
             Surprise: a bug; the log has the traceback.
+            Whatever `first` raises.
         """
         try:
             await asyncio.wait_for(self._turns.acquire(), self._wait)
         except TimeoutError:
             raise Unavailable("Other files are being looked at right now; please retry.", retry_after=10) from None
         try:
+            if first is not None:
+                await first()
             return await self._run(arguments, [file.fileno() for file in files])
         finally:
             self._turns.release()

@@ -27,9 +27,12 @@ async def find(session: AsyncSession, project_id: str, file_id: str) -> FileRow:
 
 
 async def bytes_of(session: AsyncSession, project_id: str) -> int:
-    """All its files together."""
+    """All its files together, and those that its pending uploads announce: their parts take that room already, or will."""
     files = of_project(project_id).with_only_columns(func.coalesce(func.sum(FileRow.bytes), 0))
-    return int(await session.scalar(files) or 0)
+    announced = select(func.coalesce(func.sum(UploadRow.bytes), 0)).where(
+        UploadRow.project_id == project_id, UploadRow.status == "pending", UploadRow.expires_at > func.now()
+    )
+    return int(await session.scalar(files) or 0) + int(await session.scalar(announced) or 0)
 
 
 def expired(limit: int = 100) -> Select[FileRow]:

@@ -171,17 +171,22 @@ def clean_name(filename: str) -> str:
     return filename.replace("\x00", "")[:FILENAME_LIMIT]
 
 
-async def check_room(session: AsyncSession, project_id: str, more: int, limits: FileSettings) -> None:
+async def check_room(
+    session: AsyncSession, project_id: str, more: int, limits: FileSettings, *, param: str = "file"
+) -> None:
     """Raises InvalidRequest when `more` bytes do not fit into what one project may store.
 
-    Files that arrive at the same time are not counted: a bound against filling the storage, not an account.
+    Files that arrive in one piece at the same time are not counted: a bound against filling the storage, not an account.
+
+    Args:
+        param: the field that says or brings the bytes.
     """
     used = await repository.bytes_of(session, project_id)
     if used + more > limits.max_project_bytes:
         raise InvalidRequest(
-            f"This project stores {used} bytes of at most {limits.max_project_bytes}; {more} more do not fit."
-            " Delete files that are not needed.",
-            param="bytes",
+            f"This project stores {used} bytes of at most {limits.max_project_bytes}, pending uploads included;"
+            f" {more} more do not fit. Delete files and cancel uploads that are not needed.",
+            param=param,
             code="storage_limit_exceeded",
         )
 

@@ -55,7 +55,7 @@ async def create(database: Database, project_id: str, wanted: CreateUpload, limi
         file_expires_after=wanted.expires_after.seconds if wanted.expires_after else None,
     )
     async with database.session() as session:
-        await service.check_room(session, project_id, wanted.bytes, limits)
+        await service.check_room(session, project_id, wanted.bytes, limits, param="bytes")
         session.add(row)
     return row
 

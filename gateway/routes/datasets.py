@@ -1,7 +1,9 @@
 """/v1/datasets/import: tables and conversations of any kind, made into training files. An extension."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import IO, Any
 
@@ -26,6 +28,8 @@ IMPORT_BYTES = 500 * 1024 * 1024
 OPTIONS_BYTES = 64 * 1024
 """Of a JSON body."""
 ARGUMENT_BYTES = 120_000
+LONGEST_STEM = 400
+"""Characters of a name that are kept, so that `.validation.jsonl` still fits behind them (service.FILENAME_LIMIT)."""
 
 decode_options = msgspec.json.Decoder(ImportOptions)
 
@@ -36,46 +40,52 @@ async def import_dataset(sv: Sv, caller: Caller, request: Request[Any, Any, Any]
     directory = sv.settings.data_dir / WORKPLACE
     with ExitStack() as stack:
         source, training, validation = (stack.enter_context(temporary(directory)) for _ in range(3))
-        options, filename = await _receive(sv, caller, request, source)
-        arguments = ["import", path_of(source), "--options", _argument(options), *model_argument(sv)]
-        if options.store:
+        sent = await _receive(sv, caller, request, source)
+        arguments = ["import", path_of(source), "--options", _argument(sent.options), *model_argument(sv)]
+        if sent.options.store:
             arguments += ["--training", path_of(training), "--validation", path_of(validation)]
-        answer = msgspec.json.decode(await sv.datasets.run(arguments, [source, training, validation]), type=Import)
-        if options.store:
-            await _store(sv, caller, answer, filename, (training, validation))
+        printed = await sv.datasets.run(arguments, [source, training, validation], first=sent.fetch)
+        answer = msgspec.json.decode(printed, type=Import)
+        if sent.options.store:
+            await _store(sv, caller, answer, sent.filename, (training, validation))
     return answer
 
 
-async def _receive(
-    sv: Services, caller: ApiKey, request: Request[Any, Any, Any], source: IO[bytes]
-) -> tuple[ImportOptions, str]:
-    """Bring the content into `source`; -> what to do with it, and its name."""
+@dataclass(frozen=True)
+class _Sent:
+    """What a call asks for."""
+
+    options: ImportOptions
+    filename: str
+    fetch: Callable[[], Awaitable[object]] | None = None
+    """Brings the content, where it was not sent but is stored."""
+
+
+async def _receive(sv: Services, caller: ApiKey, request: Request[Any, Any, Any], source: IO[bytes]) -> _Sent:
+    """Bring the content into `source` if it was sent; -> what to do with it."""
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        options = decode(decode_options, await _json_body(request))
-        return options, await _fetch(sv, caller, options, source)
+        return await _stored(sv, caller, decode(decode_options, await _json_body(request)), source)
     form = FileForm(request, "file", IMPORT_BYTES)
     try:
         await form.open()
     except MissingParameter:
-        options = _options(form.fields)
-        return options, await _fetch(sv, caller, options, source)
+        return await _stored(sv, caller, _options(form.fields), source)
     await fill(source, form.pieces())
     options = _options(form.fields)
     if options.file_id:
         raise InvalidRequest("Send 'file' or 'file_id', not both.", param="file_id")
-    return options, form.filename
+    return _Sent(options, form.filename)
 
 
-async def _fetch(sv: Services, caller: ApiKey, options: ImportOptions, source: IO[bytes]) -> str:
-    """The content of a stored file of any purpose; -> its name. Raises MissingParameter, NotFound, ContentTooLarge."""
+async def _stored(sv: Services, caller: ApiKey, options: ImportOptions, source: IO[bytes]) -> _Sent:
+    """A stored file of any purpose. Raises MissingParameter, NotFound, ContentTooLarge."""
     if not options.file_id:
         raise MissingParameter("file")
     async with sv.database.session() as session:
         row = await repository.find(session, caller.project_id, options.file_id)
     if row.bytes > IMPORT_BYTES:
         raise too_large(IMPORT_BYTES, "file_id")
-    await fill(source, sv.files.get(row.id))
-    return row.filename
+    return _Sent(options, row.filename, lambda: fill(source, sv.files.get(row.id)))
 
 
 async def _json_body(request: Request[Any, Any, Any]) -> bytes:
@@ -114,7 +124,7 @@ async def _store(
     sv: Services, caller: ApiKey, answer: Import, filename: str, outputs: tuple[IO[bytes], IO[bytes]]
 ) -> None:
     """Both files or none."""
-    stem = PurePath(filename.replace("\\", "/")).stem or "dataset"
+    stem = PurePath(filename.replace("\\", "/")).stem[:LONGEST_STEM] or "dataset"
     async with sv.database.session() as session:
         size = answer.report.bytes if answer.report else 0
         await service.check_room(session, caller.project_id, size, sv.settings.files)

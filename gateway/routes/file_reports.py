@@ -48,9 +48,9 @@ async def report_of(sv: Services, row: FileRow, method: Method | None) -> Report
 
 async def _make(sv: Services, row: FileRow, method: Method | None) -> Report:
     with temporary(sv.settings.data_dir / WORKPLACE) as content:
-        await fill(content, sv.files.get(row.id))
         arguments = ["report", path_of(content), *model_argument(sv), *(["--method", method] if method else [])]
-        return msgspec.json.decode(await sv.datasets.run(arguments, [content]), type=Report)
+        answer = await sv.datasets.run(arguments, [content], first=lambda: fill(content, sv.files.get(row.id)))
+        return msgspec.json.decode(answer, type=Report)
 
 
 def model_argument(sv: Services) -> list[str]:

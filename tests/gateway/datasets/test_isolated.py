@@ -101,6 +101,26 @@ class TestRun:
         monkeypatch.undo()
         assert await narrow.run(["report", path_of(content)], [content])
 
+    async def test_a_stored_file_is_brought_in_its_turn(
+        self, content: IO[bytes], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        brought: list[str] = []
+
+        async def bring() -> None:
+            brought.append("copy")
+
+        narrow = Isolated(at_once=1, wait=0.1)
+        assert await narrow.run(["report", path_of(content)], [content], first=bring)
+        assert brought == ["copy"]
+        instead(monkeypatch, SLOW)
+        running = asyncio.ensure_future(narrow.run([], [content]))
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable):
+            await narrow.run([], [content], first=bring)
+        assert brought == ["copy"]
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
     async def test_secrets_stay_here(self, content: IO[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("TUNEWAY_SECRET_KEY", "s" * 32)
         instead(monkeypatch, "import os; print([name for name in os.environ if name.startswith('TUNEWAY_')])")

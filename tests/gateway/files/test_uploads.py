@@ -39,6 +39,22 @@ async def start(database: Database, store: FileStore, project: str) -> Started:
     return upload.id, CompleteUpload(part_ids=[part.id for part in sent])
 
 
+class TestRoom:
+    async def test_is_taken_by_what_is_announced_until_the_upload_ends(self, database: Database, project: str) -> None:
+        """Parts are no files yet: without this, a project could fill the storage with uploads it never completes."""
+        limits = FileSettings(max_project_bytes=10)
+        wanted = CreateUpload(filename="a", purpose="user_data", bytes=6, mime_type="text/plain")
+        upload = await uploads.create(database, project, wanted, limits)
+        with pytest.raises(InvalidRequest, match="stores 6 bytes of at most 10") as refusal:
+            await uploads.create(database, project, wanted, limits)
+        assert refusal.value.param == "bytes"
+        await uploads.cancel(database, project, upload.id)
+        upload = await uploads.create(database, project, wanted, limits)
+        async with database.session() as session:
+            await session.execute(text("UPDATE uploads SET expires_at = now() WHERE id = :id"), {"id": upload.id})
+        await uploads.create(database, project, wanted, limits)
+
+
 class Slow:
     """A store that waits, after the first part was read, until the test says so."""
 

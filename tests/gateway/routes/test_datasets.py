@@ -104,6 +104,11 @@ class TestStore:
         report = (await client.get(f"/v1/files/{file['id']}/report")).json()["report"]
         assert (report["examples"], report["bad_examples"]) == (30, 0)
 
+    async def test_a_long_name_keeps_its_ending(self, client: Client) -> None:
+        found = await imported(client, table_of(rows=100), "n" * 600 + ".csv", store="true", split="0.2")
+        assert found["file"]["filename"].endswith("n.jsonl")
+        assert found["validation_file"]["filename"].endswith("n.validation.jsonl")
+
     async def test_split_makes_two(self, client: Client) -> None:
         found = await imported(client, table_of(rows=100), store="true", split="0.2")
         assert await stored(client) == ["support.validation.jsonl", "support.jsonl"]
@@ -210,6 +215,7 @@ class TestRoom:
         return msgspec.structs.replace(settings, files=FileSettings(max_project_bytes=1000))
 
     async def test_of_the_project_is_kept(self, client: Client) -> None:
-        assert error_of(await send(client, store="true"))["code"] == "storage_limit_exceeded"
+        error = error_of(await send(client, store="true"))
+        assert (error["code"], error["param"]) == ("storage_limit_exceeded", "file")
         assert (await imported(client))["report"]["examples"] == 30
         assert service.LARGEST > 1000
