@@ -106,13 +106,20 @@ def is_full_model(path: str) -> bool:
 
 
 def free(weights: Weights) -> None:
-    """Ends its thread, beside the event loop, and gives the memory back."""
+    """Ends its thread, beside the event loop, and gives the memory back.
 
-    def stop(scheduler: Scheduler) -> None:
+    A call that has just ended may name the model a moment longer, so its tensors are emptied: what still belongs to one
+    when the device is told to let go stays with this process, and a training on that device does not get it.
+    """
+
+    def stop(scheduler: Scheduler, model: torch.nn.Module) -> None:
         scheduler.stop()
+        if not scheduler.alive:  # else it is at a long step, and needs them
+            for tensor in (*model.parameters(), *model.buffers()):
+                tensor.data = tensor.data.new_empty(0)
         free_memory()
 
-    asyncio.get_running_loop().run_in_executor(None, stop, weights.scheduler)
+    asyncio.get_running_loop().run_in_executor(None, stop, weights.scheduler, weights.loaded.model)
 
 
 def free_memory() -> None:

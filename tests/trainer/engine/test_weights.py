@@ -27,6 +27,7 @@ from tests.trainer.engine.wire import (
     unload,
     until,
 )
+from trainer.engine import weights
 
 pytestmark = pytest.mark.train
 
@@ -189,6 +190,22 @@ class TestUnload:
         until(lambda: not thread.is_alive())
         until(lambda: gc.collect() >= 0 and model() is None)
         assert health(running) == 200
+
+    def test_its_tensors_are_gone_before_the_device_is_told_to_let_go(
+        self, running: RunningEngine, full: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """However long something names the model."""
+        load(running.url, "further", full)
+        model = running.engine.further.by_name["further"].loaded.model
+        assert sum(parameter.numel() for parameter in model.parameters()) > 0
+        left: list[int] = []
+        monkeypatch.setattr(
+            weights,
+            "free_memory",
+            lambda: left.append(sum(tensor.numel() for tensor in (*model.parameters(), *model.buffers()))),
+        )
+        unload(running.url, "further")
+        until(lambda: left == [0])
 
     def test_an_answer_that_is_being_written_is_written_to_its_end(self, running: RunningEngine, full: Path) -> None:
         load(running.url, "further", full)
