@@ -86,6 +86,7 @@ async def publish_checkpoint(
     model = _row(wv, job, path, kind=kind, event=event)
     async with wv.database.session() as session:
         await add_model(session, model)
+    async with wv.database.session() as session:  # another, for all take locks in one order: models, then the mirror
         await retire_checkpoints(session)
     if wv.settings.engine.url:
         wv.background.spawn(_load_soon(wv, model), f"load {model.id}")

@@ -11,10 +11,14 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text, update
 
-from gateway.db.tables import FineTuningJobRow
+from gateway.db.database import Database
+from gateway.db.mirror import touch
+from gateway.db.tables import FineTuningJobRow, ModelRow
 from gateway.errors import Unavailable
 from gateway.fine_tuning.lease import Lease
+from gateway.fine_tuning.models import MIRROR
 from gateway.fine_tuning.runner import job_directory
 from gateway.services import WorkerServices
 from gateway.tasks import publish_models as module
@@ -60,6 +64,12 @@ def saved(directory: Path, step: int) -> CheckpointSaved:
 def published(wv: WorkerServices) -> list[str]:
     root = wv.settings.data_dir / "adapters"
     return sorted(path.name for path in root.iterdir()) if root.exists() else []
+
+
+async def waits_for_a_lock(database: Database) -> bool:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with database.session() as session:
+        return bool(await session.scalar(text(waiting)))
 
 
 class TestCheckpoint:
@@ -166,6 +176,20 @@ class TestCheckpoint:
         await publish_checkpoint(wv, job, directory, event)
         assert await live(wv.database) == []
         assert published(wv) == []
+
+    async def test_and_who_changes_an_old_one_at_that_moment_do_not_wait_for_each_other(
+        self, wv: WorkerServices, job: FineTuningJobRow, directory: Path
+    ) -> None:
+        for step in (1, 2, 3):
+            await publish_checkpoint(wv, job, directory, saved(directory, step))
+        oldest = (await rows_of(wv.database))[f"{NAME}:ckpt-step-1"]
+        async with wv.database.session() as session:
+            await session.execute(update(ModelRow).where(ModelRow.id == oldest.id).values(problem="full"))
+            publishing = asyncio.ensure_future(publish_checkpoint(wv, job, directory, saved(directory, 4)))
+            await until(lambda: waits_for_a_lock(wv.database))
+            await touch(session, MIRROR)
+        await publishing
+        assert len(await live(wv.database)) == 3
 
     async def test_one_that_the_trainer_removes_while_it_is_copied_is_skipped(
         self, wv: WorkerServices, job: FineTuningJobRow, directory: Path, monkeypatch: pytest.MonkeyPatch
