@@ -1,6 +1,6 @@
 """How fast a training file is checked, and in how much memory.
 
-    python benchmarks/validation.py [--megabytes 400] [--characters 600] [--bad 0.001] [--model DIR]
+    .venv/bin/python benchmarks/validation.py [--megabytes 400] [--characters 600] [--bad 0.001] [--model DIR]
 
 Writes a synthetic file of conversations (one in twenty with a tool call, some not in English, a share of them broken),
 checks it in a process of its own as a worker does, and prints MB/s, by the clock and of processor time, and the most

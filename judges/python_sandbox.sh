@@ -5,7 +5,8 @@
 #     sh judges/python_sandbox.sh PYTHON [DIRECTORY...]
 #
 # unshare gives it namespaces of its own: no network, no process of the machine. In them this script builds a root that
-# holds nothing but system libraries, PYTHON's and the named DIRECTORIES (all read-only), and an empty /tmp; moves into it
+# holds nothing but system libraries, PYTHON's and the named DIRECTORIES (read-only, but for file systems that are mounted
+# below one of them, which stay as they are: name none that has such), and an empty /tmp; moves into it
 # for good (pivot_root), and gives up every capability before the first line of a grader runs. Needs util-linux and a
 # kernel that lets the gateway's user make user namespaces. It does not limit memory over all processes of one run: a
 # cgroup around the gateway, or a container, does.

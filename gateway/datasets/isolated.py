@@ -100,7 +100,7 @@ class Isolated:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             pass_fds=inherited,
-            env=child_environment() | ONE_THREAD,
+            env=_environment(),
         )
         try:
             output, errors = await asyncio.wait_for(_streams(process), self._seconds)
@@ -112,6 +112,12 @@ class Isolated:
         finally:
             await asyncio.shield(_end(process))
         return _result(process.returncode or 0, output, errors)
+
+
+def _environment() -> dict[str, str]:
+    """Without secrets, those of the file storage included: what is read there was written by strangers."""
+    kept = {name: value for name, value in child_environment().items() if not name.startswith("AWS_")}
+    return kept | ONE_THREAD
 
 
 async def _streams(process: asyncio.subprocess.Process) -> tuple[bytes, bytes]:

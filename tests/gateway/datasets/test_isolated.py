@@ -123,7 +123,8 @@ class TestRun:
 
     async def test_secrets_stay_here(self, content: IO[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("TUNEWAY_SECRET_KEY", "s" * 32)
-        instead(monkeypatch, "import os; print([name for name in os.environ if name.startswith('TUNEWAY_')])")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s" * 32)
+        instead(monkeypatch, "import os; print([name for name in os.environ if name.startswith(('TUNEWAY_', 'AWS_'))])")
         assert await Isolated().run([], [content]) == b"[]\n"
 
     async def test_imports_nothing_of_the_service(self, content: IO[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
