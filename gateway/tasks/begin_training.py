@@ -23,16 +23,17 @@ async def begin_training(wv: WorkerServices, lease: Lease, run: Run) -> tuple[Fi
         Stopped: it was cancelled or paused.
         Unavailable: the database is away.
     """
+    is_trained = run.has_succeeded()
     async with wv.database.session() as session:
         if not await claims.begin(session, lease.job_id, lease.holder):
             raise Stopped
         job = await repository.get(session, lease.job_id)
         assert job is not None, "a leased job is there"
-        parent = await _parent(wv, session, job)
+        parent = None if is_trained else await _parent(wv, session, job)  # what is trained needs it no more
         if await repository.is_archived(session, job.project_id):
             raise Failure("project_archived", "The project of this job was archived before the training began.")
     lease.statuses = ("running",)
-    if not run.has_succeeded():
+    if not is_trained:
         _check_disk(wv, job, parent, run.directory)
     continue_from = wv.settings.data_dir / parent.adapter_path if parent else None
     return job, specification(job, base_model=wv.settings.engine.model_path, continue_from=continue_from)

@@ -6,9 +6,13 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import update
 
 from gateway.app import App
+from gateway.db.tables import ModelRow
+from gateway.errors import Unavailable
 from gateway.fine_tuning.runner import Run
+from gateway.kit.clock import now
 from gateway.services import WorkerServices
 from gateway.settings import Settings
 from gateway.tasks import train_fine_tuning_jobs as task
@@ -58,6 +62,26 @@ class TestGone:
         assert (error["code"], error["param"]) == ("model_not_found", "model")
         assert first["fine_tuned_model"] in error["message"]
         assert starts_of(settings, job["id"]) == []
+
+    async def test_model_to_continue_from_after_the_training_costs_nothing(
+        self, app: App, client: Client, wv: WorkerServices, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def dies(*_: Any) -> None:
+            raise Unavailable("the worker dies")
+
+        first = await ended(client, wv)
+        await app.services.mirrors.refresh()
+        job = await queued(client, wv, model=first["fine_tuned_model"])
+        with monkeypatch.context() as patched:
+            patched.setattr(task, "publish_model", dies)
+            await train_fine_tuning_jobs(wv, QUICK)
+        async with wv.database.session() as session:
+            await session.execute(
+                update(ModelRow).where(ModelRow.id == first["fine_tuned_model"]).values(deleted_at=now())
+            )
+        await train_fine_tuning_jobs(wv, QUICK)
+        done = await job_of(client, job["id"])
+        assert (done["status"], done["error"], len(starts_of(settings, job["id"]))) == ("succeeded", None, 1)
 
     async def test_job_directory(self, client: Client, wv: WorkerServices, settings: Settings) -> None:
         job = await queued(client, wv)
