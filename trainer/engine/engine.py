@@ -149,6 +149,7 @@ class Engine:
         try:
             if is_full_model(path):
                 await self.further.load(name, path)
+                await self._detach(self.adapters.pop(name, None))
             else:
                 await self._attach(name, path)
         finally:
@@ -162,6 +163,10 @@ class Engine:
             raise AdapterRefused.broken(name, str(error)) from error
         former = self.adapters.pop(name, None)
         self.adapters[name] = Adapter(name, path, key, int(time.time()))
+        await self._detach(former)
+
+    async def _detach(self, former: Adapter | None) -> None:
+        """Of an adapter whose name now stands for something else."""
         if former is not None:
             await self.base.scheduler.detach(former.key)
 

@@ -136,6 +136,17 @@ class TestLoad:
         lengths: dict[str, int] = {card.id: card.max_model_len for card in list(client.models.list())}  # type: ignore[attr-defined]
         assert (lengths["long"], lengths["short"]) == (CONTEXT, CONTEXT // 2)
 
+    def test_takes_the_place_of_an_adapter(
+        self, running: RunningEngine, client: OpenAI, full: Path, adapter_a: Path
+    ) -> None:
+        """Otherwise the adapter would go on answering to the name."""
+        load(running.url, "one", adapter_a)
+        assert load(running.url, "one", full, load_inplace=True)[0] == 200
+        assert [model.id for model in client.models.list()].count("one") == 1
+        assert ask(client, 40, model="one").rstrip("\ufffd") == alone(full, 40)
+        assert unload(running.url, "one")[0] == 200
+        assert error_of(running, "/v1/completions", {"model": "one", "prompt": "x"})[0] == 404
+
 
 class TestRefused:
     def test_more_than_there_is_room_for(
