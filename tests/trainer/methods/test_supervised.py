@@ -111,7 +111,7 @@ class TestMicroBatches:
     def test_change_neither_loss_nor_gradient(self, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch):
         whole = make_job("whole", **ONE_BATCH)
         run(whole)
-        monkeypatch.setattr("trainer.hardware._TOKENS_AT_ONCE", {"cpu": 64})
+        monkeypatch.setattr("trainer.memory.TOKENS_AT_ONCE", {"cpu": 64})
         parts = make_job("parts", **ONE_BATCH)
         run(parts)
         for step, metrics in by_step(whole).items():
