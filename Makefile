@@ -1,5 +1,6 @@
 # Tuneway. Everything is installed into .venv; nothing else on the machine is changed.
 PYTHON ?= python3
+PROCESSES ?= 2
 BIN := .venv/bin
 STAMP := .venv/.installed
 VLLM := .venv/.vllm-installed
@@ -28,8 +29,8 @@ serve: install ## Run the whole stack on http://127.0.0.1:8000
 	$(BIN)/tuneway serve $(ARGS)
 
 .PHONY: test
-test: install ## Run the tests (ARGS="-k spool" narrows)
-	$(BIN)/python -m pytest $(ARGS)
+test: install ## Run the tests in two processes (PROCESSES=0: in one; ARGS="-k spool" narrows)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup $(ARGS)
 
 .PHONY: vllm
 vllm: $(VLLM) ## Install vLLM for a CPU in .venv too, and run the tests that need it

@@ -44,6 +44,13 @@ _emptied: list[str] = []
 """URLs of databases that a test has left empty."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In several processes (pytest -n), the tests of a file stay together, and those of a folder that share a stack."""
+    for item in items:
+        shares_a_stack = "stack" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group(str(item.path.parent if shares_a_stack else item.path)))
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"

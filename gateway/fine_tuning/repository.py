@@ -61,6 +61,12 @@ async def move(
     return await session.scalar(query.where(Job.status.in_(starts)).returning(Job.id)) is not None
 
 
+async def without_estimate(session: AsyncSession) -> list[FineTuningJobRow]:
+    """Jobs past their validation, not yet ended."""
+    query = select(Job).where(Job.status.in_(("queued", "running")), Job.estimate.is_(None))
+    return list(await session.scalars(query))
+
+
 async def set_values(session: AsyncSession, job_id: str, **values: Any) -> None:
     """Change what is not the status, while the job has not ended."""
     await session.execute(update(Job).where(Job.id == job_id, Job.status.not_in(ENDED)).values(**values))

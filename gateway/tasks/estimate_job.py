@@ -2,7 +2,10 @@
 
 import logging
 
-from gateway.db.tables import FineTuningJobRow
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gateway.datasets import repository as reports
+from gateway.db.tables import FileRow, FineTuningJobRow
 from gateway.errors import Refusal
 from gateway.fine_tuning import estimates, repository
 from gateway.protocol.datasets import Report
@@ -24,3 +27,17 @@ async def estimate_job(wv: WorkerServices, job: FineTuningJobRow, report: Report
                 await repository.add_event(session, job.id, "does-not-fit", option.advice, level="warn")
     except Refusal as refusal:
         log.info("no estimate for %s: %s", job.id, refusal)
+
+
+async def estimate_waiting_jobs(wv: WorkerServices) -> None:
+    """Jobs that were validated before any worker had told what it trains on. Raises Unavailable."""
+    async with wv.database.session() as session:
+        waiting = [(job, await _report(session, wv, job)) for job in await repository.without_estimate(session)]
+    for job, report in waiting:
+        if report is not None:
+            await estimate_job(wv, job, report)
+
+
+async def _report(session: AsyncSession, wv: WorkerServices, job: FineTuningJobRow) -> Report | None:
+    file = await session.get(FileRow, job.training_file)
+    return reports.kept(file, job.method["type"], wv.settings.engine.model_path) if file else None

@@ -8,6 +8,7 @@ from gateway.errors import Unavailable
 from gateway.fine_tuning import estimates
 from gateway.fine_tuning.programs import NoAnswer, answer_of
 from gateway.services import WorkerServices
+from gateway.tasks.estimate_job import estimate_waiting_jobs
 from gateway.tasks.pauses import PAUSES, Pauses
 from trainer.contract import decode_hardware
 
@@ -29,6 +30,7 @@ async def report_hardware(wv: WorkerServices, pauses: Pauses = PAUSES) -> None:
         try:
             async with wv.database.session() as session:
                 await estimates.save_hardware(session, platform.node(), described)
+            await estimate_waiting_jobs(wv)
             return
         except Unavailable:
             await asyncio.sleep(pauses.load)

@@ -289,26 +289,25 @@ class TestResume:
         assert measured == [13, 5] * 3
         assert by_step(job) == by_step(whole)
 
-    @pytest.mark.parametrize("kind", ["lora", "full"])
     @pytest.mark.slow
-    def test_kills_at_random_moments_leave_one_curve(self, make: MakeJob, kind: str):
+    def test_kills_at_random_moments_leave_one_curve(self, make: MakeJob):
         """Forks of one process, killed again and again, in saves too; a checkpoint after every step."""
-        killed, whole = (make(kind, name, n_epochs=16) for name in ("killed", "whole"))
+        killed, whole = (make("lora", name, n_epochs=10) for name in ("killed", "whole"))
         root = Path(__file__).parents[3]
         quiet = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1"}
         driver = root / "tests" / "faults" / "forked_trainer.py"
-        command = [sys.executable, str(driver), str(killed), str(whole), "10", "5"]
+        command = [sys.executable, str(driver), str(killed), str(whole), "8", "5"]
         environment = {**os.environ, **quiet, "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": str(root)}
         output = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
-        assert json.loads(output.splitlines()[-1])["kills"] == 10
+        assert json.loads(output.splitlines()[-1])["kills"] == 8
         assert by_step(killed) == by_step(whole)
         assert result(killed).metrics == result(whole).metrics
-        assert [event.step for event in only(killed, CheckpointSaved)] == list(range(4, 65, 4))
+        assert [event.step for event in only(killed, CheckpointSaved)] == list(range(4, 41, 4))
 
 
 class TestTwoDevices:
     @pytest.mark.slow
-    @pytest.mark.parametrize("kind", IN_FULL_PRECISION)
+    @pytest.mark.parametrize("kind", ["lora continued", "full"])
     def test_learn_what_one_learns(self, make: MakeJob, kind: str):
         """The last of four steps has one pair, which two devices cannot share evenly."""
         together, alone = (make(kind, name, n_epochs=2) for name in ("together", "alone"))
