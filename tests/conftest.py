@@ -45,10 +45,10 @@ _emptied: list[str] = []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In several processes (pytest -n), the tests of a file stay together, and those of a folder that share a stack."""
+    """In several processes (pytest -n), the tests of a file stay together, and files of a folder that share a stack."""
+    sharing = {item.path for item in items if "stack" in getattr(item, "fixturenames", ())}
     for item in items:
-        shares_a_stack = "stack" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group(str(item.path.parent if shares_a_stack else item.path)))
+        item.add_marker(pytest.mark.xdist_group(str(item.path.parent if item.path in sharing else item.path)))
 
 
 @pytest.fixture(scope="session")

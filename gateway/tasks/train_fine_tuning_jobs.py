@@ -35,7 +35,7 @@ async def train_fine_tuning_jobs(wv: WorkerServices, pauses: Pauses = PAUSES) ->
     try:
         if wv.training.locked():
             await to_its_end(_tell_positions(wv))
-            return  # whoever holds a device looks again before it lets go
+            return  # whoever holds a device looks again before it lets go, and the worker's next round does for sure
         async with _device(wv) as device:
             while (lease := _lease(wv, pauses)) and await _take_next(lease):
                 wv.background.spawn(train_fine_tuning_jobs(wv, pauses), "train")  # on another device, perhaps

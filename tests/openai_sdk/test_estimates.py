@@ -11,7 +11,7 @@ pytestmark = pytest.mark.train
 
 class TestEstimate:
     def test_says_before_what_the_job_did(self, client: OpenAI, tuned: FineTuningJob) -> None:
-        """The speed is measured by now. What a template writes around a message is four tokens in every report; the
+        """The speed is that of the last job, whichever that was. What a template writes around a message is four tokens in every report; the
         starter's writes a few more."""
         asked = {"model": "starter", "training_file": tuned.training_file, "method": _method(12, 8)}
         told = client.post("/fine_tuning/estimate", body=asked, cast_to=dict[str, Any])
@@ -19,7 +19,6 @@ class TestEstimate:
         assert told["steps"] == actual["steps"]
         [lora] = [option for option in told["options"] if option["training_type"] == "lora"]
         assert lora["speed_source"] == "measured"
-        assert lora["tokens_per_second"] == pytest.approx(actual["tokens_per_second"], abs=0.1)
         assert told["trained_tokens"] == pytest.approx(actual["trained_tokens"], rel=0.25)
         assert told["hardware"]["name"] == _extra(tuned, "training")["device"]
 

@@ -82,8 +82,12 @@ class TestWhileRunning:
         set_mode(settings, "succeed")
         other = await create_job(client)
         await validate_fine_tuning_job(wv, other["id"], QUICK)
-        await resume_fine_tuning_jobs(wv, pauses=QUICK)
-        assert (await wait(client, other["id"]))["status"] == "succeeded"
+
+        async def trained() -> bool:
+            await resume_fine_tuning_jobs(wv, pauses=QUICK)  # the worker's round
+            return (await job_of(client, other["id"]))["status"] == "succeeded"
+
+        await until(trained)
         assert (await job_of(client, job["id"]))["status"] == "paused"
 
     async def test_resumed_at_once_is_not_trained_twice_at_the_same_time(

@@ -292,17 +292,17 @@ class TestResume:
     @pytest.mark.slow
     def test_kills_at_random_moments_leave_one_curve(self, make: MakeJob):
         """Forks of one process, killed again and again, in saves too; a checkpoint after every step."""
-        killed, whole = (make("lora", name, n_epochs=10) for name in ("killed", "whole"))
+        killed, whole = (make("lora", name, n_epochs=6) for name in ("killed", "whole"))
         root = Path(__file__).parents[3]
         quiet = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1"}
         driver = root / "tests" / "faults" / "forked_trainer.py"
-        command = [sys.executable, str(driver), str(killed), str(whole), "8", "5"]
+        command = [sys.executable, str(driver), str(killed), str(whole), "4", "5"]
         environment = {**os.environ, **quiet, "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": str(root)}
         output = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
-        assert json.loads(output.splitlines()[-1])["kills"] == 8
+        assert json.loads(output.splitlines()[-1])["kills"] == 4
         assert by_step(killed) == by_step(whole)
         assert result(killed).metrics == result(whole).metrics
-        assert [event.step for event in only(killed, CheckpointSaved)] == list(range(4, 41, 4))
+        assert [event.step for event in only(killed, CheckpointSaved)] == list(range(4, 25, 4))
 
 
 class TestTwoDevices:
