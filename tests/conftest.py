@@ -44,13 +44,6 @@ _emptied: list[str] = []
 """URLs of databases that a test has left empty."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In several processes (pytest -n), the tests of a file stay together, and files of a folder that share a stack."""
-    sharing = {item.path for item in items if "stack" in getattr(item, "fixturenames", ())}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(str(item.path.parent if item.path in sharing else item.path)))
-
-
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
