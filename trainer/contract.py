@@ -211,6 +211,9 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="status", tag=
     invalid_model, model_not_found, out_of_memory, training_diverged, server_error."""
     message: str
     param: Literal["training_file", "validation_file"] | None = None
+    too_many_at_once: int | None = None
+    """So many examples did not fit, and another start with a smaller largest_micro_batch may succeed. Several devices
+    cannot begin anew by themselves: the others wait in the middle of a step."""
 
 
 TrainingResult = Succeeded | Failed

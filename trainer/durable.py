@@ -1,7 +1,6 @@
 """Files that are either whole or absent after a crash."""
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
 
@@ -16,14 +15,19 @@ def write_atomically(path: Path, content: bytes) -> None:
     sync(path.parent)
 
 
-def write_once(path: Path, content: bytes, *, name: str) -> None:
-    """The same, unless `path` is there already. Of several processes, each with its own `name`, the first one wins."""
+def write_once(path: Path, content: bytes, *, name: str) -> bool:
+    """The same, unless `path` is there already; whether it was written. Of several processes, each with its own `name`,
+    the first one wins."""
     mine = path.with_name(f"{path.name}.{name}")
     write_atomically(mine, content)
-    with suppress(FileExistsError):
+    try:
         path.hardlink_to(mine)
-    mine.unlink()
-    sync(path.parent)
+    except FileExistsError:
+        return False
+    finally:
+        mine.unlink()
+        sync(path.parent)
+    return True
 
 
 def sync_tree(path: Path) -> None:

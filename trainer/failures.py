@@ -28,9 +28,9 @@ _DISK_FULL = (
 
 
 class TrainingFailed(Exception):
-    def __init__(self, code: str, message: str, param: Param | None = None):
+    def __init__(self, code: str, message: str, param: Param | None = None, *, too_many_at_once: int | None = None):
         super().__init__(message)
-        self.failed = Failed(code=code, message=message, param=param)
+        self.failed = Failed(code=code, message=message, param=param, too_many_at_once=too_many_at_once)
 
 
 class OutOfMemory(Exception):

@@ -23,8 +23,8 @@ from trainer.contract import (
     RESULT,
     SPEC,
     STOPPED,
+    Failed,
     Succeeded,
-    TrainingResult,
     TrainingSpec,
     decode_result,
     decode_spec,
@@ -60,25 +60,23 @@ def _alone_in(directory: Path) -> Generator[None]:
 def _run(directory: Path, found: Hardware, stop: Stop) -> int:
     with EventLog(directory / EVENTS if devices.is_first() else None) as events:
         try:
-            result: TrainingResult = _train(directory, found, events, stop)
+            result = _train(directory, found, events, stop)
         except Stopped:
             return STOPPED
         except Exception as error:  # noqa: BLE001 - whatever it is, the job's owner gets an answer
-            result = failures.explain(error)
-            events.fail(result.message)
             if not isinstance(error, TrainingFailed):
                 traceback.print_exc(file=sys.stderr)
-    _write(directory / RESULT, result)
-    return 0 if isinstance(result, Succeeded) else 1
+            return _fail(directory / RESULT, failures.explain(error), events)
+    if devices.is_first():
+        write_atomically(directory / RESULT, encode(result))
+    return 0
 
 
-def _write(path: Path, result: TrainingResult) -> None:
-    """Of several processes the first one writes what was made; any of them may fail, and the first failure counts: the
-    others fail because of it."""
-    if devices.count() > 1 and not isinstance(result, Succeeded):
-        write_once(path, encode(result), name=str(devices.rank()))
-    elif devices.is_first():
-        write_atomically(path, encode(result))
+def _fail(path: Path, failed: Failed, events: EventLog) -> int:
+    """Of several processes any may fail, and the first failure counts: the others fail because of it."""
+    if write_once(path, encode(failed), name=str(devices.rank())) and failed.too_many_at_once is None:
+        events.fail(failed.message)
+    return 1
 
 
 def _has_succeeded(directory: Path) -> bool:

@@ -96,12 +96,13 @@ class Lease:
             log.warning("the lease of %s runs out on its own: the database is away", self.job_id)
 
 
-async def to_its_end(work: Coroutine[Any, Any, Result]) -> Result:
-    """A cancelled task waits a moment for its query: a connection that is cut off while it opens is never closed."""
-    query = asyncio.ensure_future(work)
+async def to_its_end(work: Coroutine[Any, Any, Result], seconds: float | None = QUERY_SECONDS) -> Result:
+    """A cancelled task waits for what it began: a connection that is cut off while it opens is never closed, and work
+    that goes on alone finds a database that is closed. None: however long it takes."""
+    begun = asyncio.ensure_future(work)
     try:
-        return await asyncio.shield(query)
+        return await asyncio.shield(begun)
     except asyncio.CancelledError:
-        await asyncio.wait({query}, timeout=QUERY_SECONDS)
-        query.cancel()
+        await asyncio.wait({begun}, timeout=seconds)
+        begun.cancel()
         raise

@@ -1,6 +1,7 @@
 """A trainer that died without a result: whether it is started again, and with what.
 
-    memory   the system killed it because memory was full: half as many examples at once, until one is too many
+    memory   memory was full, and the system killed it, or several devices cannot begin anew by themselves: half as many
+             examples at once, until one is too many
     killed   somebody else did: that says nothing about the job, so it goes on, unless it never gets anywhere
     crash    any other end: twice again, each time only if it got further than before
 
@@ -31,6 +32,8 @@ class Crashed(Exception):
 
     status: int | None
     reason: Reason
+    micro_batch: int | None = None
+    """Examples at once that were too many, where it could still say so."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def _with_less_memory(micro_batch: int | None) -> Again:
         message = "The machine ran out of memory with one example at a time. "
         raise Failure("out_of_memory", message + ADVICE)
     return Again(
-        message=f"Out of memory with {micro_batch} examples at once, and the training process was killed: going on from"
+        message=f"Out of memory with {micro_batch} examples at once, and the training process ended: going on from"
         f" the last checkpoint with {micro_batch // 2} at once. The batch size stays the same.",
         largest_micro_batch=micro_batch // 2,
     )

@@ -19,7 +19,7 @@ from gateway.fine_tuning import out_of_memory
 from gateway.fine_tuning.restarts import Crashed, Reason
 from gateway.settings import child_environment
 from trainer import contract
-from trainer.contract import Succeeded, TrainingEvent, TrainingResult, TrainingSpec
+from trainer.contract import Failed, Succeeded, TrainingEvent, TrainingResult, TrainingSpec
 
 log = logging.getLogger(__name__)
 
@@ -119,13 +119,19 @@ class Run:
 
     def result(self) -> TrainingResult:
         """How the run ended. Raises Stopped, Crashed."""
-        if (written := self._written_result()) is not None:
+        written = self._written_result()
+        if isinstance(written, Failed) and written.too_many_at_once:
+            raise Crashed(self._status(), "memory", written.too_many_at_once)
+        if written is not None:
             return written
-        status = self._process.returncode if self._process else None
+        status = self._status()
         if self._asked_to_stop or status in (contract.STOPPED, -signal.SIGTERM):
             raise Stopped
         log.error("trainer ended with status %s; its last words:\n%s", status, self._last_words())
         raise Crashed(status, self._reason(status))
+
+    def _status(self) -> int | None:
+        return self._process.returncode if self._process else None
 
     def _reason(self, status: int | None) -> Reason:
         """A process of a launcher may be killed while the launcher ends with another status."""

@@ -35,7 +35,7 @@ async def restart_training(wv: WorkerServices, lease: Lease, crashed: Crashed, s
         job = await repository.get(session, lease.job_id)
         assert job is not None, "a leased job is there"
         earlier, step = await _restarts(session, job.id), await _last_step(session, job.id)
-        decision = again(crashed, step=step, earlier=earlier, micro_batch=_micro_batch(job))
+        decision = again(crashed, step=step, earlier=earlier, micro_batch=crashed.micro_batch or _micro_batch(job))
         await _tell(session, job.id, len(earlier), decision, Restart(crashed.reason, step))
         if decision.largest_micro_batch is not None:
             job.largest_micro_batch = decision.largest_micro_batch

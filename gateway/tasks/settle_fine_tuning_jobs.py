@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gateway.db.tables import FineTuningJobRow
 from gateway.fine_tuning import repository
-from gateway.fine_tuning.lease import Lease
+from gateway.fine_tuning.lease import Lease, to_its_end
 from gateway.fine_tuning.runner import STOP_SECONDS, TRAINING, VALIDATION, Run, job_directory
 from gateway.fine_tuning.transitions import ENDED
 from gateway.kit.clock import now
@@ -52,7 +52,7 @@ async def _settle(wv: WorkerServices, job_id: str) -> None:
     try:
         await settle(wv, job_id)
     finally:
-        await asyncio.shield(lease.give_back())
+        await to_its_end(lease.give_back())
         await keeping
 
 

@@ -69,7 +69,7 @@ async def _take_next(lease: Lease) -> bool:
         return await to_its_end(lease.take_next())
     except asyncio.CancelledError:
         if lease.job_id:
-            await asyncio.shield(lease.give_back())
+            await to_its_end(lease.give_back())
         raise
 
 
@@ -86,7 +86,7 @@ async def _train(wv: WorkerServices, lease: Lease, device: str, pauses: Pauses) 
     try:
         await _until_the_end(wv, lease, run, pauses)
     finally:
-        await asyncio.shield(_leave(wv, lease, run, keeping, stopping))
+        await to_its_end(_leave(wv, lease, run, keeping, stopping), seconds=None)
 
 
 async def _until_the_end(wv: WorkerServices, lease: Lease, run: Run, pauses: Pauses) -> None:

@@ -20,7 +20,7 @@ from gateway.db.tables import FineTuningJobRow
 from gateway.errors import NotFound, Refusal
 from gateway.files import repository as files
 from gateway.fine_tuning import repository, service
-from gateway.fine_tuning.lease import Lease
+from gateway.fine_tuning.lease import Lease, to_its_end
 from gateway.fine_tuning.runner import TRAINING, VALIDATION, job_directory
 from gateway.fine_tuning.service import Failure
 from gateway.protocol.datasets import Method, Report
@@ -50,7 +50,7 @@ async def validate_fine_tuning_job(wv: WorkerServices, job_id: str, pauses: Paus
     try:
         await _validate(wv, lease)
     finally:
-        await asyncio.shield(lease.give_back())
+        await to_its_end(lease.give_back())
     wv.background.spawn(train_fine_tuning_jobs(wv, pauses), "train")
 
 

@@ -11,6 +11,7 @@ What it does is written in the file `trainer-mode` of the data directory (JOB_DI
     terminated  is killed by SIGTERM before it could listen
     broken      says that it has succeeded, in JSON that is none
     killed      ends after one step by SIGKILL
+    crowded     ends as out of memory, as several devices do, while it takes more than one example at once
     stuck       ends with status 3 before its first step
     saves       like hold, but SIGTERM lets it do one more step, with a checkpoint, as the real trainer does
 
@@ -92,6 +93,8 @@ class FakeTrainer:
             message = "Line 3 holds\x00 nothing to learn from."
             self.tell(Message, level="error", message=message)
             return self.end(Failed(code="invalid_training_file", message=message, param="training_file"))
+        if mode == "crowded" and micro_batch > 1:
+            return self.end(Failed(code="out_of_memory", message="Too many.", too_many_at_once=micro_batch))
         for step in range(resumed + 1, STEPS + 1):
             self.train(step)
             if mode in ("crash", "torn", "killed"):

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 pytest.importorskip("trl")
@@ -16,7 +17,7 @@ import torch
 
 from tests.trainer.jobs import COLOUR_CHATS, chat
 from tests.trainer.runs import by_step, events, losses, only, result, run, weights
-from trainer.contract import CheckpointSaved, Started
+from trainer.contract import CheckpointSaved, Message, Started, decode_spec, encode
 
 pytestmark = [pytest.mark.train, pytest.mark.slow]
 
@@ -30,10 +31,10 @@ UNEVEN = [
 SPEC = {"batch_size": 4, "n_epochs": 2, "training": UNEVEN, "validation": COLOUR_CHATS[:5]}
 
 
-def launch(job: Path) -> subprocess.Popen[bytes]:
+def launch(job: Path, module: str = "trainer") -> subprocess.Popen[bytes]:
     command = [str(Path(sys.executable).with_name("torchrun")), "--standalone", "--local-addr", "127.0.0.1"]
     return subprocess.Popen(
-        [*command, "--nproc_per_node", "2", "-m", "trainer", str(job)],
+        [*command, "--nproc_per_node", "2", "-m", module, str(job)],
         env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
     )
 
@@ -78,3 +79,14 @@ class TestTwoDevices:
         job = make_job(**SPEC | {"batch_size": 5})
         assert launch(job).wait() != 0
         assert result(job).message.startswith("batch_size cannot be used as given: 2 devices cannot share 5 examples")
+
+    def test_memory_that_is_too_small_for_one_asks_for_a_start_with_less(self, make_job: MakeJob):
+        job, alone = make_job("together", **SPEC), make_job("alone", **SPEC)
+        assert launch(job, "tests.trainer.crowded").wait() != 0
+        assert (result(job).code, result(job).too_many_at_once) == ("out_of_memory", 2)
+        assert [event for event in only(job, Message) if event.level == "error"] == []
+        spec = msgspec.structs.replace(decode_spec((job / "spec.json").read_bytes()), largest_micro_batch=1)
+        (job / "spec.json").write_bytes(encode(spec))
+        assert launch(job, "tests.trainer.crowded").wait() == 0
+        assert run(alone) == 0
+        check_same_curve(job, alone)

@@ -30,13 +30,15 @@ class TestNextTry:
     def test_one_device_halves(self, job: Job):
         assert next_try(job, 8, None).largest_micro_batch == 4
 
-    def test_several_devices_cannot_turn_and_are_told_to_take_less(self, job: Job, monkeypatch: pytest.MonkeyPatch):
+    def test_several_devices_must_be_started_anew(self, job: Job, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(devices, "count", lambda: 2)
         with pytest.raises(
             TrainingFailed, match=r"train on 8 of the longest examples at once\. Take a smaller batch_size"
-        ):
+        ) as several:
             next_try(job, 8, None)
+        assert several.value.failed.too_many_at_once == 8
         with pytest.raises(
             TrainingFailed, match=r"even one of the longest examples\. Switch gradient_checkpointing on"
-        ):
+        ) as one:
             next_try(job, 1, None)
+        assert one.value.failed.too_many_at_once is None

@@ -99,6 +99,23 @@ class TestKill:
         assert [restart["data"]["reason"] for restart in restarts] == ["killed"] * 3
 
 
+class TestSeveralDevices:
+    async def test_are_started_anew_with_half_until_it_fits(
+        self, client: Client, wv: WorkerServices, settings: Settings
+    ) -> None:
+        set_mode(settings, "crowded")
+        job = await ended(client, wv)
+        assert (job["status"], job["error"]) == ("succeeded", None)
+        starts = starts_of(settings, job["id"])
+        assert [start["largest_micro_batch"] for start in starts] == [None, 2, 1]
+        assert [start["batch_size"] for start in starts] == ["auto", 4, 4]
+        warnings = [restart["message"] for restart in await restarts_of(client, job)]
+        assert [warning.split(",")[0] for warning in warnings] == [
+            "Out of memory with 4 examples at once",
+            "Out of memory with 2 examples at once",
+        ]
+
+
 @pytest.mark.usefixtures("memory_is_full")
 class TestOutOfMemory:
     async def test_halves_what_is_computed_at_once_and_fails_at_one(

@@ -1,5 +1,6 @@
 """A job whose worker dies, loses its lease, or cannot reach the database: another goes on, and nothing is told twice."""
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -7,6 +8,7 @@ import msgspec
 import pytest
 from sqlalchemy import select, text
 
+from gateway.app import App
 from gateway.db.tables import FineTuningEventRow, FineTuningJobRow, ProjectRow
 from gateway.errors import Unavailable
 from gateway.fine_tuning.lease import Lease
@@ -14,6 +16,7 @@ from gateway.fine_tuning.runner import Stopped
 from gateway.services import WorkerServices, worker_services
 from gateway.settings import Settings
 from gateway.tasks import publish_models, training_events
+from gateway.tasks import train_fine_tuning_jobs as task
 from gateway.tasks.resume_fine_tuning_jobs import resume_fine_tuning_jobs
 from gateway.tasks.train_fine_tuning_jobs import train_fine_tuning_jobs
 from gateway.tasks.validate_fine_tuning_job import validate_fine_tuning_job
@@ -72,6 +75,26 @@ class TestTakeover:
 
         await until(taken_up)
         assert (await wait(client, job["id"]))["status"] == "succeeded"
+
+    async def test_worker_that_is_stopped_while_it_tidies_up_gives_the_job_back(
+        self, client: Client, app: App, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settle, tidying_up = task.settle, asyncio.Event()
+
+        async def slowly(*arguments: Any) -> None:
+            tidying_up.set()
+            await asyncio.sleep(0.2)
+            await settle(*arguments)
+
+        monkeypatch.setattr(task, "settle", slowly)
+        async with worker_services(settings) as stopped:
+            job = await create_job(client)
+            await validate_fine_tuning_job(stopped, job["id"], QUICK)
+            await asyncio.wait_for(tidying_up.wait(), 20)
+        async with app.services.database.session() as session:
+            row = await session.get(FineTuningJobRow, job["id"])
+            assert row is not None
+            assert (row.status, row.lease_holder) == ("succeeded", None)
 
     async def test_worker_that_lost_its_lease_stops_and_decides_nothing(
         self, client: Client, wv: WorkerServices, settings: Settings
