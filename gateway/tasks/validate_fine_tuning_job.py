@@ -15,7 +15,7 @@ from gateway.datasets import repository as reports
 from gateway.datasets.findings import MIN_EXAMPLES
 from gateway.datasets.lines import BOM
 from gateway.datasets.tokens import TokenCounter
-from gateway.datasets.validation import validate_path
+from gateway.datasets.validation import Interrupted, validate_path
 from gateway.db.tables import FineTuningJobRow
 from gateway.errors import NotFound, Refusal
 from gateway.files import repository as files
@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 Param = Literal["training_file", "validation_file"]
 WORDS: dict[Param, str] = {"training_file": "Training file", "validation_file": "Validation file"}
+COPIES: dict[Param, str] = {"training_file": TRAINING, "validation_file": VALIDATION}
 MAX_TOLD = 20
 """Problems that become events of a job; the file's report has more."""
 
@@ -56,7 +57,9 @@ async def validate_fine_tuning_job(wv: WorkerServices, job_id: str, pauses: Paus
 
 async def _validate(wv: WorkerServices, lease: Lease) -> None:
     try:
-        await _check_files(wv, await _begin(wv, lease))
+        await _check_files(wv, lease, await _begin(wv, lease))
+    except Interrupted:
+        return  # cancelled or paused, or another worker has it
     except Failure as failure:
         await _fail(wv, lease, failure)
         return
@@ -87,18 +90,18 @@ async def _fail(wv: WorkerServices, lease: Lease, failure: Failure) -> None:
         await service.fail(session, lease.job_id, failure, holder=lease.holder)
 
 
-async def _check_files(wv: WorkerServices, job: FineTuningJobRow) -> None:
-    await _check(wv, job, "training_file", job.training_file, TRAINING)
+async def _check_files(wv: WorkerServices, lease: Lease, job: FineTuningJobRow) -> None:
+    await _check(wv, lease, job, "training_file", job.training_file)
     if job.validation_file:
-        await _check(wv, job, "validation_file", job.validation_file, VALIDATION)
+        await _check(wv, lease, job, "validation_file", job.validation_file)
 
 
-async def _check(wv: WorkerServices, job: FineTuningJobRow, param: Param, file_id: str, name: str) -> None:
-    """Bring one file into the job's directory, read it through, and tell what it is like. Raises Failure."""
-    path = job_directory(wv.settings.data_dir, job.id) / name
+async def _check(wv: WorkerServices, lease: Lease, job: FineTuningJobRow, param: Param, file_id: str) -> None:
+    """Bring one file into the job's directory, read it through, and tell what it is like. Raises Failure, Interrupted."""
+    path = job_directory(wv.settings.data_dir, job.id) / COPIES[param]
     await _fetch(wv, job.project_id, file_id, param, path)
     method: Method = job.method["type"]
-    report = await _read(wv, job, method, path)
+    report = await _read(wv, lease, job, path)
     if _context_length(job) is None:  # else it tells of this job, not of the file alone
         async with wv.database.session() as session:
             await reports.keep(session, file_id, method, wv.settings.engine.model_path, report)
@@ -114,14 +117,15 @@ async def _check(wv: WorkerServices, job: FineTuningJobRow, param: Param, file_i
         await estimate_job(wv, job, report)
 
 
-async def _read(wv: WorkerServices, job: FineTuningJobRow, method: Method, path: Path) -> Report:
-    """In a thread, which ends soon after this is cancelled."""
+async def _read(wv: WorkerServices, lease: Lease, job: FineTuningJobRow, path: Path) -> Report:
+    """In a thread, which ends soon after the lease is lost, or this is cancelled. Raises Interrupted."""
     stop = threading.Event()
+    watching = asyncio.ensure_future(_stop_when_lost(lease, stop))
     try:
         return await asyncio.to_thread(
             lambda: validate_path(
                 path,
-                method,
+                job.method["type"],
                 counter=TokenCounter.of(wv.settings.engine.model_path),
                 context_length=_context_length(job),
                 stop=stop,
@@ -129,6 +133,12 @@ async def _read(wv: WorkerServices, job: FineTuningJobRow, method: Method, path:
         )
     finally:
         stop.set()
+        watching.cancel()
+
+
+async def _stop_when_lost(lease: Lease, stop: threading.Event) -> None:
+    await lease.lost.wait()
+    stop.set()
 
 
 def _context_length(job: FineTuningJobRow) -> int | None:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from gateway.datasets.validation import Interrupted
 from gateway.db.tables import FileRow, FineTuningJobRow
 from gateway.errors import Unavailable
 from gateway.fine_tuning import estimates
@@ -375,3 +376,22 @@ class TestStopping:
         await asyncio.gather(validating, return_exceptions=True)
         await until(ended.is_set)
         assert (await job_of(client, job["id"]))["status"] == "validating_files"
+
+    async def test_reading_ends_soon_after_the_job_is_cancelled(
+        self, client: Client, wv: WorkerServices, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job = await create_job(client)
+        reading = threading.Event()
+
+        def endless(*_: Any, stop: threading.Event, **__: Any) -> None:
+            reading.set()
+            assert stop.wait(20)
+            raise Interrupted
+
+        monkeypatch.setattr(task, "validate_path", endless)
+        validating = asyncio.ensure_future(validate_fine_tuning_job(wv, job["id"], QUICK))
+        await until(reading.is_set)
+        await client.post(f"/v1/fine_tuning/jobs/{job['id']}/cancel")
+        await validating
+        assert (await job_of(client, job["id"]))["status"] == "cancelled"
+        assert (await messages_of(client, job["id"]))[-1] == "Fine-tuning job cancelled"
