@@ -9,20 +9,30 @@ from typing import Any
 
 import msgspec
 
-from gateway import settings
-from gateway.settings import PriceSettings, Secret, Section, Settings, UpstreamSettings
+from gateway.settings import PriceSettings, RouteSettings, Secret, Section, Settings, UpstreamSettings
 
 HEADER = """\
 # Every setting of Tuneway with its default. Pass the file with --config, or TUNEWAY_CONFIG.
 # Any of them can be set in the environment instead: TUNEWAY_DATABASE__URL sets [database] url.
 # Written by `make example-settings` from gateway/settings.py; do not edit.
 """
-EXAMPLES: dict[type[Section], dict[str, Any]] = {
+LISTS: dict[str, type[msgspec.Struct]] = {
+    "upstreams": UpstreamSettings,
+    "routes": RouteSettings,
+    "prices": PriceSettings,
+}
+EXAMPLES: dict[type[msgspec.Struct], dict[str, Any]] = {
     UpstreamSettings: {
         "name": "openai",
         "base_url": "https://api.openai.com/v1",
         "models": ("gpt-4o-mini",),
         "api_key_env": "OPENAI_API_KEY",
+    },
+    RouteSettings: {
+        "name": "support-bot",
+        "targets": ({"model": "starter", "weight": 9.0}, {"model": "gpt-4o-mini", "weight": 1.0}),
+        "fallbacks": ({"model": "gpt-4o-mini", "on": ("server_error", "connection", "timeout")},),
+        "sticky": "user",
     },
     PriceSettings: {"model": "gpt-4o-mini", "input": 0.15, "cached_input": 0.075, "output": 0.6},
 }
@@ -36,39 +46,41 @@ def render() -> str:
         default = field.default
         if isinstance(default, Section):
             tables.append(f"[{field.name}]\n" + _fields(type(default), {}))
-        elif field.name in ("upstreams", "prices"):
-            kind = UpstreamSettings if field.name == "upstreams" else PriceSettings
+        elif (kind := LISTS.get(field.name)) is not None:
             tables.append(_commented(f"[[{field.name}]]\n" + _fields(kind, EXAMPLES[kind])))
         else:
             scalars.append(_field(Settings, field.name, default))
     return "\n".join([HEADER, "\n".join(scalars), *tables])
 
 
-def _fields(kind: type[Section], examples: dict[str, Any]) -> str:
+def _fields(kind: type[msgspec.Struct], examples: dict[str, Any]) -> str:
     return "".join(
-        _field(kind, each.name, examples.get(each.name, each.default)) for each in msgspec.structs.fields(kind)
+        _field(kind, each.name, examples.get(each.name, _default(each))) for each in msgspec.structs.fields(kind)
     )
 
 
-def _field(kind: type[Section], name: str, value: Any) -> str:
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    """msgspec makes a factory of an empty dict."""
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+
+
+def _field(kind: type[msgspec.Struct], name: str, value: Any) -> str:
     """Comment lines, then `name = value`; what has no default is shown commented out."""
     meaning = "".join(f"# {line}\n" for line in textwrap.wrap(_meanings(kind).get(name, ""), 110))
     assert value is not msgspec.NODEFAULT, f"{kind.__name__}.{name} needs an example"
     return meaning + (f"# {name} = ...\n" if value is None else f"{name} = {_toml(value)}\n")
 
 
-def _meanings(kind: type[Section]) -> dict[str, str]:
-    """Docstring of each field: the string that stands under it in the source."""
-    body = next(
-        node.body
-        for node in ast.parse(inspect.getsource(settings)).body
-        if isinstance(node, ast.ClassDef) and node.name == kind.__name__
-    )
+def _meanings(kind: type[msgspec.Struct]) -> dict[str, str]:
+    """Docstring of each field, inherited ones too: the string that stands under it in the source."""
     found: dict[str, str] = {}
-    for field, below in itertools.pairwise(body):
-        named = isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-        if named and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-            found[field.target.id] = str(below.value.value)  # type: ignore[union-attr]
+    for parent in kind.__mro__[: kind.__mro__.index(msgspec.Struct)]:
+        (definition,) = ast.parse(inspect.getsource(parent)).body
+        assert isinstance(definition, ast.ClassDef)
+        for field, below in itertools.pairwise(definition.body):
+            named = isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+            if named and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+                found[field.target.id] = str(below.value.value)  # type: ignore[union-attr]
     return found
 
 
@@ -78,6 +90,11 @@ def _toml(value: Any) -> str:
             return str(value).lower()
         case int() | float():
             return str(value)
+        case msgspec.Struct():
+            return _toml(msgspec.structs.asdict(value))
+        case dict():
+            fields = ", ".join(f"{name} = {_toml(each)}" for name, each in value.items() if each is not None)  # type: ignore[misc]
+            return "{ " + fields + " }" if fields else "{}"
         case tuple():
             return "[" + ", ".join(_toml(each) for each in value) + "]"  # type: ignore[misc]
         case Secret() | Path() | str():

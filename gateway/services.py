@@ -22,6 +22,7 @@ from gateway.metering.prices import PriceBook
 from gateway.metrics import Metrics
 from gateway.queue import Queue
 from gateway.routing.catalog import Catalog
+from gateway.routing.residency import Residency
 from gateway.settings import GradingSettings, Settings
 from gateway.streaming import StreamedReply
 from gateway.upstreams.client import UpstreamClient
@@ -44,6 +45,7 @@ class Services:
     files: FileStore
     keys: KeyRing
     catalog: Catalog
+    residency: Residency
     mirrors: Mirrors
     prices: PriceBook
     upstreams: UpstreamClient
@@ -116,7 +118,7 @@ async def worker_services(settings: Settings) -> AsyncGenerator[WorkerServices]:
 
 def _build(settings: Settings) -> Services:
     database = database_of(settings)
-    keys, catalog = KeyRing(settings.secret_key.reveal()), Catalog(settings)
+    keys, catalog, residency = KeyRing(settings.secret_key.reveal()), Catalog(settings), Residency()
     spool = Spool(settings.data_dir / DIRECTORY, segment_bytes=settings.exchanges.segment_bytes)
     return Services(
         settings=settings,
@@ -125,7 +127,8 @@ def _build(settings: Settings) -> Services:
         files=FileStore(settings.files, settings.data_dir),
         keys=keys,
         catalog=catalog,
-        mirrors=Mirrors(database, [keys, catalog]),
+        residency=residency,
+        mirrors=Mirrors(database, [keys, catalog, residency]),
         prices=PriceBook(settings.prices),
         upstreams=UpstreamClient(settings.timeouts),
         spool=spool,

@@ -10,11 +10,13 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from gateway.kit.money import nano_from_usd
+from gateway.protocol.routes import RouteSpec
+from gateway.protocol.upstreams import Kind
 
 PREFIX = "TUNEWAY_"
 NOT_SETTINGS = {"TUNEWAY_CONFIG", "TUNEWAY_ADMIN_KEY", "TUNEWAY_URL"}
@@ -61,23 +63,68 @@ class RedisSettings(Section, frozen=True):
 class EngineSettings(Section, frozen=True):
     url: str | None = None
     """Base URL of the engine that serves the base model and the adapters trained here (vLLM's API), ending in /v1."""
+    replicas: tuple[str, ...] = ()
+    """More base URLs of engines that serve the same base model; calls are shared among all of them."""
+    api_key: Secret = Secret("")
+    """Sent as bearer token, where the engine was started with --api-key."""
+    data_dir: str = ""
+    """DATA_DIR as the machines of the engine see it; empty means the same path as here."""
+    max_adapters: int = 0
+    """Fine-tuned models that each replica holds; those used longest ago leave for others and come back when they are called. 0: no limit of ours."""
+    load_seconds: float = 30.0
+    """How long a call waits for a fine-tuned model to be loaded, before it falls back."""
+    probe_tolerance: float = 0.1
+    """How far a fine-tuned model's log-probabilities on the engine may be, on average, from the trainer's: larger for a quantized engine."""
+    sharing: Literal["separate", "sleep"] = "separate"
+    """`sleep`: before a training the engine finishes what it does and gives its memory away, and wakes up after it (vLLM: --enable-sleep-mode and VLLM_SERVER_DEV_MODE=1); calls meanwhile fall back. `separate`: the training has devices of its own."""
     model: str = "starter"
     """Name under which clients call the base model."""
     model_path: str = ""
     """Directory (or local Hugging Face id) of the base model's weights: what training starts from."""
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Of every replica, without a slash at the end."""
+        return tuple(url.rstrip("/") for url in ((self.url, *self.replicas) if self.url else ()))
 
 
 class UpstreamSettings(Section, frozen=True, kw_only=True):
     name: str
     """Unique; appears in the exchange log."""
     base_url: str
-    """OpenAI-compatible base URL, ending in /v1."""
+    """Base URL, ending in /v1."""
+    replicas: tuple[str, ...] = ()
+    """More base URLs that serve the same models; calls are shared among all of them."""
+    kind: Kind = "openai"
+    """The API it speaks: openai, or anthropic (the Messages API, translated both ways)."""
     api_key: Secret = Secret("")
     """Sent as bearer token."""
     api_key_env: str = ""
     """Name of an environment variable that holds the key, instead of api_key."""
     models: tuple[str, ...]
     """Model names served there, as clients call them."""
+    served_names: dict[str, str] = {}
+    """The upstream's own name of a model, where clients call it by another: { "chat" = "gpt-4o-mini" }."""
+    organization: str = ""
+    """Sent as OpenAI-Organization."""
+    project: str = ""
+    """Sent as OpenAI-Project."""
+    headers: dict[str, str] = {}
+    """Sent with every call, beside the key."""
+    proxy: str | None = None
+    """URL of an HTTP proxy on the way."""
+
+    @property
+    def base_urls(self) -> tuple[str, ...]:
+        """Of every replica, without a slash at the end."""
+        return tuple(url.rstrip("/") for url in (self.base_url, *self.replicas))
+
+
+class RouteSettings(RouteSpec, frozen=True, kw_only=True):
+    """A route that no API call can change; one made with POST /v1/routes may have the same name and then wins."""
+
+    name: str
+    """What clients send as `model`."""
 
 
 class PriceSettings(Section, frozen=True, kw_only=True):
@@ -102,7 +149,11 @@ class TimeoutSettings(Section, frozen=True):
     connect: float = 5.0
     """Seconds to open a connection to an upstream."""
     idle: float = 600.0
-    """Seconds an upstream may send nothing: before its first byte, and between two pieces of a stream."""
+    """Seconds an upstream may send nothing between two pieces of an answer."""
+    first_token: float = 600.0
+    """Seconds from sending a call to the first piece of its answer."""
+    total: float = 0.0
+    """Seconds for a whole call, all tries included, and for a stream until its end. 0: no limit."""
     drain: float = 30.0
     """Seconds a provider's stream is read on after its client left, to learn the true usage."""
     finish: float = 20.0
@@ -175,6 +226,17 @@ class GradingSettings(Section, frozen=True):
             raise ValueError("python_concurrency: at least 1 is needed")
 
 
+class RoutingSettings(Section, frozen=True):
+    aliases: dict[str, str] = {}
+    """Other names of models: { "gpt-4o-mini" = "starter" }."""
+    fallbacks: dict[str, tuple[str, ...]] = {}
+    """What answers when a model does not, in order: { "starter" = ["gpt-4o-mini"] }."""
+    fine_tuned_to_base: bool = True
+    """A fine-tuned model that does not answer falls back to its base; a call with the header `x-tuneway-fallback: off` never falls back."""
+    retries: int = 1
+    """More tries of a model that is called without a route, before its fallbacks."""
+
+
 class Settings(Section, frozen=True):
     data_dir: Path = Path("~/.tuneway")
     """Spool, jobs, adapters and (by default) file contents."""
@@ -192,11 +254,14 @@ class Settings(Section, frozen=True):
     files: FileSettings = FileSettings()
     fine_tuning: FineTuningSettings = FineTuningSettings()
     grading: GradingSettings = GradingSettings()
+    routing: RoutingSettings = RoutingSettings()
     upstreams: tuple[UpstreamSettings, ...] = ()
+    routes: tuple[RouteSettings, ...] = ()
     prices: tuple[PriceSettings, ...] = ()
 
     def __post_init__(self) -> None:
         _refuse_repeats("upstreams", [upstream.name for upstream in self.upstreams])
+        _refuse_repeats("routes", [route.name for route in self.routes])
         _refuse_repeats("prices", [price.model for price in self.prices])
         devices = [index.strip() for device in self.fine_tuning.devices for index in device.split(",")]
         _refuse_repeats("fine_tuning.devices", devices)

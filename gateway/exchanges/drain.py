@@ -129,6 +129,7 @@ def row(each: Record) -> tuple[Any, ...]:
     values: dict[str, Any] = msgspec.structs.asdict(each) | {
         "created_at": from_unix(each.created_at),
         "error": _json(each.error) if each.error is not None else None,
+        "attempts": _json(each.attempts) if each.attempts is not None else None,
         "reply": assemble(each.reply) if each.streamed and each.reply else each.reply,
         "request_metadata": _json(msgspec.json.encode(each.request_metadata)) if each.request_metadata else None,
     }

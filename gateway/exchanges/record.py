@@ -37,6 +37,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     first_token_ms: float | None
     upstream_ms: float | None
     request_metadata: dict[str, str] | None
+    route: str | None = None
+    attempts: bytes | None = None
+    """JSON, when there was more than one."""
 
 
 encode = msgspec.msgpack.Encoder().encode

@@ -10,18 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from gateway.db.tables import CheckpointPermissionRow, ModelRow
 from gateway.errors import ModelNotFound
 from gateway.kit.clock import unix
+from gateway.routing.upstream import Upstream
 from gateway.settings import EngineSettings, Settings, UpstreamSettings
-
-
-@dataclass(frozen=True, slots=True)
-class Upstream:
-    """A base URL that speaks OpenAI's API."""
-
-    name: str
-    base_url: str
-    api_key: str
-    is_engine: bool
-    """Ours (vLLM's API): knows adapters, reports usage with every chunk, and stops at once when its client leaves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +20,10 @@ class Deployment:
 
     model: str
     upstream: Upstream
+    served_name: str | None = None
+    """The upstream's own name for it, where that is another."""
+    adapter_path: str | None = None
+    """Of a fine-tuned model, relative to DATA_DIR."""
     base_model: str | None = None
     """What a fine-tuned model was made from."""
     project_id: str | None = None
@@ -88,13 +82,14 @@ class Catalog:
         for configured in settings.upstreams:
             upstream = provider_upstream(configured)
             for model in configured.models:
-                yield Deployment(model, upstream)
+                yield Deployment(model, upstream, served_name=configured.served_names.get(model))
 
 
 def _tuned_deployment(row: ModelRow, engine: Upstream, granted: Iterable[str]) -> Deployment:
     return Deployment(
         model=row.id,
         upstream=engine,
+        adapter_path=row.adapter_path,
         base_model=row.base_model,
         project_id=row.project_id,
         granted=frozenset(granted),
@@ -104,11 +99,18 @@ def _tuned_deployment(row: ModelRow, engine: Upstream, granted: Iterable[str]) -
 
 
 def engine_upstream(engine: EngineSettings) -> Upstream | None:
-    return Upstream("engine", engine.url.rstrip("/"), "", is_engine=True) if engine.url else None
+    return Upstream("engine", engine.urls, engine.api_key.reveal(), is_engine=True) if engine.urls else None
 
 
 def provider_upstream(configured: UpstreamSettings) -> Upstream:
-    return Upstream(configured.name, configured.base_url.rstrip("/"), configured.api_key.reveal(), is_engine=False)
+    return Upstream(
+        configured.name,
+        configured.base_urls,
+        configured.api_key.reveal(),
+        kind=configured.kind,
+        headers=configured.headers,
+        proxy=configured.proxy,
+    )
 
 
 def _weights_date(engine: EngineSettings) -> int:

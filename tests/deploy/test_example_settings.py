@@ -24,6 +24,8 @@ class TestExampleSettings:
         text = re.sub(r"^# (?=\[\[|# |\w+ = [^.])", "", EXAMPLE.read_text(), flags=re.MULTILINE)
         text = text.replace("# url = ...", 'url = "http://127.0.0.1:8001/v1"')
         text = text.replace("# usd_per_hour = ...", "usd_per_hour = 2.5")
+        text = text.replace("# proxy = ...", 'proxy = "http://127.0.0.1:3128"')
+        text = text.replace("# hedge = ...", "hedge = { after_ms = 500 }")
         path = tmp_path / "tuneway.toml"
         path.write_text(text)
         found = load(path, {"OPENAI_API_KEY": "sk-given"})
@@ -31,12 +33,14 @@ class TestExampleSettings:
         assert found.upstreams[0].api_key.reveal() == "sk-given"
         assert [price.model for price in found.prices] == ["gpt-4o-mini"]
         assert found.engine.url == "http://127.0.0.1:8001/v1"
+        assert [route.name for route in found.routes] == ["support-bot"]
         assert "= ..." not in text
 
     @pytest.mark.parametrize("field", msgspec.structs.fields(Settings), ids=lambda field: field.name)
     def test_every_setting_is_there_with_its_meaning(self, field: msgspec.structs.FieldInfo) -> None:
         sections = {
             "upstreams": settings.UpstreamSettings,
+            "routes": settings.RouteSettings,
             "prices": settings.PriceSettings,
         }
         section = sections.get(field.name) or (

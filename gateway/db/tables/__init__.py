@@ -12,22 +12,31 @@ from gateway.db.tables.fine_tuning import (
     ModelRow,
 )
 from gateway.db.tables.projects import ProjectRow, ServiceAccountRow
+from gateway.db.tables.routes import RouteRevisionRow, RouteRow
+from gateway.db.tables.serving import DeploymentEventRow, LoadedModelRow, ReplicaRow
 from gateway.db.tables.training_runs import TrainingHardwareRow, TrainingSpeedRow
+from gateway.db.tables.upstreams import UpstreamRow
 
 __all__ = [
     "ApiKeyRow",
     "ChangeRow",
     "CheckpointPermissionRow",
+    "DeploymentEventRow",
     "ExchangeRow",
     "FileRow",
     "FineTuningCheckpointRow",
     "FineTuningEventRow",
     "FineTuningJobRow",
+    "LoadedModelRow",
     "ModelRow",
     "ProjectRow",
+    "ReplicaRow",
+    "RouteRevisionRow",
+    "RouteRow",
     "ServiceAccountRow",
     "TrainingHardwareRow",
     "TrainingSpeedRow",
     "UploadPartRow",
     "UploadRow",
+    "UpstreamRow",
 ]

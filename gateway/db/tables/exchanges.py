@@ -23,6 +23,10 @@ class ExchangeRow(Base):
     requested_model: Mapped[str]
     served_model: Mapped[str | None]
     """None when nothing was asked upstream."""
+    route: Mapped[str | None]
+    """The route that the called name stood for."""
+    attempts: Mapped[list[Any] | None]
+    """Every try, when there was more than one: {"model", "upstream", "failure", "ms"}; the last one answered, or nobody did."""
     upstream: Mapped[str | None]
     streamed: Mapped[bool]
     outcome: Mapped[str]

@@ -112,6 +112,8 @@ class ModelRow(Base):
     """Relative to DATA_DIR; never written again, because vLLM caches by name and path."""
     problem: Mapped[str | None]
     """Why the engine does not serve it now; a call is answered with this sentence."""
+    last_used_at: Mapped[datetime | None]
+    """By a call, to within seconds: what was used long ago leaves a full engine first."""
     created_at: Mapped[datetime]
     deleted_at: Mapped[datetime | None]
 

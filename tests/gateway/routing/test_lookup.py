@@ -10,8 +10,9 @@ from gateway.db.tables import FineTuningJobRow, ModelRow
 from gateway.errors import ModelNotFound
 from gateway.fine_tuning import models
 from gateway.kit.clock import now
-from gateway.routing.catalog import Catalog, Deployment, Upstream
+from gateway.routing.catalog import Catalog, Deployment
 from gateway.routing.lookup import find_deployment, not_served
+from gateway.routing.upstream import Upstream
 from gateway.settings import EngineSettings, Settings
 
 pytestmark = pytest.mark.anyio
@@ -70,7 +71,7 @@ class TestFindDeployment:
 
 class TestNotServed:
     def test_is_being_loaded_unless_something_is_wrong(self) -> None:
-        upstream = Upstream("engine", "http://127.0.0.1:1/v1", "", is_engine=True)
+        upstream = Upstream("engine", ("http://127.0.0.1:1/v1",), is_engine=True)
         loading = not_served(Deployment("ft:x", upstream))
         assert (loading.status, loading.code, loading.headers) == (503, "model_loading", {"retry-after": "1"})
         broken = not_served(Deployment("ft:x", upstream, problem="Its files are gone."))
