@@ -8,6 +8,8 @@
     JOB_DIR/wandb/               runs for Weights & Biases, where the job asks for them
     JOB_DIR/adapter/             the final adapter, in PEFT's format (training types lora and qlora)
     JOB_DIR/model/               the final weights with tokenizer, in Hugging Face format (training type full)
+    .../probe.json               in adapter/, model/ and every checkpoint: what the model says of one example (Probe), by which
+                                 an engine shows that it serves these weights; left out where there was no memory for it
     JOB_DIR/result.json          TrainingResult, written last and atomically
 
 `python -m trainer JOB_DIR` exits 0 when result.json says succeeded, 1 when it says failed, and 143 when it was asked to
@@ -27,6 +29,7 @@ CONTRACT_VERSION = 2
 SPEC = "spec.json"
 EVENTS = "events.jsonl"
 RESULT = "result.json"
+PROBE = "probe.json"
 CHECKPOINTS = "checkpoints"
 ADAPTER = "adapter"
 MODEL = "model"
@@ -218,10 +221,30 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="status", tag=
 
 TrainingResult = Succeeded | Failed
 
+
+class Probe(msgspec.Struct, frozen=True, kw_only=True):
+    """What trained weights say of one training example, measured by the trainer itself (`trainer/probe.py`)."""
+
+    token_ids: list[int]
+    """A prompt and its answer as the model was trained on them: PROBE_TOKENS at most, two at least."""
+    first: int
+    """`logprobs` are of token_ids[first:]; at least 1."""
+    logprobs: list[float]
+    """Natural logarithm of the probability of each of them after those before it, without dropout."""
+    base_logprobs: list[float] | None
+    """The same with the adapter switched off; None for training type full."""
+    dtype: str
+    """What it was computed in: float32, bfloat16, float16, or nf4 for an adapter on the 4-bit base. The engine serves nf4's
+    adapter on the unquantized base, whose numbers are others."""
+
+
+PROBE_TOKENS = 128
+
 encode = msgspec.json.Encoder().encode
 decode_spec = msgspec.json.Decoder(TrainingSpec).decode
 decode_event = msgspec.json.Decoder(TrainingEvent).decode
 decode_result = msgspec.json.Decoder(TrainingResult).decode
+decode_probe = msgspec.json.Decoder(Probe).decode
 
 
 # ---- Before a job: `python -m trainer.describe_hardware` prints a HardwareDescription; `python -m trainer.estimate` reads an

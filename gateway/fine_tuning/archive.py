@@ -10,19 +10,23 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
+from trainer.contract import PROBE
+
 BLOCK = 512
 END = bytes(2 * BLOCK)
 PIECE = 1024 * 1024
 
 
 class Archive:
-    """Files of a directory, and texts made for it, under one folder."""
+    """Files of a directory, and texts made for it, under one folder. The probe stays here: it is a piece of the training
+    file."""
 
     def __init__(self, folder: str, directory: Path, texts: Mapping[str, bytes], *, created: int) -> None:
         """Texts come first and replace files of the same name. Raises OSError when the directory cannot be read."""
         self._folder = folder
         self._texts = dict(texts)
-        self._files = [path for path in sorted(directory.iterdir()) if path.is_file() and path.name not in texts]
+        left_out = {*texts, PROBE}
+        self._files = [path for path in sorted(directory.iterdir()) if path.is_file() and path.name not in left_out]
         self._created = created
 
     @property

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from trainer.contract import ADAPTER_FILES
+from trainer.contract import ADAPTER_FILES, PROBE
 
 DIRECTORY = "adapters"
 ADAPTER_CONFIG, MODEL_CONFIG = "adapter_config.json", "config.json"
@@ -85,7 +85,8 @@ def kind_of(directory: Path) -> str:
 
 
 def is_adapter_file(name: str) -> bool:
-    return name in ADAPTER_FILES
+    """What an engine loads, and the probe that shows that it did."""
+    return name in ADAPTER_FILES or name == PROBE
 
 
 def is_model_file(name: str) -> bool:

@@ -50,6 +50,15 @@ class TestArchive:
         with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
             assert [member.size for member in tar if member.name == "folder/block"] == [4]
 
+    async def test_probe_stays_here(self, directory: Path) -> None:
+        """It holds tokens of the training file."""
+        (directory / "probe.json").write_text("{}")
+        archive = Archive("folder", directory, {}, created=CREATED)
+        raw = await written(archive)
+        assert len(raw) == archive.size
+        with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
+            assert tar.getnames() == [f"folder/{name}" for name in SIZES]
+
     async def test_long_names_and_sizes_beyond_8_gib(self, tmp_path: Path) -> None:
         directory = tmp_path / "model"
         directory.mkdir()

@@ -41,11 +41,13 @@ class TestPublish:
     def test_copies_only_what_is_wanted(self, source: Path, tmp_path: Path) -> None:
         (source / "optimizer.pt").write_bytes(b"state")
         (source / "adapter_model.safetensors").write_bytes(b"weights")
+        (source / "probe.json").write_text("{}")
         path = tmp_path / publish(source, tmp_path, directory_name("ftjob-1", 12), is_adapter_file)
         assert path.name == "ftjob-1-step-12"
         assert sorted(file.name for file in path.rglob("*") if file.is_file()) == [
             "adapter_config.json",
             "adapter_model.safetensors",
+            "probe.json",
         ]
 
     def test_second_try_finds_it_and_changes_nothing(self, source: Path, tmp_path: Path) -> None:
@@ -190,6 +192,7 @@ class TestIsModelFile:
             ("chat_template.jinja", True),
             ("tokenizer.model", True),
             ("merges.txt", True),
+            ("probe.json", True),
             ("optimizer.pt", False),
             ("rng_state.pth", False),
             ("training_args.bin", False),

@@ -59,6 +59,7 @@ async def model(database: Database, project_key: dict[str, Any], settings: Setti
         )
     row = await add_tuned(database, job, settings.data_dir)
     (settings.data_dir / row.adapter_path / "adapter_model.safetensors").write_bytes(b"w" * BIG)
+    (settings.data_dir / row.adapter_path / "probe.json").write_text('{"token_ids": [1, 2]}')
     return row
 
 
