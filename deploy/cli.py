@@ -55,6 +55,7 @@ def serve_command(data_dir: Path | None, config: Path | None, **given: Any) -> N
         database_url=_unless_default(settings.database.url, DatabaseSettings().url),
         redis_url=_unless_default(settings.redis.url, RedisSettings().url),
         secret_key=settings.secret_key.reveal() or None,
+        keeps_encryption_key=bool(settings.encryption_key),
         **given,
     )
     sys.exit(asyncio.run(serve(options)))

@@ -1,12 +1,14 @@
-"""The data directory of a stack: its layout, its lock and its secret key.
+"""The data directory of a stack: its layout, its lock and its two secrets.
 
 lock            held (flock) by the stack that runs here; says who that is
 secret_key      keys the hashes of API keys (0600)
+encryption.key  seals the keys of providers that are added through the API (0600)
 admin_key_made  says that the first admin key was made; never the key itself
 logs/ run/      one log per part; parts.json
 postgres/ redis/
 """
 
+import base64
 import fcntl
 import json
 import os
@@ -59,6 +61,13 @@ class DataDir:
                 f"{path} is not a secret key of {SHORTEST_SECRET} or more characters: restore it from a backup."
             )
         return secret
+
+    def encryption_key_file(self) -> Path:
+        """A file with 32 random bytes in base64, made at the first call. What else it holds is the settings' to judge."""
+        path = self.root / "encryption.key"
+        if not path.exists():
+            _write_secret(path, base64.b64encode(secrets.token_bytes(32)).decode() + "\n")
+        return path
 
     @property
     def has_admin_key(self) -> bool:

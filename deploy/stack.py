@@ -44,7 +44,7 @@ class StackOptions:
     """What `tuneway serve` was asked for. `port` 0 takes a free one.
 
     `database_url` and `redis_url` are servers to use instead of the embedded ones, `secret_key` one that the operator keeps
-    instead of the data directory.
+    instead of the data directory; `keeps_encryption_key` says that the settings hold one of those, too.
     """
 
     data_dir: Path
@@ -58,6 +58,7 @@ class StackOptions:
     database_url: str | None = None
     redis_url: str | None = None
     secret_key: str | None = None
+    keeps_encryption_key: bool = False
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,8 @@ class Stack:
             "TUNEWAY_DATA_DIR": str(self.place.root),
             "TUNEWAY_SECRET_KEY": self.options.secret_key or self.place.secret_key(),
         }
+        if not self.options.keeps_encryption_key:
+            environment["TUNEWAY_ENCRYPTION_KEY_FILE"] = str(self.place.encryption_key_file())
         if (database_url := self.postgres.url if self.postgres else self.options.database_url) is not None:
             environment["TUNEWAY_DATABASE__URL"] = database_url
         if (redis_url := self.redis.url if self.redis else self.options.redis_url) is not None:

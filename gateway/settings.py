@@ -15,6 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from gateway.kit.money import nano_from_usd
+from gateway.kit.sealing import read_keys
 from gateway.protocol.routes import RouteSpec
 from gateway.protocol.upstreams import Kind
 
@@ -22,6 +23,24 @@ PREFIX = "TUNEWAY_"
 NOT_SETTINGS = {"TUNEWAY_CONFIG", "TUNEWAY_ADMIN_KEY", "TUNEWAY_URL"}
 """Read by the command line, not part of the settings."""
 SECRET_KEY_LENGTH = 32
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""The values of vLLM's --max-lora-rank (vllm/config/lora.py, 0.32)."""
+_LOCAL = "it listens on a free port of this machine, which must not be reachable from elsewhere"
+VLLM_OPTIONS_OF_OURS = {
+    "--host": _LOCAL,
+    "--port": _LOCAL,
+    "--uds": _LOCAL,
+    "--model": "`tuneway serve --model` names it",
+    "--served-model-name": "`tuneway serve --model` names it",
+    "--api-key": "set [engine] api_key",
+    "--api-server-count": "vLLM loads no adapters at run time into several API servers",
+    "--no-enable-lora": "fine-tuned models need it; use `tuneway serve --engine none` and [[upstreams]] without them",
+}
+VLLM_VARIABLES_OF_OURS = {
+    "VLLM_API_KEY": "set [engine] api_key",
+    "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "it is always set",
+    "VLLM_SKIP_MODEL_NAME_VALIDATION": "the base would answer in the name of an adapter that is not loaded",
+}
 
 
 class SettingsError(Exception):
@@ -86,6 +105,50 @@ class EngineSettings(Section, frozen=True):
     def urls(self) -> tuple[str, ...]:
         """Of every replica, without a slash at the end."""
         return tuple(url.rstrip("/") for url in ((self.url, *self.replicas) if self.url else ()))
+
+
+class VllmSettings(Section, frozen=True):
+    """The vLLM that `tuneway serve --engine vllm` runs. What is left out keeps vLLM's own default."""
+
+    python: str = ""
+    """Python of the environment that vLLM is installed in; empty means the one that runs Tuneway."""
+    max_loras: int = 4
+    """Fine-tuned models that answer in the same moment; calls of others wait."""
+    max_cpu_loras: int | None = None
+    """Fine-tuned models kept in memory, max_loras or more; others are read from disk when they are called."""
+    max_lora_rank: int = 64
+    """Largest rank of an adapter that is served: 1, 8, 16, 32, 64, 128, 256, 320 or 512. Memory is set aside for it."""
+    max_model_len: int | None = None
+    """Tokens of prompt and answer together."""
+    dtype: Literal["auto", "half", "float16", "bfloat16", "float", "float32"] | None = None
+    """What it computes in. float32 is what training on a CPU computes in."""
+    gpu_memory_utilization: float | None = None
+    """The part of the GPU's memory that it takes, 0 to 1."""
+    tensor_parallel_size: int | None = None
+    """GPUs that share the model."""
+    max_num_seqs: int | None = None
+    """Calls that are answered at the same time."""
+    enable_sleep_mode: bool | None = None
+    """Lets it give its memory away and take it back; on by itself with [engine] sharing = "sleep"."""
+    extra_args: tuple[str, ...] = ()
+    """More of its options, as in ["--quantization", "fp8", "--enable-auto-tool-choice", "--tool-call-parser", "hermes"]."""
+    environment: dict[str, str] = {}
+    """Variables of its environment. { "HF_HUB_OFFLINE" = "0" } lets it download; VLLM_CPU_KVCACHE_SPACE (GiB) and OMP_NUM_THREADS count on a CPU."""
+
+    def __post_init__(self) -> None:
+        _refuse_less_than_one(self, ("max_loras", "max_model_len", "tensor_parallel_size", "max_num_seqs"))
+        if self.max_lora_rank not in LORA_RANKS:
+            raise ValueError(f"max_lora_rank: {self.max_lora_rank} is none of {', '.join(map(str, LORA_RANKS))}")
+        if self.max_cpu_loras is not None and self.max_cpu_loras < self.max_loras:
+            raise ValueError(f"max_cpu_loras: {self.max_cpu_loras} is less than max_loras ({self.max_loras})")
+        if self.gpu_memory_utilization is not None and not 0 < self.gpu_memory_utilization <= 1:
+            raise ValueError(f"gpu_memory_utilization: {self.gpu_memory_utilization} is not more than 0 and at most 1")
+        for option in self.extra_args:
+            if (instead := VLLM_OPTIONS_OF_OURS.get(option.split("=")[0].replace("_", "-"))) is not None:
+                raise ValueError(f"extra_args: {option} is not for here: {instead}")
+        for variable in self.environment:
+            if (instead := VLLM_VARIABLES_OF_OURS.get(variable)) is not None:
+                raise ValueError(f"environment: {variable} is not for here: {instead}")
 
 
 class UpstreamSettings(Section, frozen=True, kw_only=True):
@@ -242,6 +305,10 @@ class Settings(Section, frozen=True):
     """Spool, jobs, adapters and (by default) file contents."""
     secret_key: Secret = Secret("")
     """Keys the hashes of API keys: 32 or more random characters, the same in every process. `tuneway serve` makes one."""
+    encryption_key: Secret = Secret("")
+    """Seals the keys of providers that are added with POST /v1/upstreams: 32 random bytes, base64 or hexadecimal, the same in every process. Several, with spaces between, for a change of keys: the first seals, all open (`tuneway reseal`). `tuneway serve` makes one."""
+    encryption_key_file: str = ""
+    """Path of a file that holds it, instead of encryption_key."""
     organization: str = "tuneway"
     """Appears in the names of fine-tuned models and in the openai-organization header."""
     max_body_bytes: int = 32 * 1024 * 1024
@@ -249,6 +316,7 @@ class Settings(Section, frozen=True):
     database: DatabaseSettings = DatabaseSettings()
     redis: RedisSettings = RedisSettings()
     engine: EngineSettings = EngineSettings()
+    vllm: VllmSettings = VllmSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     exchanges: ExchangeSettings = ExchangeSettings()
     files: FileSettings = FileSettings()
@@ -260,6 +328,8 @@ class Settings(Section, frozen=True):
     prices: tuple[PriceSettings, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.engine.sharing == "sleep" and self.vllm.enable_sleep_mode is False:
+            raise ValueError('vllm.enable_sleep_mode: false, but engine.sharing = "sleep" needs it')
         _refuse_repeats("upstreams", [upstream.name for upstream in self.upstreams])
         _refuse_repeats("routes", [route.name for route in self.routes])
         _refuse_repeats("prices", [price.model for price in self.prices])
@@ -286,7 +356,12 @@ def load(config: Path | None = None, environment: Mapping[str, str] | None = Non
         settings = msgspec.convert(raw, Settings, strict=False, dec_hook=_decode)
     except msgspec.ValidationError as error:
         raise SettingsError(f"{config or 'environment'}: {error}") from None
-    return msgspec.structs.replace(settings, data_dir=settings.data_dir.expanduser().resolve())
+    return msgspec.structs.replace(
+        settings,
+        data_dir=settings.data_dir.expanduser().resolve(),
+        encryption_key=_encryption_key(settings),
+        encryption_key_file="",
+    )
 
 
 def require_secret_key(settings: Settings) -> None:
@@ -296,6 +371,24 @@ def require_secret_key(settings: Settings) -> None:
             f"secret_key: at least {SECRET_KEY_LENGTH} random characters are needed, the same in every process"
             " (TUNEWAY_SECRET_KEY)"
         )
+
+
+def _encryption_key(settings: Settings) -> Secret:
+    """The keys as text, from wherever they are. Raises SettingsError, which never shows them."""
+    given, path = settings.encryption_key, settings.encryption_key_file
+    if given and path:
+        raise SettingsError("encryption_key and encryption_key_file are both set: one of them is needed")
+    name = "encryption_key_file" if path else "encryption_key"
+    try:
+        text = Path(path).expanduser().read_text() if path else given.reveal()
+        if path and not text.strip():
+            raise ValueError(f"{path} is empty; restore it from a backup")
+        read_keys(text)
+    except UnicodeDecodeError:  # its message would show the bytes
+        raise SettingsError(f"{name}: {path} is not text") from None
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{name}: {error}") from None
+    return Secret(text)
 
 
 def child_environment() -> dict[str, str]:
@@ -335,6 +428,13 @@ def _decode(kind: type, value: Any) -> Any:
     if kind in (Secret, Path) and isinstance(value, str):
         return kind(value)
     raise TypeError(f"Expected `str`, got `{type(value).__name__}`")  # msgspec adds the path
+
+
+def _refuse_less_than_one(section: Section, names: tuple[str, ...]) -> None:
+    for name in names:
+        value = getattr(section, name)
+        if value is not None and value < 1:
+            raise ValueError(f"{name}: {value} is less than 1")
 
 
 def _refuse_repeats(what: str, names: list[str]) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from deploy.data_dir import DataDirInUse, claim
 from deploy.parts import StackError
+from gateway.kit.sealing import read_keys
 
 URL = "http://127.0.0.1:8000"
 
@@ -63,6 +64,23 @@ class TestSecretKey:
             (tmp_path / "secret_key").write_text("\n")
             with pytest.raises(StackError, match="restore it from a backup"):
                 place.secret_key()
+
+
+class TestEncryptionKey:
+    def test_is_made_once_and_readable_by_its_owner_alone(self, tmp_path: Path):
+        with claim(tmp_path, URL) as place:
+            path = place.encryption_key_file()
+            made = path.read_text()
+            assert path == tmp_path / "encryption.key"
+            assert len(read_keys(made)) == 1
+            assert place.encryption_key_file().read_text() == made
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+    def test_one_with_a_second_key_stays_as_it_is(self, tmp_path: Path):
+        with claim(tmp_path, URL) as place:
+            path = place.encryption_key_file()
+            path.write_text("ab" * 32 + "\n" + path.read_text())
+            assert len(read_keys(place.encryption_key_file().read_text())) == 2
 
 
 class TestAdminKey:

@@ -97,6 +97,7 @@ class TestEnvironment:
         assert gateway["TUNEWAY_REDIS__URL"].startswith("unix:///")
         assert gateway["TUNEWAY_DATA_DIR"] == str(data_dir)
         assert gateway["TUNEWAY_SECRET_KEY"] == (data_dir / "secret_key").read_text()
+        assert gateway["TUNEWAY_ENCRYPTION_KEY_FILE"] == str(data_dir / "encryption.key")
         assert gateway["TUNEWAY_CONFIG"] == str(config)
         assert gateway["TUNEWAY_ENGINE__MODEL"] == "starter"
         assert gateway["TUNEWAY_ENGINE__MODEL_PATH"].endswith("/trainer/starter/model")
@@ -107,6 +108,14 @@ class TestEnvironment:
         assert "PGPORT" not in gateway
         assert environment_of("migrate", tmp_path)["TUNEWAY_ADMIN_KEY"] == "sk-admin-given"
         assert "TUNEWAY_ADMIN_KEY" not in gateway
+
+    def test_an_encryption_key_of_the_operator_takes_the_place_of_ours(self, data_dir: Path, tmp_path: Path):
+        with stack(
+            data_dir, environment={"ENVIRONMENTS": str(tmp_path)}, keeps_encryption_key=True, **ELSEWHERE
+        ) as running:
+            running.wait_for(UP)
+        assert "TUNEWAY_ENCRYPTION_KEY_FILE" not in environment_of("gateway", tmp_path)
+        assert not (data_dir / "encryption.key").exists()
 
     def test_servers_of_the_operator_take_the_place_of_ours(self, data_dir: Path, tmp_path: Path):
         with stack(data_dir, environment={"ENVIRONMENTS": str(tmp_path)}, **ELSEWHERE) as running:

@@ -141,6 +141,47 @@ class TestSecrets:
             loaded(config, text)
 
 
+class TestEncryptionKey:
+    KEY = "ab" * 32
+
+    def test_comes_from_the_environment(self) -> None:
+        assert load(None, {"TUNEWAY_ENCRYPTION_KEY": self.KEY}).encryption_key.reveal() == self.KEY
+
+    def test_or_from_a_file(self, tmp_path: Path) -> None:
+        (tmp_path / "key").write_text(f"{self.KEY}\n")
+        found = load(None, {"TUNEWAY_ENCRYPTION_KEY_FILE": str(tmp_path / "key")})
+        assert found.encryption_key.reveal().strip() == self.KEY
+
+    def test_there_may_be_none(self) -> None:
+        assert not load(None, {}).encryption_key
+
+    def test_one_of_a_wrong_length_is_named_and_not_shown(self, config: Path) -> None:
+        with pytest.raises(SettingsError, match=r"^encryption_key: key 1 has 5 bytes where 32 are needed") as raised:
+            loaded(config, 'encryption_key = "c2hvcnQ="')
+        assert "c2hvcnQ" not in str(raised.value)
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (b"c2hvcnQ=", "key 1 has 5 bytes"),
+            (b" \n", "is empty; restore it from a backup"),
+            (b"\xff\xfe", "is not text"),
+            (None, "No such file"),
+        ],
+    )
+    def test_so_is_a_file(self, content: bytes | None, message: str, tmp_path: Path) -> None:
+        path = tmp_path / "key"
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(SettingsError, match=f"^encryption_key_file: .*{message}"):
+            load(None, {"TUNEWAY_ENCRYPTION_KEY_FILE": str(path)})
+
+    def test_both_are_refused(self, tmp_path: Path) -> None:
+        environment = {"TUNEWAY_ENCRYPTION_KEY": self.KEY, "TUNEWAY_ENCRYPTION_KEY_FILE": str(tmp_path)}
+        with pytest.raises(SettingsError, match="encryption_key and encryption_key_file are both set"):
+            load(None, environment)
+
+
 class TestRepeats:
     @pytest.mark.parametrize(
         ("text", "message"),
