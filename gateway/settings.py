@@ -74,6 +74,46 @@ def _refuse_less_than_one(section: Section, names: tuple[str, ...]) -> None:
             raise ValueError(f"{name}: {value} is less than 1")
 
 
+class DatabaseSettings(Section, frozen=True):
+    url: str = "postgresql+asyncpg://postgres@127.0.0.1:5432/tuneway"
+    """PostgreSQL, as SQLAlchemy writes it for asyncpg."""
+    pool_size: int = 8
+    """Connections per process, kept open."""
+
+
+class RedisSettings(Section, frozen=True):
+    url: str = "redis://127.0.0.1:6379/0"
+    """Redis 6.2 or newer; unix:///path also works."""
+
+
+class EngineSettings(Section, frozen=True):
+    url: str | None = None
+    """Base URL of the engine that serves the base model and the adapters trained here (vLLM's API), ending in /v1."""
+    replicas: tuple[str, ...] = ()
+    """More base URLs of engines that serve the same base model; calls are shared among all of them."""
+    api_key: Secret = Secret("")
+    """Sent as bearer token, where the engine was started with --api-key."""
+    data_dir: str = ""
+    """DATA_DIR as the machines of the engine see it; empty means the same path as here."""
+    max_adapters: int = 0
+    """Fine-tuned models that each replica holds; those used longest ago leave for others and come back when they are called. 0: no limit of ours."""
+    load_seconds: float = 30.0
+    """How long a call waits for a fine-tuned model to be loaded, before it falls back."""
+    probe_tolerance: float = 0.1
+    """How far a fine-tuned model's log-probabilities on the engine may be, on average, from the trainer's: larger for a quantized engine."""
+    sharing: Literal["separate", "sleep"] = "separate"
+    """`sleep`: before a training the engine finishes what it does and gives its memory away, and wakes up after it (vLLM: --enable-sleep-mode and VLLM_SERVER_DEV_MODE=1); calls meanwhile fall back. `separate`: the training has devices of its own."""
+    model: str = "starter"
+    """Name under which clients call the base model."""
+    model_path: str = ""
+    """Directory (or local Hugging Face id) of the base model's weights: what training starts from."""
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Of every replica, without a slash at the end."""
+        return tuple(url.rstrip("/") for url in ((self.url, *self.replicas) if self.url else ()))
+
+
 class VllmSettings(Section, frozen=True):
     """The vLLM that `tuneway serve --engine vllm` runs. What is left out keeps vLLM's own default."""
 
@@ -395,46 +435,6 @@ def _decode(kind: type, value: Any) -> Any:
     if kind in (Secret, Path) and isinstance(value, str):
         return kind(value)
     raise TypeError(f"Expected `str`, got `{type(value).__name__}`")  # msgspec adds the path
-
-
-class DatabaseSettings(Section, frozen=True):
-    url: str = "postgresql+asyncpg://postgres@127.0.0.1:5432/tuneway"
-    """PostgreSQL, as SQLAlchemy writes it for asyncpg."""
-    pool_size: int = 8
-    """Connections per process, kept open."""
-
-
-class RedisSettings(Section, frozen=True):
-    url: str = "redis://127.0.0.1:6379/0"
-    """Redis 6.2 or newer; unix:///path also works."""
-
-
-class EngineSettings(Section, frozen=True):
-    url: str | None = None
-    """Base URL of the engine that serves the base model and the adapters trained here (vLLM's API), ending in /v1."""
-    replicas: tuple[str, ...] = ()
-    """More base URLs of engines that serve the same base model; calls are shared among all of them."""
-    api_key: Secret = Secret("")
-    """Sent as bearer token, where the engine was started with --api-key."""
-    data_dir: str = ""
-    """DATA_DIR as the machines of the engine see it; empty means the same path as here."""
-    max_adapters: int = 0
-    """Fine-tuned models that each replica holds; those used longest ago leave for others and come back when they are called. 0: no limit of ours."""
-    load_seconds: float = 30.0
-    """How long a call waits for a fine-tuned model to be loaded, before it falls back."""
-    probe_tolerance: float = 0.1
-    """How far a fine-tuned model's log-probabilities on the engine may be, on average, from the trainer's: larger for a quantized engine."""
-    sharing: Literal["separate", "sleep"] = "separate"
-    """`sleep`: before a training the engine finishes what it does and gives its memory away, and wakes up after it (vLLM: --enable-sleep-mode and VLLM_SERVER_DEV_MODE=1); calls meanwhile fall back. `separate`: the training has devices of its own."""
-    model: str = "starter"
-    """Name under which clients call the base model."""
-    model_path: str = ""
-    """Directory (or local Hugging Face id) of the base model's weights: what training starts from."""
-
-    @property
-    def urls(self) -> tuple[str, ...]:
-        """Of every replica, without a slash at the end."""
-        return tuple(url.rstrip("/") for url in ((self.url, *self.replicas) if self.url else ()))
 
 
 def _refuse_repeats(what: str, names: list[str]) -> None:
