@@ -23,6 +23,7 @@ from gateway.metrics import Metrics
 from gateway.queue import Queue
 from gateway.routing.catalog import Catalog
 from gateway.routing.residency import Residency
+from gateway.routing.route_book import RouteBook
 from gateway.settings import GradingSettings, Settings
 from gateway.streaming import StreamedReply
 from gateway.upstreams.client import UpstreamClient
@@ -46,6 +47,7 @@ class Services:
     keys: KeyRing
     catalog: Catalog
     residency: Residency
+    route_book: RouteBook
     mirrors: Mirrors
     prices: PriceBook
     upstreams: UpstreamClient
@@ -119,6 +121,7 @@ async def worker_services(settings: Settings) -> AsyncGenerator[WorkerServices]:
 def _build(settings: Settings) -> Services:
     database = database_of(settings)
     keys, catalog, residency = KeyRing(settings.secret_key.reveal()), Catalog(settings), Residency()
+    route_book = RouteBook(settings.routes)
     spool = Spool(settings.data_dir / DIRECTORY, segment_bytes=settings.exchanges.segment_bytes)
     return Services(
         settings=settings,
@@ -128,7 +131,8 @@ def _build(settings: Settings) -> Services:
         keys=keys,
         catalog=catalog,
         residency=residency,
-        mirrors=Mirrors(database, [keys, catalog, residency]),
+        route_book=route_book,
+        mirrors=Mirrors(database, [keys, catalog, residency, route_book]),
         prices=PriceBook(settings.prices),
         upstreams=UpstreamClient(settings.timeouts),
         spool=spool,

@@ -22,10 +22,11 @@ async def project(session: AsyncSession, project_id: str) -> ProjectRow:
 
 
 async def archive(session: AsyncSession, row: ProjectRow) -> None:
-    """Its keys stop working everywhere within a second; nothing is deleted."""
+    """Its keys and routes stop working everywhere within a second; nothing is deleted."""
     if row.archived_at is None:
         row.archived_at = func.now()  # type: ignore[assignment]
         await touch(session, "api_keys")
+        await touch(session, "routes")
         await session.flush()
         await session.refresh(row)
 
