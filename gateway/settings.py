@@ -16,6 +16,7 @@ import msgspec
 
 from gateway.kit.money import nano_from_usd
 from gateway.kit.sealing import read_keys
+from gateway.protocol.route_rules import faults, name_fault
 from gateway.protocol.routes import RouteSpec
 from gateway.protocol.upstreams import Kind
 
@@ -342,6 +343,7 @@ class Settings(Section, frozen=True):
         _refuse_repeats("prices", [price.model for price in self.prices])
         devices = [index.strip() for device in self.fine_tuning.devices for index in device.split(",")]
         _refuse_repeats("fine_tuning.devices", devices)
+        _refuse_faulty_routes(self.routes)
         names = [model for upstream in self.upstreams for model in upstream.models]
         _refuse_repeats("models of upstreams", names + ([self.engine.model] if self.engine.url else []))
 
@@ -435,6 +437,15 @@ def _decode(kind: type, value: Any) -> Any:
     if kind in (Secret, Path) and isinstance(value, str):
         return kind(value)
     raise TypeError(f"Expected `str`, got `{type(value).__name__}`")  # msgspec adds the path
+
+
+def _refuse_faulty_routes(routes: tuple[RouteSettings, ...]) -> None:
+    """That their models exist is not known here: some are made later, others come from the database."""
+    for place, route in enumerate(routes):
+        if rule := name_fault(route.name):
+            raise ValueError(f"routes[{place}].name: {rule}")
+        for path, rule in faults(route):
+            raise ValueError(f"routes[{place}].{path}: {rule}")
 
 
 def _refuse_repeats(what: str, names: list[str]) -> None:

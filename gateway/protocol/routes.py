@@ -1,6 +1,6 @@
 """Routes: a name that clients call, and what may answer it. /v1/routes (an extension) and [[routes]] of the settings."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -99,3 +99,77 @@ class RouteSpec(Part, frozen=True):
     """A target that fails so often in a row gets no traffic for open_seconds, then one call at a time until one succeeds."""
     hedge: Hedge | None = None
     """{ after_ms = 500 }: a second target is asked, too, when the first has not answered in time. Off unless given."""
+
+
+class RouteCreate(RouteSpec, frozen=True, kw_only=True):
+    """The body of POST /v1/routes."""
+
+    name: str
+    """What clients send as `model`."""
+    project_id: str | None = None
+    """Whose calls it answers; left out: every project's."""
+
+
+class RouteUpdate(Part, frozen=True):
+    """The body of POST /v1/routes/{route_id}: what is given takes the place of what was there, the rest stays."""
+
+    targets: tuple[Target, ...] | msgspec.UnsetType = msgspec.UNSET
+    fallbacks: tuple[Fallback, ...] | msgspec.UnsetType = msgspec.UNSET
+    sticky: str | msgspec.UnsetType | None = msgspec.UNSET
+    balance: Literal["weight", "least_load"] | msgspec.UnsetType = msgspec.UNSET
+    retries: Retries | msgspec.UnsetType = msgspec.UNSET
+    timeouts: RouteTimeouts | msgspec.UnsetType = msgspec.UNSET
+    breaker: Breaker | msgspec.UnsetType = msgspec.UNSET
+    hedge: Hedge | msgspec.UnsetType | None = msgspec.UNSET
+    if_revision: int | None = None
+    """Refuse the change when the route is at another revision by now."""
+
+
+class RouteRollback(Part, frozen=True):
+    """The body of POST /v1/routes/{route_id}/rollback; may be left out."""
+
+    revision: int | None = None
+    """Which one to go back to; left out: the one before the current."""
+    if_revision: int | None = None
+    """Refuse when the route is at another revision by now: two people who press the button at once go back once."""
+
+
+class RouteObject(msgspec.Struct, kw_only=True):
+    """A route as /v1/routes shows it."""
+
+    id: str
+    object: str = "route"
+    name: str
+    project_id: str | None
+    revision: int
+    created_at: int
+    updated_at: int
+    targets: tuple[Target, ...] = ()
+    fallbacks: tuple[Fallback, ...] = ()
+    sticky: str | None = None
+    balance: Literal["weight", "least_load"] = "weight"
+    retries: Retries = Retries()
+    timeouts: RouteTimeouts = RouteTimeouts()
+    breaker: Breaker = Breaker()
+    hedge: Hedge | None = None
+    source: Literal["api", "settings"]
+    """Routes of the settings have no history (revision 0) and are changed in the configuration file."""
+    problems: list[str]
+    """Why it does less than it says: models that are gone, or that it may not call any more."""
+
+
+class RouteRevision(msgspec.Struct, kw_only=True):
+    """What a route did from one moment to the next."""
+
+    id: str
+    """`{route_id}.{number}`, for paging."""
+    object: str = "route.revision"
+    route_id: str
+    number: int
+    spec: dict[str, Any]
+    """Every field of a RouteSpec, as it was stored."""
+    created_at: int
+    created_by: str
+    """The api key that made it."""
+    restores: int | None
+    """A rollback: the number of the revision that it repeats."""

@@ -63,9 +63,39 @@ class TestFile:
                 "price `input` of `a` is negative - at `$.prices[0]`",
             ),
             ('[[prices]]\nmodel = "a"\ninput = 1e-12\noutput = 1.0', "finer than a nano-dollar - at `$.prices[0]`"),
+            (
+                '[[routes]]\nname = "r"\ntargets = [{ model = "a", weight = -1.0 }]',
+                "routes[0].targets[0].weight: a weight is a number from 0 to 1000000000, not -1.0.",
+            ),
+            ('[[routes]]\nname = "ft:r"\ntargets = [{ model = "a" }]', "routes[0].name: names that begin with `ft:`"),
+            (
+                '[[routes]]\nname = "r"\ntargets = [{ modle = "a" }]',
+                "unknown field `modle` - at `$.routes[0].targets[0]`",
+            ),
             ('upstreams = "x"', "Expected `array`, got `str` - at `$.upstreams`"),
             ("upstreams = [1]", "Expected `object`, got `int` - at `$.upstreams[0]`"),
             ("x = [", "tuneway.toml"),
+            (
+                "[vllm]\nmax_lora_rank = 24",
+                "max_lora_rank: 24 is none of 1, 8, 16, 32, 64, 128, 256, 320, 512 - at `$.vllm`",
+            ),
+            (
+                "[vllm]\nmax_loras = 8\nmax_cpu_loras = 4",
+                "max_cpu_loras: 4 is less than max_loras (8) - at `$.vllm`",
+            ),
+            ("[vllm]\nmax_num_seqs = 0", "max_num_seqs: 0 is less than 1 - at `$.vllm`"),
+            ("[vllm]\ngpu_memory_utilization = 90", "gpu_memory_utilization: 90.0 is not more than 0"),
+            ('[vllm]\ndtype = "float64"', "Invalid enum value 'float64' - at `$.vllm.dtype`"),
+            ('[vllm]\nextra_args = ["--api-key=x"]', "extra_args: --api-key=x is not for here: set [engine] api_key"),
+            ('[vllm]\nextra_args = ["--served_model_name", "x"]', "extra_args: --served_model_name is not for here"),
+            (
+                '[vllm]\nenvironment = { "VLLM_SKIP_MODEL_NAME_VALIDATION" = "1" }',
+                "environment: VLLM_SKIP_MODEL_NAME_VALIDATION is not for here: the base would answer",
+            ),
+            (
+                '[engine]\nsharing = "sleep"\n[vllm]\nenable_sleep_mode = false',
+                'vllm.enable_sleep_mode: false, but engine.sharing = "sleep" needs it',
+            ),
         ],
     )
     def test_a_mistake_names_its_path_and_the_file(self, text: str, message: str, config: Path) -> None:
