@@ -17,6 +17,7 @@ from gateway.files.store import FileStore, first_line
 from gateway.grading.sandbox import PythonSandbox
 from gateway.keys.ring import KeyRing
 from gateway.kit.background import Background
+from gateway.kit.sealing import Sealer, read_keys
 from gateway.kit.signals import when_told_to_stop
 from gateway.metering.prices import PriceBook
 from gateway.metrics import Metrics
@@ -24,6 +25,7 @@ from gateway.queue import Queue
 from gateway.routing.catalog import Catalog
 from gateway.routing.residency import Residency
 from gateway.routing.route_book import RouteBook
+from gateway.routing.upstream_book import UpstreamBook
 from gateway.settings import GradingSettings, Settings
 from gateway.streaming import StreamedReply
 from gateway.upstreams.client import UpstreamClient
@@ -48,6 +50,9 @@ class Services:
     catalog: Catalog
     residency: Residency
     route_book: RouteBook
+    upstream_book: UpstreamBook
+    sealer: Sealer
+    """Of the secrets in the database."""
     mirrors: Mirrors
     prices: PriceBook
     upstreams: UpstreamClient
@@ -120,7 +125,9 @@ async def worker_services(settings: Settings) -> AsyncGenerator[WorkerServices]:
 
 def _build(settings: Settings) -> Services:
     database = database_of(settings)
-    keys, catalog, residency = KeyRing(settings.secret_key.reveal()), Catalog(settings), Residency()
+    sealer = Sealer(read_keys(settings.encryption_key.reveal()))
+    upstream_book = UpstreamBook(sealer)
+    keys, catalog, residency = KeyRing(settings.secret_key.reveal()), Catalog(settings, upstream_book), Residency()
     route_book = RouteBook(settings.routes)
     spool = Spool(settings.data_dir / DIRECTORY, segment_bytes=settings.exchanges.segment_bytes)
     return Services(
@@ -132,7 +139,9 @@ def _build(settings: Settings) -> Services:
         catalog=catalog,
         residency=residency,
         route_book=route_book,
-        mirrors=Mirrors(database, [keys, catalog, residency, route_book]),
+        upstream_book=upstream_book,
+        sealer=sealer,
+        mirrors=Mirrors(database, [keys, catalog, residency, route_book, upstream_book]),
         prices=PriceBook(settings.prices),
         upstreams=UpstreamClient(settings.timeouts),
         spool=spool,

@@ -1,7 +1,6 @@
 """Which models exist for a project, and where each is served."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import select
@@ -10,41 +9,20 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from gateway.db.tables import CheckpointPermissionRow, ModelRow
 from gateway.errors import ModelNotFound
 from gateway.kit.clock import unix
-from gateway.routing.upstream import Upstream
+from gateway.kit.sealing import Sealer
+from gateway.routing.deployment import Deployment
+from gateway.routing.upstream import Upstream, extra_headers
+from gateway.routing.upstream_book import UpstreamBook
 from gateway.settings import EngineSettings, Settings, UpstreamSettings
 
 
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    """A model on an upstream."""
-
-    model: str
-    upstream: Upstream
-    served_name: str | None = None
-    """The upstream's own name for it, where that is another."""
-    adapter_path: str | None = None
-    """Of a fine-tuned model, relative to DATA_DIR."""
-    base_model: str | None = None
-    """What a fine-tuned model was made from."""
-    project_id: str | None = None
-    """Owner of a fine-tuned model; None for a model that every project may call."""
-    granted: frozenset[str] = frozenset()
-    """Other projects that may call it (checkpoint permissions)."""
-    problem: str | None = None
-    """Why the engine does not serve it now."""
-    created: int = 0
-    """Unix seconds; 0 when unknown (a provider's model)."""
-
-    def open_to(self, project_id: str) -> bool:
-        return self.project_id in (None, project_id) or project_id in self.granted
-
-
 class Catalog:
-    """Models of the settings, plus a mirror of `models` (gateway/db/mirror.py)."""
+    """Models of the settings and of providers added through the API, plus a mirror of `models` (gateway/db/mirror.py)."""
 
     name = "models"
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, book: UpstreamBook | None = None) -> None:
+        self._book = book or UpstreamBook(Sealer())
         self.engine = engine_upstream(settings.engine)
         self._shared = {deployment.model: deployment for deployment in self._of_settings(settings)}
         self._tuned: dict[str, Deployment] = {}
@@ -55,14 +33,20 @@ class Catalog:
         Raises:
             ModelNotFound: it does not exist, or belongs to another project that gave no permission.
         """
-        deployment = self._shared.get(model) or self._tuned.get(model)
+        deployment = self.named(model)
         if deployment is None or not deployment.open_to(project_id):
             raise ModelNotFound(model)
         return deployment
 
+    def named(self, model: str) -> Deployment | None:
+        """Where `model` is served, whoever may call it: for administrators."""
+        return self._shared.get(model) or self._book.find(model) or self._tuned.get(model)
+
     def visible_to(self, project_id: str) -> list[Deployment]:
         """Shared models, then the project's own and those it was given a permission for, newest last."""
-        return [*self._shared.values(), *(each for each in self._tuned.values() if each.open_to(project_id))]
+        added = [each for each in self._book.deployments if each.model not in self._shared]
+        tuned = [each for each in self._tuned.values() if each.open_to(project_id)]
+        return [*self._shared.values(), *added, *tuned]
 
     async def load(self, session: AsyncSession) -> None:
         """Swap in every fine-tuned model that was not deleted, and who may call it."""
@@ -108,7 +92,7 @@ def provider_upstream(configured: UpstreamSettings) -> Upstream:
         configured.base_urls,
         configured.api_key.reveal(),
         kind=configured.kind,
-        headers=configured.headers,
+        headers=extra_headers(configured.headers, configured.organization, configured.project),
         proxy=configured.proxy,
     )
 

@@ -22,8 +22,10 @@ class UpstreamRow(Base):
     models: Mapped[list[Any]]
     """Names as clients call them, or {"model", "served_name"}."""
     headers: Mapped[dict[str, Any]]
+    secret_headers: Mapped[list[str]]
+    """Names of the headers whose values are sealed."""
     encrypted_headers: Mapped[bytes | None]
-    """Values that are secret, sealed like the key."""
+    """JSON of those headers, sealed like the key."""
     encrypted_key: Mapped[bytes | None]
     """AES-256-GCM; gateway/kit/sealing.py."""
     key_hint: Mapped[str | None]
@@ -31,6 +33,9 @@ class UpstreamRow(Base):
     organization: Mapped[str | None]
     project: Mapped[str | None]
     proxy: Mapped[str | None]
+    """Without user and password."""
+    encrypted_proxy: Mapped[bytes | None]
+    """The whole URL, where it has them."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     deleted_at: Mapped[datetime | None]
