@@ -74,6 +74,10 @@ class Labelled:
     def longest(self) -> int:
         return max(self.lengths)
 
+    def answered(self) -> Iterator[tuple[Tokens, Tokens]]:
+        """Ids and labels."""
+        return zip(self.input_ids, self.labels, strict=True)
+
     def summary(self) -> DataSummary:
         return DataSummary(
             examples=self.examples,

@@ -4,6 +4,7 @@ A method brings its labels, its loss and its tally; see `trainer/methods/supervi
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +18,8 @@ from trainer.contract import ADAPTER, CHECKPOINTS, MODEL, DataSummary, Hyperpara
 from trainer.durable import sync, sync_tree
 from trainer.failures import OutOfMemory, impossible, is_out_of_memory
 from trainer.job import Job, Stopped
+from trainer.labels import Tokens as Ids
+from trainer.probe import Asked, Prober, choose
 from trainer.progress import Progress, Schedule, Validation
 from trainer.watched import WatchedTrainer
 
@@ -34,6 +37,8 @@ class Plan:
     schedule: Schedule
     training: DataSummary
     validation: DataSummary | None = None
+    asked: Asked
+    """What the model's probes are measured on."""
 
     @property
     def trained_tokens(self) -> int:
@@ -49,6 +54,10 @@ class Tokens(Protocol):
         """The most tokens that one example takes."""
         ...
 
+    def answered(self) -> Iterator[tuple[Ids, Ids]]:
+        """Ids and labels of sequences that the model is taught to write."""
+        ...
+
     def summary(self) -> DataSummary: ...
 
 
@@ -59,6 +68,7 @@ def plan(job: Job, chosen: Hyperparameters, training: Tokens, validation: Tokens
         schedule=schedule(job, chosen, examples=examples, longest=training.longest),
         training=training.summary(),
         validation=validation.summary() if validation else None,
+        asked=choose(training.answered(), chosen.context_length),
     )
 
 
@@ -118,6 +128,7 @@ def learn(job: Job, trainer: WatchedTrainer, plan: Plan, validation: Validation 
     resumed = checkpoints.newest(job.path(CHECKPOINTS))
     _announce(job, plan, resumed)
     progress = trainer.watched_by(Progress(job, trainer, plan.schedule, validation, resumed))
+    trainer.prober = Prober(plan.asked, _arithmetic(job, plan), job.events)
     job.stop.from_now_on_gracefully()
     _run(trainer, plan, resumed)
     if progress.stopped:
@@ -162,6 +173,12 @@ def _with_micro_batch(plan: Plan) -> Hyperparameters:
         reason += f" on each of {steps.devices} devices"
     reasons = plan.hyperparameters.reasons | {"micro_batch": reason}
     return msgspec.structs.replace(plan.hyperparameters, micro_batch=steps.micro_batch, reasons=reasons)
+
+
+def _arithmetic(job: Job, plan: Plan) -> str:
+    """`Probe.dtype`."""
+    four_bit = plan.hyperparameters.training_type == "qlora"
+    return "nf4" if four_bit else str(job.hardware.dtype).removeprefix("torch.")
 
 
 def _run(trainer: WatchedTrainer, plan: Plan, resumed: tuple[Path, Manifest] | None) -> None:

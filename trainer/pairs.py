@@ -72,6 +72,10 @@ class Pairs:
         """Tokens that the largest pair takes in a batch, padding included."""
         return 2 * max(self.lengths)
 
+    def answered(self) -> Iterator[tuple[Tokens, Tokens]]:
+        """Ids and labels of the preferred sequences."""
+        return ((pair.preferred_ids, pair.preferred_labels) for pair in self.rows)
+
     def summary(self) -> DataSummary:
         """Tokens are those of both sequences of every pair: prompt and preferred answer, prompt and rejected answer."""
         return DataSummary(

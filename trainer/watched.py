@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PrinterCallback, Trainer
 
 from trainer import devices
 from trainer.model import finish, write_adapter, write_weights
+from trainer.probe import Prober
 from trainer.progress import Progress
 from trainer.stopping import Stop
 from trainer.tally import Sums, Tally
@@ -19,6 +20,9 @@ from trainer.tally import Sums, Tally
 class WatchedTrainer(Trainer):
     """Comes before TRL's class in the bases. A method brings `compute_loss`, which adds to `tally`, and
     `add_score`."""
+
+    prober: Prober
+    """Set before the training begins."""
 
     def __init__(
         self, *, model: Any, base_model: str, sampler: Sampler[int], padding: Any, tally: Tally, **arguments: Any
@@ -120,6 +124,7 @@ class WatchedTrainer(Trainer):
             write_weights(self.base_network, self.processing_class, path)
         else:
             write_adapter(self.adapter, path)
+        self.prober.write(self.network, path, self.compute_loss_context_manager())
 
 
 def _trained_weights(model: PeftModel) -> dict[str, torch.Tensor]:

@@ -243,7 +243,7 @@ class TestMemory:
 
 
 class TestFullDisk:
-    @pytest.mark.parametrize("file", ["optimizer.pt", "trainer_state.json"])
+    @pytest.mark.parametrize("file", ["optimizer.pt", "trainer_state.json", "probe.json"])
     def test_a_checkpoint_that_does_not_fit_is_a_failure_without_a_trace(
         self, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch, file: str
     ):

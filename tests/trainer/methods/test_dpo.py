@@ -95,6 +95,7 @@ class TestReference:
         assert {path.name for path in (job / "adapter").iterdir()} == {
             "adapter_config.json",
             "adapter_model.safetensors",
+            "probe.json",
         }
 
 
