@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import text
 
@@ -9,7 +10,7 @@ from gateway.db.database import Database
 from gateway.db.tables import ModelRow
 from gateway.errors import ModelNotFound
 from gateway.kit.clock import now
-from gateway.routing.catalog import Catalog
+from gateway.routing.catalog import Catalog, provider_upstream
 from gateway.settings import EngineSettings, Secret, Settings, UpstreamSettings
 
 PROVIDER = UpstreamSettings(
@@ -101,3 +102,25 @@ class TestTunedModels:
 
 def test_everyone_sees_shared_models() -> None:
     assert [each.model for each in catalog().visible_to("p")] == ["base", "a", "org/b"]
+
+
+class TestProviderUpstream:
+    def test_organisation_and_project_become_headers(self) -> None:
+        named = msgspec.structs.replace(PROVIDER, organization="org-1", project="proj_1", headers={"X-Team": "a"})
+        assert provider_upstream(named).headers == {
+            "openai-organization": "org-1",
+            "openai-project": "proj_1",
+            "x-team": "a",
+        }
+
+    def test_headers_of_the_settings_win(self) -> None:
+        named = msgspec.structs.replace(PROVIDER, organization="org-1", headers={"OpenAI-Organization": "org-2"})
+        assert provider_upstream(named).headers == {"openai-organization": "org-2"}
+
+    def test_without_them_there_are_none(self) -> None:
+        assert provider_upstream(PROVIDER).headers == {}
+
+    def test_kind_proxy_and_key(self) -> None:
+        named = msgspec.structs.replace(PROVIDER, kind="anthropic", proxy="http://127.0.0.1:3128")
+        found = provider_upstream(named)
+        assert (found.kind, found.proxy, found.api_key) == ("anthropic", "http://127.0.0.1:3128", "sk-1")
