@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from admin.cli import keys
 from deploy import gateway_server, worker
 from deploy.stack import StackOptions, serve
+from deploy.vllm import options_of
 from gateway.db.migrate import upgrade
 from gateway.errors import Unavailable
 from gateway.keys.service import ensure_admin_key
@@ -42,7 +43,7 @@ main.add_command(keys)
 @click.option(
     "--model", default="starter", show_default=True, help="`starter`, a directory, or a local Hugging Face id."
 )
-@click.option("--engine", type=click.Choice(["embedded", "none"]), default="embedded", show_default=True)
+@click.option("--engine", type=click.Choice(["embedded", "vllm", "none"]), default="embedded", show_default=True)
 @click.option("--workers", default=1, show_default=True, help="Gateway processes.")
 @config_option
 def serve_command(data_dir: Path | None, config: Path | None, **given: Any) -> None:
@@ -56,6 +57,7 @@ def serve_command(data_dir: Path | None, config: Path | None, **given: Any) -> N
         redis_url=_unless_default(settings.redis.url, RedisSettings().url),
         secret_key=settings.secret_key.reveal() or None,
         keeps_encryption_key=bool(settings.encryption_key),
+        vllm=options_of(settings),
         **given,
     )
     sys.exit(asyncio.run(serve(options)))

@@ -8,6 +8,7 @@ from deploy.process import Command
 
 TAIL_LINES = 12  # enough for the last lines of a traceback, or PostgreSQL's FATAL and its HINT
 TAIL_BYTES = 16 * 1024
+EXPLAIN_BYTES = 1024 * 1024
 
 
 class StackError(Exception):
@@ -39,6 +40,8 @@ class Part:
     once: bool = False
     awaited: bool = True
     final: tuple[int, ...] = ()
+    explain: Callable[[str], str | None] | None = None
+    """Finds in the part's log why it ended; None where the last lines say it."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,21 @@ class Pace:
 
 def tail(log: Path, start: int = 0) -> str:
     """The last lines of what was written to a log after byte `start`, indented."""
+    return "\n".join(f"  {line}" for line in _end(log, start, TAIL_BYTES).splitlines()[-TAIL_LINES:])
+
+
+def last_words(part: Part, log: Path, start: int) -> str:
+    """Why the part ended, by its log after byte `start`: a sentence of ours, then lines of its own."""
+    if not log.exists():
+        return f"Its log {log} says nothing."
+    if part.explain is not None and (told := part.explain(_end(log, start, EXPLAIN_BYTES))):
+        return f"What {log} says:\n{told}"
+    last = tail(log, start)
+    return f"The end of {log}:\n{last}" if last else f"Its log {log} says nothing."
+
+
+def _end(log: Path, start: int, most: int) -> str:
     with log.open("rb") as file:
         size = file.seek(0, 2)
-        file.seek(max(start, size - TAIL_BYTES))
-        lines = file.read().decode(errors="replace").splitlines()
-    return "\n".join(f"  {line}" for line in lines[-TAIL_LINES:])
+        file.seek(max(start, size - most))
+        return file.read().decode(errors="replace")

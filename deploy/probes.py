@@ -6,24 +6,41 @@ import socket
 
 from deploy.parts import StackError
 
+LOOPBACK = "127.0.0.1"
 PROBE_SECONDS = 5.0
 EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - what to call instead
 
 
 async def answers_ok(host: str, port: int, path: str) -> bool:
     """Whether GET `path` is answered by status 200."""
+    request = f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode()
+    return await _status(host, port, request, PROBE_SECONDS) == 200
+
+
+async def takes(host: str, port: int, path: str, body: bytes, *, api_key: str, seconds: float) -> bool:
+    """Whether POST `path` with a JSON body is answered within so many seconds, by anything but a server's failure."""
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\nAuthorization: Bearer {api_key}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    status = await _status(host, port, head.encode() + body, seconds)
+    return status is not None and status < 500
+
+
+async def _status(host: str, port: int, request: bytes, seconds: float) -> int | None:
+    """None when nobody answers, or not by HTTP."""
     try:
-        async with asyncio.timeout(PROBE_SECONDS):
+        async with asyncio.timeout(seconds):
             reader, writer = await asyncio.open_connection(callable_host(host), port)
             try:
-                writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode())
-                status = (await reader.readline()).split(b" ", 2)
-                return len(status) > 1 and status[1] == b"200"
+                writer.write(request)
+                words = (await reader.readline()).split(b" ", 2)
+                return int(words[1]) if len(words) > 1 else None
             finally:
                 writer.close()
                 await writer.wait_closed()
     except (OSError, ValueError, TimeoutError):
-        return False
+        return None
 
 
 def callable_host(host: str) -> str:

@@ -13,7 +13,7 @@ import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -23,15 +23,15 @@ from deploy.interrupts import Interrupts, listen
 from deploy.leftovers import stop_leftovers
 from deploy.parts import Pace, Part, StackError
 from deploy.postgres import Postgres, embedded_postgres, without_libpq
-from deploy.probes import answers_ok, check_port, free_port, url_of
+from deploy.probes import LOOPBACK, answers_ok, check_port, free_port, url_of
 from deploy.process import Command
 from deploy.redis import Redis, embedded_redis
 from deploy.story import Terminal
 from deploy.supervisor import Supervisor
+from deploy.vllm import VllmOptions, find_vllm
 from trainer.starter import STARTER
 
 STARTER_NAME = "starter"
-LOOPBACK = "127.0.0.1"
 ADMIN_KEY = "TUNEWAY_ADMIN_KEY"
 PYTHON = (sys.executable, "-P", "-m")  # -P: a folder named deploy or gateway where the operator stands is not ours
 DRAIN_SECONDS = 30.0
@@ -51,7 +51,7 @@ class StackOptions:
     host: str = LOOPBACK
     port: int = 8000
     model: str = STARTER_NAME
-    engine: Literal["embedded", "none"] = "embedded"
+    engine: Literal["embedded", "vllm", "none"] = "embedded"
     workers: int = 1
     config: Path | None = None
     admin_key: str | None = None
@@ -59,6 +59,7 @@ class StackOptions:
     redis_url: str | None = None
     secret_key: str | None = None
     keeps_encryption_key: bool = False
+    vllm: VllmOptions = field(default_factory=VllmOptions)
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ class Programs:
     gateway: tuple[str, ...] = (*PYTHON, "deploy.cli", "gateway")
     engine: tuple[str, ...] = (*PYTHON, "trainer.engine")
     engine_needs: tuple[str, ...] = ("torch", "transformers", "peft")
+    leash: tuple[str, ...] = (*PYTHON, "deploy.leash")
+    """What vLLM's own command is appended to."""
 
 
 async def serve(options: StackOptions, programs: Programs | None = None, pace: Pace | None = None) -> int:
@@ -95,7 +98,7 @@ async def serve(options: StackOptions, programs: Programs | None = None, pace: P
 
 @dataclass(frozen=True)
 class Model:
-    """What the embedded engine serves: clients call it `name`; `path` is a directory or a local Hugging Face id."""
+    """What an engine of this stack serves: clients call it `name`; `path` is a directory or a local Hugging Face id."""
 
     name: str
     path: str
@@ -108,7 +111,9 @@ class Stack:
         """Raises StackError for what can be said before anything is started."""
         self.options = options
         self.programs = programs
-        self.model = find_model(options.model, programs.engine_needs) if options.engine == "embedded" else None
+        needs = programs.engine_needs if options.engine == "embedded" else ()
+        self.vllm = find_vllm(options.vllm) if options.engine == "vllm" else None
+        self.model = find_model(options.model, needs) if options.engine != "none" else None
         self.port = options.port or free_port()
         self.engine_port = free_port()
         self.url = url_of(options.host, self.port)
@@ -148,8 +153,9 @@ class Stack:
     def _announce(self, terminal: Terminal, loading: bool) -> None:
         """The first admin key is remembered as made once it has been shown."""
         shown = None if self.options.admin_key else self.new_admin_key
-        model = self.model.name if self.model is not None and loading else None
-        terminal.up(self.url, logs=self.place.logs, admin_key=shown, loading=model)
+        patience = " (vLLM takes about a minute)" if self.vllm is not None else ""
+        model = f"{self.model.name} is loading{patience}" if self.model is not None and loading else None
+        terminal.up(self.url, logs=self.place.logs, admin_key=shown, model=model)
         if self.new_admin_key is not None:
             self.place.remember_admin_key()
 
@@ -184,6 +190,8 @@ class Stack:
             environment["TUNEWAY_ENGINE__URL"] = f"{url_of(LOOPBACK, self.engine_port)}/v1"
             environment["TUNEWAY_ENGINE__MODEL"] = self.model.name
             environment["TUNEWAY_ENGINE__MODEL_PATH"] = self.model.path
+        if self.vllm is not None:
+            environment["TUNEWAY_ENGINE__API_KEY"] = self.vllm.api_key
         return environment
 
     def _migrations(self, depends_on: tuple[str, ...]) -> Part:
@@ -195,6 +203,8 @@ class Stack:
 
     def _engine(self, model: Model) -> Part:
         """Nobody waits for it. It ends with status 1 when the model cannot be loaded."""
+        if self.vllm is not None:
+            return self.vllm.part(self.programs.leash, model=model.path, name=model.name, port=self.engine_port)
         names = ("--model", model.path, "--served-model-name", model.name)
         place = ("--host", LOOPBACK, "--port", str(self.engine_port), "--exit-with-parent")
         command = Command((*self.programs.engine, *names, *place), self.environment)

@@ -27,15 +27,15 @@ class Terminal:
     def left_over(self, parts: list[str]) -> None:
         self._out.print(f"  Stopped what an earlier run had left: {', '.join(parts)}")
 
-    def up(self, url: str, *, logs: Path, admin_key: str | None, loading: str | None) -> None:
-        """Everything that start-up waits for is ready. `loading` names the model that is not ready yet."""
+    def up(self, url: str, *, logs: Path, admin_key: str | None, model: str | None) -> None:
+        """Everything that start-up waits for is ready. `model` says that one is not ready yet."""
         self._out.print()
         self._fact("API", f"{url}/v1")
         self._fact("OpenAI SDK", f"export OPENAI_BASE_URL={url}/v1")
         if admin_key is not None:
             self._fact("Admin key", f"{admin_key}  (shown this once)")
-        if loading is not None:
-            self._fact("Model", f"{loading} is loading; the API is up")
+        if model is not None:
+            self._fact("Model", f"{model}; the API is up")
         self._fact("Logs", _short(logs))
         self._out.print("\n  Ctrl-C stops everything.", style="dim")
 

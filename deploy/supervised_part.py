@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from deploy.parts import Pace, Part, PartFailed, StackError, tail
+from deploy.parts import Pace, Part, PartFailed, StackError, last_words
 from deploy.parts_file import PartStatus, State
 from deploy.process import Child, how_it_ended
 
@@ -128,9 +128,8 @@ class SupervisedPart:
 
     def _failure(self, how: str, deaths: int) -> PartFailed:
         times = f", {deaths} times in a row" if deaths > 1 else ""
-        last = tail(self._log, self._log_start) if self._log.exists() else ""
-        log = f"The end of {self._log}:\n{last}" if last else f"Its log {self._log} says nothing."
-        return PartFailed(f"The {self.part.name} part {how}{times}. {log}")
+        said = last_words(self.part, self._log, self._log_start)
+        return PartFailed(f"The {self.part.name} part {how}{times}. {said}")
 
     def _note(self, state: State, restarts: int | None = None) -> None:
         child = self._child if self._child is not None and not self._child.ended else None

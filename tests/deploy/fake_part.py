@@ -2,7 +2,8 @@
 
 KIND names it, and says what it does:
     migrate    writes its environment to ENVIRONMENT_FILE and ends; with FAIL=migrate it ends with status 3
-    others     answer GET /health on --port if there is one, and run until SIGTERM, which they note in ORDER_FILE
+    others     answer any request on --port if there is one, and run until SIGTERM, which they note in ORDER_FILE; with
+               SLOW=KIND they do not answer
 """
 
 import json
@@ -19,14 +20,14 @@ KIND = sys.argv[1]
 
 def main() -> None:
     if os.environ.get("FAIL") == KIND:
-        sys.exit(f"{KIND} was told to fail") if KIND != "migrate" else _end(3)
+        sys.exit(os.environ.get("REASON", f"{KIND} was told to fail")) if KIND != "migrate" else _end(3)
     _write_environment()
     if KIND == "migrate":
         return
     signal.signal(signal.SIGTERM, _deaf if os.environ.get("DEAF") == KIND else _stop)
     if os.environ.get("GROUP") == KIND:
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    if "--port" in sys.argv:
+    if "--port" in sys.argv and os.environ.get("SLOW") != KIND:
         _serve(int(sys.argv[sys.argv.index("--port") + 1]))
     while True:
         time.sleep(600)

@@ -26,6 +26,11 @@ class TestExampleSettings:
         text = text.replace("# usd_per_hour = ...", "usd_per_hour = 2.5")
         text = text.replace("# proxy = ...", 'proxy = "http://127.0.0.1:3128"')
         text = text.replace("# hedge = ...", "hedge = { after_ms = 500 }")
+        text = re.sub(r"# (max_\w+|tensor_parallel_size) = \.\.\.", r"\1 = 8", text)
+        text = text.replace("# dtype = ...", 'dtype = "float32"').replace(
+            "# enable_sleep_mode = ...", "enable_sleep_mode = true"
+        )
+        text = text.replace("# gpu_memory_utilization = ...", "gpu_memory_utilization = 0.9")
         path = tmp_path / "tuneway.toml"
         path.write_text(text)
         found = load(path, {"OPENAI_API_KEY": "sk-given"})
@@ -34,6 +39,7 @@ class TestExampleSettings:
         assert [price.model for price in found.prices] == ["gpt-4o-mini"]
         assert found.engine.url == "http://127.0.0.1:8001/v1"
         assert [route.name for route in found.routes] == ["support-bot"]
+        assert found.vllm.max_cpu_loras == 8
         assert "= ..." not in text
 
     @pytest.mark.parametrize("field", msgspec.structs.fields(Settings), ids=lambda field: field.name)

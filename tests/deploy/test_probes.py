@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from deploy.parts import StackError
-from deploy.probes import answers_ok, check_port, free_port, url_of
+from deploy.probes import answers_ok, check_port, free_port, takes, url_of
 
 
 class TestAnswersOk:
@@ -30,6 +30,36 @@ class TestAnswersOk:
 
         async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
             assert await answers_ok("0.0.0.0", server.sockets[0].getsockname()[1], "/health") is ok
+
+
+class TestTakes:
+    async def test_nobody_listens(self):
+        assert not await takes("127.0.0.1", free_port(), "/v1", b"{}", api_key="k", seconds=5)
+
+    @pytest.mark.parametrize(
+        ("reply", "taken"),
+        [
+            (b"HTTP/1.1 200 OK\r\n\r\n", True),
+            (b"HTTP/1.1 400 Bad Request\r\n\r\n", True),
+            (b"HTTP/1.1 500 Internal Server Error\r\n\r\n", False),
+            (b"", False),
+        ],
+    )
+    async def test_a_servers_failure_does_not_count(self, reply: bytes, taken: bool):
+        seen: list[bytes] = []
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            seen.append(await reader.readuntil(b"{}"))
+            writer.write(reply)
+            writer.close()
+            await writer.wait_closed()
+
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            assert await takes("127.0.0.1", port, "/v1/completions", b"{}", api_key="sk-k", seconds=5) is taken
+        assert seen[0].startswith(b"POST /v1/completions HTTP/1.1\r\n")
+        assert b"Authorization: Bearer sk-k\r\n" in seen[0]
+        assert b"Content-Length: 2\r\n" in seen[0]
 
 
 class TestCheckPort:

@@ -127,6 +127,54 @@ class TestEnvironment:
         assert "TUNEWAY_ENGINE__URL" not in gateway
 
 
+class TestVllm:
+    @pytest.fixture
+    def config(self, tmp_path: Path) -> Path:
+        """Names a Python in which vLLM is installed, or so it says."""
+        python, config = tmp_path / "python", tmp_path / "tuneway.toml"
+        python.write_text('#!/bin/sh\necho \'{"there": true, "cpu": true}\'\n')
+        python.chmod(0o755)
+        config.write_text(f'[vllm]\npython = "{python}"\nmax_loras = 3\n')
+        return config
+
+    def test_is_a_part_with_a_key_that_the_others_know(self, data_dir: Path, tmp_path: Path, config: Path):
+        given = {"ENVIRONMENTS": str(tmp_path)}
+        with stack(data_dir, environment=given, engine="vllm", config=str(config), **ELSEWHERE) as running:
+            running.wait_for(UP)
+            running.wait_for(r"engine +ready")
+        engine, gateway = environment_of("engine", tmp_path), environment_of("gateway", tmp_path)
+        argv = engine["argv"]
+        assert argv[:5] == ["engine", str(tmp_path / "python"), "-P", "-m", "vllm.entrypoints.openai.api_server"]
+        assert argv[argv.index("--served-model-name") + 1] == "starter"
+        assert argv[argv.index("--host") + 1] == "127.0.0.1"
+        assert argv[argv.index("--max-loras") + 1] == "3"
+        assert gateway["TUNEWAY_ENGINE__URL"] == f"http://127.0.0.1:{argv[argv.index('--port') + 1]}/v1"
+        assert (
+            gateway["TUNEWAY_ENGINE__API_KEY"]
+            == engine["VLLM_API_KEY"]
+            == environment_of("worker", tmp_path)["TUNEWAY_ENGINE__API_KEY"]
+        )
+        assert not [name for name in engine if name.startswith("TUNEWAY_")]
+
+    def test_the_operator_is_told_to_be_patient(self, data_dir: Path, config: Path):
+        with stack(data_dir, environment={"SLOW": "engine"}, engine="vllm", config=str(config), **ELSEWHERE) as running:
+            running.wait_for(r"Model +starter is loading \(vLLM takes about a minute\); the API is up")
+
+    def test_one_that_is_missing_is_refused(self, data_dir: Path, config: Path):
+        (config.parent / "python").write_text('#!/bin/sh\necho \'{"there": false, "cpu": false}\'\n')
+        with stack(data_dir, engine="vllm", config=str(config)) as running:
+            assert running.end() == 1
+        assert running.output.startswith("tuneway: vLLM is not installed for ")
+        assert "pip install 'tuneway[vllm]'" in running.output
+
+    def test_one_that_cannot_serve_the_model_is_explained(self, data_dir: Path, config: Path):
+        given = {"FAIL": "engine", "REASON": "ValueError: head_dim=16\n(APIServer pid=1) the rest"}
+        with stack(data_dir, environment=given, engine="vllm", config=str(config), **ELSEWHERE) as running:
+            assert running.end() == 1
+        assert "tuneway: The engine part exited with status 1. What" in running.output
+        assert running.output.endswith(f"{data_dir}/logs/engine.log says:\n  ValueError: head_dim=16\n")
+
+
 class TestAdminKey:
     def test_is_shown_at_the_first_start_alone(self, data_dir: Path, tmp_path: Path):
         given = {"ENVIRONMENTS": str(tmp_path)}

@@ -1,6 +1,7 @@
 import asyncio
 import os
 import signal
+import sys
 from pathlib import Path
 
 import psutil
@@ -62,6 +63,16 @@ class TestStart:
             with pytest.raises(PartFailed, match="The migrate part exited with status 3"):
                 await supervisor.start()
         assert story.lines == []
+
+    async def test_tells_what_a_part_can_explain_itself(self, tmp_path: Path):
+        log = "1: not the reason\nthe reason\nnot the reason\n"
+        argv = (sys.executable, "-c", f"print({log!r}); raise SystemExit(1)")
+        for explain, told in ((lambda said: said.splitlines()[1], "says:\nthe reason"), (lambda _: None, "The end of")):
+            part = Part("engine", Command(argv), final=(1,), explain=explain)
+            async with supervised([part], tmp_path, Story()) as supervisor:
+                with pytest.raises(PartFailed, match="The engine part exited with status 1") as raised:
+                    await supervisor.start()
+            assert told in str(raised.value)
 
     async def test_gives_up_a_part_that_is_not_ready_in_time(self, tmp_path: Path):
         async def never() -> bool:
