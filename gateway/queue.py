@@ -35,6 +35,8 @@ def deserialize(payload: bytes) -> dict[str, Any]:
 
 
 HEALTH_SECONDS = 2
+POLL_SECONDS = 0.05
+"""How often a worker looks for tasks: a call may wait for a model that a task loads."""
 TASK_SECONDS = 3600
 """Tasks are short (training runs beside them); one that takes an hour is stuck."""
 MAX_TRIES = 3
@@ -140,6 +142,7 @@ async def _work(pool: ArqRedis, tasks: Mapping[str, Task], services: Any) -> Non
         job_deserializer=deserialize,
         keep_result=0,
         max_jobs=CONCURRENCY,
+        poll_delay=POLL_SECONDS,
         handle_signals=False,
     )
     try:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 from gateway.datasets.isolated import Isolated
 from gateway.db.database import Database
@@ -23,9 +24,11 @@ from gateway.metering.prices import PriceBook
 from gateway.metrics import Metrics
 from gateway.queue import Queue
 from gateway.routing.catalog import Catalog
+from gateway.routing.loader import Loader
 from gateway.routing.residency import Residency
 from gateway.routing.route_book import RouteBook
 from gateway.routing.upstream_book import UpstreamBook
+from gateway.serving.watch import Watch
 from gateway.settings import GradingSettings, Settings
 from gateway.streaming import StreamedReply
 from gateway.upstreams.client import UpstreamClient
@@ -33,6 +36,7 @@ from gateway.upstreams.client import UpstreamClient
 log = logging.getLogger(__name__)
 
 LAST_USED_SECONDS = 5.0
+MODELS_USED_SECONDS = 2.0
 ORPHANS_SECONDS = 10.0
 LAST_STREAMS_SECONDS = 5.0
 """For streams whose client has left: they were hung up and only have to be recorded."""
@@ -49,6 +53,8 @@ class Services:
     keys: KeyRing
     catalog: Catalog
     residency: Residency
+    loader: Loader
+    """Brings back fine-tuned models that left the engine for others."""
     route_book: RouteBook
     upstream_book: UpstreamBook
     sealer: Sealer
@@ -80,6 +86,8 @@ class WorkerServices:
     """As many trainings at a time as there are devices."""
     devices: deque[str]
     """Those on which nothing is trained; "" is whatever the trainer finds."""
+    watches: dict[str, Watch] = field(default_factory=dict[str, Watch])
+    """Base URL of a replica of the engine -> what this worker remembers of it."""
     background: Background = field(default_factory=Background)
 
 
@@ -91,6 +99,9 @@ async def gateway_services(settings: Settings) -> AsyncGenerator[Services]:
     await sv.mirrors.catch_up()  # without the database, serve what needs none and keep trying
     sv.background.repeat(sv.mirrors.refresh, POLL_SECONDS, "refresh keys and models")
     sv.background.repeat(lambda: sv.keys.save_last_used(sv.database), LAST_USED_SECONDS, "save when keys were used")
+    sv.background.repeat(
+        lambda: sv.residency.save_last_used(sv.database), MODELS_USED_SECONDS, "save when models were used"
+    )
     sv.background.repeat(sv.drain.drain, settings.exchanges.drain_seconds, "drain the exchange log")
     sv.background.repeat(sv.drain.adopt_orphans, ORPHANS_SECONDS, "adopt exchange logs of dead processes")
     sv.background.spawn(_check(sv.files), "check the file storage")
@@ -129,25 +140,29 @@ def _build(settings: Settings) -> Services:
     upstream_book = UpstreamBook(sealer)
     keys, catalog, residency = KeyRing(settings.secret_key.reveal()), Catalog(settings, upstream_book), Residency()
     route_book = RouteBook(settings.routes)
+    queue, background = Queue(settings.redis.url), Background()
+    mirrors = Mirrors(database, [keys, catalog, residency, route_book, upstream_book])
     spool = Spool(settings.data_dir / DIRECTORY, segment_bytes=settings.exchanges.segment_bytes)
     return Services(
         settings=settings,
         database=database,
-        queue=Queue(settings.redis.url),
+        queue=queue,
         files=FileStore(settings.files, settings.data_dir),
         keys=keys,
         catalog=catalog,
         residency=residency,
+        loader=Loader.of(queue, mirrors, residency, background),
         route_book=route_book,
         upstream_book=upstream_book,
         sealer=sealer,
-        mirrors=Mirrors(database, [keys, catalog, residency, route_book, upstream_book]),
+        mirrors=mirrors,
         prices=PriceBook(settings.prices),
         upstreams=UpstreamClient(settings.timeouts),
         spool=spool,
         drain=Drain(spool, database),
         metrics=Metrics(),
         python_sandbox=_python_sandbox(settings.grading),
+        background=background,
     )
 
 
@@ -183,7 +198,8 @@ async def _close(sv: Services) -> None:
             for stream in list(sv.streams):
                 await stream.ended.wait()
     await sv.background.close()
-    for last in (sv.drain.drain, lambda: sv.keys.save_last_used(sv.database)):
+    last_uses = (sv.keys.save_last_used, sv.residency.save_last_used)
+    for last in (sv.drain.drain, *(partial(save, sv.database) for save in last_uses)):
         try:
             await last()
         except Unavailable:  # the spool stays on disk for the next process

@@ -18,8 +18,17 @@ class ReplicaRow(Base):
     state: Mapped[str]
     """up, down or asleep (it gave its memory to a training)."""
     problem: Mapped[str | None]
-    seen_at: Mapped[datetime]
-    """When it last answered."""
+    seen_at: Mapped[datetime | None]
+    """When it last answered; None: it never did."""
+    watcher: Mapped[str | None]
+    """Of several workers the one that compares what it serves with what it should, until `watched_until`."""
+    watched_until: Mapped[datetime | None]
+    loads: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Fine-tuned models that became ready on it, since the beginning; so do the next two count."""
+    evictions: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Those that left it for others."""
+    failures: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Those that it refused, or that it did not really apply."""
 
 
 class LoadedModelRow(Base):
@@ -31,7 +40,9 @@ class LoadedModelRow(Base):
     replica: Mapped[str] = mapped_column(primary_key=True)
     """Its base URL."""
     state: Mapped[str]
-    """ready: loaded and probed, gets traffic. failed: `code` and `problem` say why."""
+    """loading; ready: loaded and probed, gets traffic; failed: `code` and `problem` say why; lost: it was ready before the
+    replica restarted or slept, and comes back by itself; evicted: it left for others, unloaded: somebody wanted it, both come
+    back with the next call of it."""
     code: Mapped[str | None]
     problem: Mapped[str | None]
     probe: Mapped[dict[str, Any] | None]

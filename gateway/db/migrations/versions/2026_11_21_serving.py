@@ -33,7 +33,12 @@ def upgrade() -> None:
         sa.Column("url", sa.String(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("problem", sa.String(), nullable=True),
-        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("watcher", sa.String(), nullable=True),
+        sa.Column("watched_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("loads", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("evictions", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("failures", sa.BigInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("url", name=op.f("pk_replicas")),
     )
     op.create_table(

@@ -1,0 +1,20 @@
+"""What one worker remembers of one replica between two rounds."""
+
+import asyncio
+import secrets
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Watch:
+    """Of one replica, by one worker."""
+
+    watcher: str = field(default_factory=lambda: secrets.token_hex(8))
+    """This worker's name in the replica's row."""
+    seen: object = None
+    """What was served, and the versions of the tables, when there was nothing left to do: as long as both stay, there still
+    is nothing."""
+    look_again_at: float = 0.0
+    """Monotonic seconds: something that was refused is worth another try then, whatever stays."""
+    evicting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Two that make room at once would unload twice as many."""
