@@ -37,7 +37,7 @@ ADMIN_KEY = "sk-admin-for-tests-only"
 FAKE_MODELS = (
     "echo", "slow", "status-400", "status-401", "status-429", "status-500", "status-503", "bare-500", "no-usage", "cut",
     "cut-before", "error-first", "error-midway", "no-done", "ends-early", "crlf", "endless", "unicode", "unpriced",
-    "not-a-stream", "模型 é", "gated", "no-schema",
+    "not-a-stream", "模型 é", "gated", "no-schema", "assistant",
 )  # fmt: skip
 _numbers = itertools.count()
 _emptied: list[str] = []

@@ -19,6 +19,7 @@ A real HTTP server on a thread of its own, for what a healthy upstream never doe
     not-a-stream        answers a stream request with one JSON body
     no-schema           refuses response_format, as a server without structured outputs; else like echo
     unicode             characters of 2 to 4 bytes, cut at every byte
+    assistant           calls tools and keeps to a schema (tests/fakes/assistant.py)
 """
 
 import asyncio
@@ -30,6 +31,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
+
+from tests.fakes import assistant
 
 WORDS = ("one ", "two ", "three ", "four ")
 
@@ -122,20 +125,24 @@ def usage(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _whole(body: dict[str, Any]) -> dict[str, Any]:
-    content = body["messages"][-1]["content"] if "messages" in body else body["prompt"]
-    part = (
-        {"message": {"role": "assistant", "content": content, "refusal": None}}
-        if "messages" in body
-        else {"text": content}
-    )
+    part, finish_reason = _part(body)
     answer: dict[str, Any] = {
         "id": "chatcmpl-fake",
         "object": "chat.completion" if "messages" in body else "text_completion",
         "created": 1,
         "model": body["model"],
-        "choices": [{"index": 0, "finish_reason": "stop", "logprobs": None, **part}],
+        "choices": [{"index": 0, "finish_reason": finish_reason, "logprobs": None, **part}],
     }
     return answer if body["model"] == "no-usage" else answer | {"usage": usage(body)}
+
+
+def _part(body: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    if "messages" not in body:
+        return {"text": body["prompt"]}, "stop"
+    if body["model"] == "assistant":
+        reply = assistant.reply(body)
+        return {"message": reply.message}, reply.finish_reason
+    return {"message": {"role": "assistant", "content": body["messages"][-1]["content"], "refusal": None}}, "stop"
 
 
 async def _cut(request: web.Request, body: bytes) -> web.StreamResponse:
@@ -158,6 +165,10 @@ async def _stream(request: web.Request, upstream: Upstream, body: dict[str, Any]
 
     if model == "error-first":
         await send(error)
+        return response
+    if model == "assistant":
+        await _assist(send, body)
+        await response.write(f"data: [DONE]{end}".encode())
         return response
     await send(_chunk(model, {"role": "assistant", "content": ""}))
     if model == "endless":
@@ -184,10 +195,22 @@ async def _stream(request: web.Request, upstream: Upstream, body: dict[str, Any]
     await send(_chunk(model, {}, "stop"))
     if model == "no-done":
         return response
-    if body.get("stream_options", {}).get("include_usage") and model != "no-usage":
-        await send(_chunk(model, None) | {"choices": [], "usage": usage(body)})
+    await _send_usage(send, body)
     await response.write(f"data: [DONE]{end}".encode())
     return response
+
+
+async def _assist(send: Any, body: dict[str, Any]) -> None:
+    reply = assistant.reply(body)
+    for delta in assistant.deltas(reply.message):
+        await send(_chunk("assistant", delta))
+    await send(_chunk("assistant", {}, reply.finish_reason))
+    await _send_usage(send, body)
+
+
+async def _send_usage(send: Any, body: dict[str, Any]) -> None:
+    if body.get("stream_options", {}).get("include_usage") and body["model"] != "no-usage":
+        await send(_chunk(body["model"], None) | {"choices": [], "usage": usage(body)})
 
 
 def _words(model: str) -> tuple[str, ...]:
