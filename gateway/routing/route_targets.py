@@ -1,0 +1,40 @@
+"""Whether what a route names can be called by those whose calls it answers."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from gateway.protocol.routes import RouteSpec
+from gateway.routing.catalog import Catalog
+
+
+@dataclass(frozen=True, slots=True)
+class Uncallable:
+    """A target or fallback that cannot answer."""
+
+    param: str
+    """JSON path: `targets[0].model`."""
+    model: str
+    owner: str | None
+    """The project that has not shared it; None: there is no such model."""
+
+    @property
+    def role(self) -> str:
+        return "target" if self.param.startswith("targets") else "fallback"
+
+
+def uncallable(
+    catalog: Catalog, aliases: Mapping[str, str], spec: RouteSpec, project_id: str | None
+) -> Iterator[Uncallable]:
+    """What of a spec cannot be called, in its order.
+
+    Args:
+        project_id: whose calls the route answers; None: every project's, so only models that are open to all will do.
+    """
+    named = [(f"targets[{place}].model", target.model) for place, target in enumerate(spec.targets)]
+    named += [(f"fallbacks[{place}].model", fallback.model) for place, fallback in enumerate(spec.fallbacks)]
+    for param, model in named:
+        found = catalog.named(model) or catalog.named(aliases.get(model, ""))
+        if found is None:
+            yield Uncallable(param, model, None)
+        elif found.project_id is not None and (project_id is None or not found.open_to(project_id)):
+            yield Uncallable(param, model, found.project_id)
