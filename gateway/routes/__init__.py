@@ -14,7 +14,9 @@ from gateway.routes import (
     health,
     models,
     projects,
+    routes,
     uploads,
+    upstreams,
     usage,
 )
 
@@ -71,6 +73,18 @@ ROUTES = [
     api_keys.revoke_api_key,
     usage.completions_usage,
     usage.costs,
+    routes.list_routes,
+    routes.create_route,
+    routes.retrieve_route,
+    routes.update_route,
+    routes.delete_route,
+    routes.list_revisions,
+    routes.roll_route_back,
+    upstreams.list_upstreams,
+    upstreams.create_upstream,
+    upstreams.retrieve_upstream,
+    upstreams.update_upstream,
+    upstreams.delete_upstream,
     exchanges.list_exchanges,
     exchanges.retrieve_exchange,
 ]

@@ -61,6 +61,9 @@ class UpstreamBook:
         """
         rows = await session.scalars(upstreams.live())
         self._providers = {row.id: provider_of(row, self._sealer) for row in rows}
+        for found in self._providers.values():
+            if found.problem:
+                log.error("%s", found.problem)
         self._deployments = {each.model: each for found in self._providers.values() for each in found.deployments}
 
 
@@ -87,7 +90,6 @@ def provider_of(row: UpstreamRow, sealer: Sealer) -> Provider:
                 f" to the key that sealed them, or send them again with POST /v1/upstreams/{row.id}."
             ),
         )
-        log.error("%s", problem)
     return _provider(row, kind, secrets, problem)
 
 

@@ -108,6 +108,11 @@ def place(row_id: str, field: str) -> Place:
     return Place(UpstreamRow.__tablename__, row_id, field)
 
 
+def hint_of(key: str) -> str | None:
+    """What of a key may be shown."""
+    return key[-HINT:] if len(key) >= LEAST_FOR_HINT else None
+
+
 def model_names(row: UpstreamRow) -> list[str]:
     """As clients call them."""
     return [each.model if isinstance(each, ServedModel) else each for each in models_of(row)]
@@ -152,9 +157,9 @@ async def reseal(session: AsyncSession, sealer: Sealer) -> Resealed:
     return Resealed(renewed, current, broken)
 
 
-def taken_by_settings(settings: Settings) -> dict[str, str]:
-    """Names of models that no provider of the API can have, and whose they are."""
-    names = dict.fromkeys(settings.routing.aliases, "it is an alias in the settings (routing.aliases)")
+def served_by_settings(settings: Settings) -> dict[str, str]:
+    """Names of models that the settings give to others, and who that is."""
+    names: dict[str, str] = {}
     for configured in settings.upstreams:
         names |= dict.fromkeys(configured.models, f"the upstream `{configured.name}` of the settings serves it")
     if settings.engine.url:
@@ -179,7 +184,7 @@ def _write_key(row: UpstreamRow, fields: UpstreamFields, sealer: Sealer) -> None
     if key is not None:
         rules.check_value(key, "api_key")
         row.encrypted_key = _seal(row, "encrypted_key", key, sealer, "api_key")
-        row.key_hint = key[-HINT:] if len(key) >= LEAST_FOR_HINT else None
+        row.key_hint = hint_of(key)
 
 
 def _write_headers(row: UpstreamRow, fields: UpstreamFields, sealer: Sealer) -> None:
@@ -245,7 +250,8 @@ def _claim_models(settings: Settings, row: UpstreamRow, others: list[UpstreamRow
     taken = {
         name: f"the upstream `{other.name}` ({other.id}) serves it" for other in others for name in model_names(other)
     }
-    taken |= taken_by_settings(settings)
+    taken |= dict.fromkeys(settings.routing.aliases, "it is an alias in the settings (routing.aliases)")
+    taken |= served_by_settings(settings)
     for name in model_names(row):
         if name in taken:
             raise _taken("models", f"The model name `{name}` is taken: {taken[name]}.")
