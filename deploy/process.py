@@ -148,12 +148,15 @@ def _spawn(command: Command, output: int) -> subprocess.Popen[bytes]:
         group=account.gid if account else None,
         extra_groups=[] if account else None,
         start_new_session=True,
-        preexec_fn=_follow_parent(command.stop_signal),  # no other thread of ours can hold a lock here
+        preexec_fn=follow_parent(command.stop_signal),  # no other thread of ours can hold a lock here
     )
 
 
-def _follow_parent(stop_signal: signal.Signals) -> Callable[[], None] | None:
-    """Runs in the child after it has changed its user, which would clear the setting. Linux only."""
+def follow_parent(stop_signal: signal.Signals) -> Callable[[], None] | None:
+    """For Popen's `preexec_fn`: the child gets the signal when this process dies, however it dies. None where it cannot be had.
+
+    Runs in the child after it has changed its user, which would clear the setting. Linux only.
+    """
     prctl, parent = _prctl, os.getpid()
     if prctl is None:
         return None

@@ -13,7 +13,7 @@ import httpx
 from openai import OpenAIError
 from rich.console import Console
 
-from deploy.demo.stack import DemoError, DemoStack, running_stack
+from deploy.demo.stack import ENGINES, DemoError, DemoStack, running_stack
 from deploy.demo.steps import Demo
 
 
@@ -22,11 +22,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.demo", description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave it serving at the end, until Ctrl-C")
     parser.add_argument("--port", type=int, default=0, help="default: a free one")
+    parser.add_argument("--engine", choices=list(ENGINES), default="embedded", help="what serves the models")
     options = parser.parse_args()
     _listen()
     out = Console(highlight=False, soft_wrap=True, emoji=False)
     try:
-        with _directory() as directory, running_stack(directory, options.port, out) as stack:
+        with _directory() as directory, running_stack(directory, options.port, options.engine, out) as stack:
             Demo(stack, out).run()
             if options.keep:
                 _keep(stack, out)

@@ -16,10 +16,12 @@ import httpx
 from rich.console import Console
 
 from deploy.probes import free_port
+from deploy.process import follow_parent
 
-READY_SECONDS = 180
-"""A cold disk reads torch slowly; a part that gives up ends the wait at once."""
+READY_SECONDS = 600
+"""A cold disk reads torch slowly, and vLLM reads it three times; a part that gives up ends the wait at once."""
 STOP_SECONDS = 90
+ENGINES = {"embedded": "an inference engine", "vllm": "vLLM (about a minute)"}
 TUNEWAY = (sys.executable, "-m", "deploy.cli")
 CONFIG = """\
 [[prices]]                 # USD per 1M tokens; a model tuned from `starter` costs the same
@@ -48,8 +50,9 @@ class DemoStack:
     key: Key
     """Of whoever plays the application."""
 
-    def __init__(self, directory: Path, *, port: int = 0, config: str = CONFIG) -> None:
+    def __init__(self, directory: Path, *, port: int = 0, config: str = CONFIG, engine: str = "embedded") -> None:
         """Port 0 takes a free one, and keeps it."""
+        self._engine = engine
         self._port = port or free_port()
         self._config = directory / "tuneway.toml"
         self._config.write_text(config)
@@ -60,16 +63,21 @@ class DemoStack:
         self.log = directory / "serve.log"
 
     def start(self) -> None:
-        """Returns at once; `wait_until_ready` waits. The caller stops it, whatever happens."""
-        place = ("--port", str(self._port), "--data-dir", str(self.data_dir), "--config", str(self._config))
+        """Returns at once; `wait_until_ready` waits. The caller stops it, whatever happens; on Linux it dies with the caller.
+
+        Call it on the main thread.
+        """
+        place = ("--port", str(self._port), "--data-dir", str(self.data_dir))
+        asked = ("--engine", self._engine, "--config", str(self._config))
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
-                (*TUNEWAY, "serve", *place),
+                (*TUNEWAY, "serve", *place, *asked),
                 env=_environment(TUNEWAY_ADMIN_KEY=self.admin_key),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=follow_parent(signal.SIGTERM),
             )
 
     def wait_until_ready(self) -> None:
@@ -144,11 +152,11 @@ def running(stack: DemoStack) -> Generator[DemoStack]:
 
 
 @contextmanager
-def running_stack(directory: Path, port: int, out: Console) -> Generator[DemoStack]:
+def running_stack(directory: Path, port: int, engine: str, out: Console) -> Generator[DemoStack]:
     """The same, told as the first step of the demo."""
     started = time.monotonic()
-    out.print("[bold]1. The stack[/]  PostgreSQL, Redis, an inference engine, a worker and the gateway")
-    with running(DemoStack(directory, port=port)) as stack:
+    out.print(f"[bold]1. The stack[/]  PostgreSQL, Redis, {ENGINES[engine]}, a worker and the gateway")
+    with running(DemoStack(directory, port=port, engine=engine)) as stack:
         out.print(f"   ready at {stack.url}/v1 after {time.monotonic() - started:.0f} s")
         yield stack
 

@@ -1,6 +1,7 @@
 """`python -m deploy.demo`, as `make demo` runs it."""
 
 import importlib.util
+import os
 import re
 import signal
 import subprocess
@@ -27,7 +28,7 @@ pytestmark = [
 
 
 @contextmanager
-def demo() -> Generator[subprocess.Popen[str]]:
+def demo(**environment: str) -> Generator[subprocess.Popen[str]]:
     """The demo at work; ended like a Ctrl-C would if the test has not waited for it."""
     process = subprocess.Popen(
         (sys.executable, "-m", "deploy.demo"),
@@ -36,6 +37,7 @@ def demo() -> Generator[subprocess.Popen[str]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        env={**os.environ, **environment},
         start_new_session=True,
     )
     with process:
@@ -77,5 +79,19 @@ async def test_an_interrupt_leaves_no_process_behind(number: signal.Signals, tol
         output, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 130
     assert "Interrupted; everything is stopped." in output
-    _gone, alive = psutil.wait_procs(started, timeout=60)
-    assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []
+    assert left_of(started) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has died")
+async def test_nothing_is_left_when_it_is_killed(tmp_path: Path) -> None:
+    with demo(TMPDIR=str(tmp_path)) as process:
+        await until(lambda: len(psutil.Process(process.pid).children(recursive=True)) > 3)
+        started = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        process.communicate(timeout=SECONDS)
+    assert left_of(started) == []
+
+
+def left_of(processes: list[psutil.Process]) -> list[psutil.Process]:
+    _gone, alive = psutil.wait_procs(processes, timeout=60)
+    return [each for each in alive if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
