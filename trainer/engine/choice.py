@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from trainer.engine.detokenize import Detokenizer, StopStrings
+from trainer.engine.prompt_scores import Score
 from trainer.engine.sampling import Options, Sampler, TokenLogprob
 from trainer.engine.vocabulary import Vocabulary
 
@@ -21,6 +22,8 @@ class Piece:
     """Of this choice so far, the end-of-sequence token included."""
     logprobs: list[TokenLogprob] = field(default_factory=list)
     finish_reason: FinishReason | None = None
+    prompt_scores: list[list[Score]] | None = None
+    """Of the prompt's tokens after the first one, where they were asked for."""
 
 
 @dataclass(eq=False, slots=True)
@@ -39,6 +42,8 @@ class Generation:
     streaming: bool = True
     """False delivers one piece for each choice, at its end."""
     cancelled: bool = False
+    prompt_scores: list[list[Score]] | None = None
+    """There once the prompt is read, where they are asked for."""
 
 
 class Choice:
@@ -86,7 +91,8 @@ class Choice:
         return "length"
 
     def _piece(self, reason: FinishReason | None) -> Piece:
-        piece = Piece(self.index, "".join(self._text), self._count, self._logprobs, reason)
+        scores = self.generation.prompt_scores
+        piece = Piece(self.index, "".join(self._text), self._count, self._logprobs, reason, scores)
         self._text, self._logprobs = [], []
         return piece
 

@@ -73,6 +73,8 @@ class CompletionCall(GenerationCall, kw_only=True):
     prompt: str | list[Any]
     """A text, texts, token ids, or lists of token ids: see `prompts_of`."""
     logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    prompt_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    """vLLM's: log probabilities of the prompt's own tokens."""
     echo: bool | None = None
     suffix: str | None = None
     best_of: int | None = None
@@ -163,6 +165,8 @@ def check_completion(call: CompletionCall) -> None:
         raise Unsupported("best_of", "best_of")
     if call.echo and call.logprobs is not None:
         raise Unsupported("echo together with logprobs", "echo")
+    if call.stream and call.prompt_logprobs:
+        raise Invalid("Invalid 'prompt_logprobs': it is not available when 'stream' is true.", "prompt_logprobs")
 
 
 def prompts_of(call: CompletionCall, vocab_size: int) -> list[str] | list[list[int]]:
@@ -203,6 +207,7 @@ def options_of(call: GenerationCall, defaults: dict[str, float], *, vocab_size: 
         "seed": call.seed,
         "min_tokens": call.min_tokens,
         "ignore_eos": call.ignore_eos,
+        "prompt_logprobs": call.prompt_logprobs if isinstance(call, CompletionCall) else None,
     }
     chosen = {**defaults, **{name: value for name, value in given.items() if value is not None}}
     final["stop_ids"] = final["stop_ids"] | frozenset(call.stop_token_ids or ())

@@ -14,6 +14,9 @@ encode = msgspec.json.Encoder().encode
 
 DONE = b"data: [DONE]\n\n"
 
+LONGEST_CHARACTER = 4
+"""Tokens that may have begun a character, as vLLM looks back: one for each of its bytes."""
+
 
 class PromptTokensDetails(msgspec.Struct, frozen=True):
     cached_tokens: int = 0
@@ -78,11 +81,21 @@ class TextLogprobs(msgspec.Struct):
     text_offset: list[int]
 
 
+class PromptLogprob(msgspec.Struct):
+    """vLLM's."""
+
+    logprob: float
+    rank: int
+    decoded_token: str
+
+
 class TextChoice(msgspec.Struct):
     index: int
     text: str
     logprobs: TextLogprobs | None
     finish_reason: FinishReason | None
+    prompt_logprobs: list[dict[int, PromptLogprob] | None] | UnsetType = UNSET
+    """By token id: the prompt's own token first. None for the first token, before which there is nothing."""
 
 
 class Reply(msgspec.Struct):
@@ -172,7 +185,26 @@ class TextWriter:
 
     def whole(self, piece: Piece, *, logprobs: bool) -> TextChoice:
         reported = self._logprobs(piece) or (TextLogprobs([], [], [], []) if logprobs else None)
-        return TextChoice(piece.index, self._echoes.get(piece.index, "") + piece.text, reported, piece.finish_reason)
+        text = self._echoes.get(piece.index, "") + piece.text
+        return TextChoice(piece.index, text, reported, piece.finish_reason, self._of_prompt(piece))
+
+    def _of_prompt(self, piece: Piece) -> list[dict[int, PromptLogprob] | None] | UnsetType:
+        if piece.prompt_scores is None:
+            return UNSET
+        written: list[dict[int, PromptLogprob] | None] = [None]
+        for at, scores in enumerate(piece.prompt_scores):
+            # vLLM does not look at the very first token of a prompt either.
+            before = [entry[0].token for entry in piece.prompt_scores[max(0, at - LONGEST_CHARACTER) : at]]
+            # A token among the most probable ones has its place there as its rank.
+            written.append(
+                {
+                    score.token: PromptLogprob(
+                        finite(score.logprob), score.rank, self._vocabulary.piece(score.token, before)
+                    )
+                    for score in scores
+                }
+            )
+        return written
 
     def _logprobs(self, piece: Piece) -> TextLogprobs | None:
         if not piece.logprobs:

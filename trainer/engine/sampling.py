@@ -34,6 +34,8 @@ class Options:
     stop_ids: frozenset[int] = frozenset()
     top_logprobs: int | None = None
     """Alternatives to report for each token; None reports no log probabilities at all."""
+    prompt_logprobs: int | None = None
+    """The same for each token of the prompt."""
 
 
 @dataclass(frozen=True, slots=True)

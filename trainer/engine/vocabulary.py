@@ -8,10 +8,14 @@ from transformers import PreTrainedTokenizerBase
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from trainer.dialect import Dialect
+from trainer.engine.detokenize import REPLACEMENT
 from trainer.engine.refusals import Invalid
 
 BYTE_OF_CHARACTER = {character: byte for byte, character in bytes_to_unicode().items()}
 """Byte-level BPE writes each byte as one printable character; this reads it back."""
+
+SPACE = "\u2581"
+"""How SentencePiece models write a space."""
 
 
 class Vocabulary:
@@ -50,6 +54,32 @@ class Vocabulary:
         except (jinja2.TemplateError, TypeError, ValueError) as error:
             raise Invalid(f"The model's chat template refused the messages: {error}", "messages") from error
         return str(text)
+
+    def piece(self, token: int, before: Sequence[int]) -> str:
+        """One token as text, as vLLM writes it into `decoded_token`: where it ends inside a character "", and where it
+        completes one that tokens `before` it began, that character."""
+        text = self._with_leading_spaces(token)
+        for count in range(1, len(before) + 1) if text.endswith(REPLACEMENT) else ():
+            context = list(before[-count:])
+            whole = self.decode([*context, token], skip_special=False)
+            if not whole.endswith(REPLACEMENT):
+                return whole.removeprefix(self._begun(context))
+        return "" if text.endswith(REPLACEMENT) else text
+
+    def _begun(self, context: list[int]) -> str:
+        """The text of these tokens before the character that the last of them began."""
+        while context and self.decode(context[-1:], skip_special=False).endswith(REPLACEMENT):
+            context.pop()
+        return self.decode(context, skip_special=False) if context else ""
+
+    def _with_leading_spaces(self, token: int) -> str:
+        """Decoders of SentencePiece models drop the space in front of a text, which a token alone is."""
+        text = self.decode([token], skip_special=False)
+        written = self._tokenizer.convert_ids_to_tokens(token)
+        if self._byte_level or not isinstance(written, str):
+            return text
+        spaces = len(written) - len(written.lstrip(SPACE))
+        return " " * (spaces - (len(text) - len(text.lstrip(" ")))) + text
 
     def token_bytes(self, token: int) -> bytes:
         """The exact bytes of one token, also where they are only a part of a character."""
