@@ -4,7 +4,7 @@
 platform.claude.com/docs/en/api/errors and anthropic.types.shared.ErrorObject.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -39,6 +39,7 @@ class _Error(msgspec.Struct):
 
 
 class _Body(msgspec.Struct):
+    type: Literal["error"]
     error: _Error
 
 

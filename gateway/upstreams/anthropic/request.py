@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import InvalidRequest
+from gateway.errors import InvalidJson, InvalidRequest
 from gateway.protocol.decode import decode
 from gateway.upstreams.anthropic.chat import ChatRequest, ResponseFormat, decoder
 from gateway.upstreams.anthropic.schemas import accepted
@@ -46,6 +46,13 @@ def messages_request(body: bytes, served_name: str | None) -> bytes:
     """
     request = decode(decoder, body)
     refuse_what_cannot_be_done(request)
+    try:
+        return _encode(_fields(request, served_name))
+    except RecursionError:
+        raise InvalidJson("A JSON Schema of your request is nested too deeply.") from None
+
+
+def _fields(request: ChatRequest, served_name: str | None) -> dict[str, Any]:
     conversation = conversation_of(request.messages)
     fields: dict[str, Any] = {
         "model": served_name or request.model,
@@ -64,7 +71,7 @@ def messages_request(body: bytes, served_name: str | None) -> bytes:
         fields["thinking"] = request.thinking
     if request.stream:
         fields["stream"] = True
-    return _encode(fields)
+    return fields
 
 
 def refuse_what_cannot_be_done(request: ChatRequest) -> None:

@@ -56,7 +56,7 @@ def _take_kind(rest: _Schema, kept: _Schema, param: str) -> None:
     if kept.keys() & {"enum", "const", "anyOf", "allOf"}:
         return
     if isinstance(kind, list) and kind:  # OpenAI's way to say "or null"
-        kept["anyOf"] = [accepted(rest | {"type": each}, param) for each in kind]
+        kept["anyOf"] = [accepted(rest | {"type": each} if each != "null" else {"type": each}, param) for each in kind]
         rest.clear()
     elif isinstance(kind, str):
         kept["type"] = kind
@@ -71,6 +71,10 @@ def _take_details(kind: str | None, rest: _Schema, kept: _Schema, param: str) ->
     match kind:
         case "object":
             properties = rest.pop("properties", None) or {}
+            if not isinstance(properties, dict):
+                raise InvalidRequest(
+                    f"Invalid '{param}.properties': an object is expected.", param=f"{param}.properties"
+                )
             kept["properties"] = {
                 name: accepted(each, f"{param}.properties.{name}") for name, each in properties.items()
             }
@@ -78,7 +82,7 @@ def _take_details(kind: str | None, rest: _Schema, kept: _Schema, param: str) ->
             kept["additionalProperties"] = False
             if (required := rest.pop("required", None)) is not None:
                 kept["required"] = required
-        case "string" if rest.get("format") in FORMATS:
+        case "string" if isinstance(rest.get("format"), str) and rest["format"] in FORMATS:
             kept["format"] = rest.pop("format")
         case "array":
             if (items := rest.pop("items", None)) is not None:
