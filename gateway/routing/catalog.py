@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.tables import CheckpointPermissionRow, ModelRow
@@ -15,6 +15,8 @@ from gateway.routing.upstream import Upstream, extra_headers
 from gateway.routing.upstream_book import UpstreamBook
 from gateway.settings import EngineSettings, Settings, UpstreamSettings
 
+TUNED = "ft:"
+
 
 class Catalog:
     """Models of the settings and of providers added through the API, plus a mirror of `models` (gateway/db/mirror.py)."""
@@ -24,7 +26,9 @@ class Catalog:
     def __init__(self, settings: Settings, book: UpstreamBook | None = None) -> None:
         self._book = book or UpstreamBook(Sealer())
         self.engine = engine_upstream(settings.engine)
-        self._shared = {deployment.model: deployment for deployment in self._of_settings(settings)}
+        self._given = {deployment.model: deployment for deployment in self._of_settings(settings)}
+        self._shared = {name: each for name, each in self._given.items() if not name.startswith(TUNED)}
+        """Of `_given`, what belongs to nobody. Whose an `ft:` model is, the database says."""
         self._tuned: dict[str, Deployment] = {}
 
     def find(self, model: str, project_id: str) -> Deployment:
@@ -49,16 +53,38 @@ class Catalog:
         return [*self._shared.values(), *added, *tuned]
 
     async def load(self, session: AsyncSession) -> None:
-        """Swap in every fine-tuned model that was not deleted, and who may call it."""
-        if self.engine is None:
-            return
+        """Swap in every fine-tuned model that was not deleted, and who may call it.
+
+        One that the settings name under an upstream is served there, and stays its project's: an operator runs weights of
+        their own so that the engine does not serve. Deleted, it is nobody's. An `ft:` name that was never trained here is a
+        provider's own, and everybody's.
+        """
         granted: dict[str, set[str]] = {}
         for permission in await session.scalars(select(CheckpointPermissionRow)):
             granted.setdefault(permission.model_id, set()).add(permission.project_id)
-        query = select(ModelRow).where(ModelRow.deleted_at.is_(None)).order_by(ModelRow.created_at)
-        self._tuned = {
-            row.id: _tuned_deployment(row, self.engine, granted.get(row.id, ())) for row in await session.scalars(query)
-        }
+        wanted = or_(ModelRow.deleted_at.is_(None), ModelRow.id.in_(self._given))
+        rows = list(await session.scalars(select(ModelRow).where(wanted).order_by(ModelRow.created_at)))
+        deployments = (self._of_row(row, granted.get(row.id, ())) for row in rows if row.deleted_at is None)
+        self._tuned = {each.model: each for each in deployments if each is not None}
+        trained_here = {row.id for row in rows}
+        self._shared = {name: each for name, each in self._given.items() if name not in trained_here}
+
+    def _of_row(self, row: ModelRow, granted: Iterable[str]) -> Deployment | None:
+        """None where nobody serves it."""
+        given = self._given.get(row.id)
+        if (upstream := given.upstream if given else self.engine) is None:
+            return None
+        return Deployment(
+            model=row.id,
+            upstream=upstream,
+            served_name=given.served_name if given else None,
+            adapter_path=None if given else row.adapter_path,
+            base_model=row.base_model,
+            project_id=row.project_id,
+            granted=frozenset(granted),
+            problem=None if given else row.problem,
+            created=unix(row.created_at),
+        )
 
     def _of_settings(self, settings: Settings) -> Iterator[Deployment]:
         if self.engine:
@@ -67,19 +93,6 @@ class Catalog:
             upstream = provider_upstream(configured)
             for model in configured.models:
                 yield Deployment(model, upstream, served_name=configured.served_names.get(model))
-
-
-def _tuned_deployment(row: ModelRow, engine: Upstream, granted: Iterable[str]) -> Deployment:
-    return Deployment(
-        model=row.id,
-        upstream=engine,
-        adapter_path=row.adapter_path,
-        base_model=row.base_model,
-        project_id=row.project_id,
-        granted=frozenset(granted),
-        problem=row.problem,
-        created=unix(row.created_at),
-    )
 
 
 def engine_upstream(engine: EngineSettings) -> Upstream | None:

@@ -124,3 +124,44 @@ class TestProviderUpstream:
         named = msgspec.structs.replace(PROVIDER, kind="anthropic", proxy="http://127.0.0.1:3128")
         found = provider_upstream(named)
         assert (found.kind, found.proxy, found.api_key) == ("anthropic", "http://127.0.0.1:3128", "sk-1")
+
+
+@pytest.mark.anyio
+class TestTunedModelsOfTheOperatorsOwn:
+    """Named under [[upstreams]]."""
+
+    NAME = "ft:base:org::own"
+
+    @pytest.fixture(params=[ENGINE, EngineSettings()], ids=["beside an engine", "without an engine"])
+    def models(self, request: pytest.FixtureRequest) -> Catalog:
+        own = UpstreamSettings(name="own", base_url="http://127.0.0.1:7/v1", models=(self.NAME, "ft:gpt-4o:theirs::1"))
+        return Catalog(Settings(engine=request.param, upstreams=(own,)))
+
+    async def load(self, models: Catalog, database: Database) -> None:
+        async with database.session() as session:
+            await models.load(session)
+
+    async def test_are_served_there_to_their_project_alone(self, models: Catalog, database: Database) -> None:
+        await add_tuned(database, self.NAME, "p")
+        await self.load(models, database)
+        found = models.find(self.NAME, "p")
+        assert (found.upstream.name, found.adapter_path, found.base_model) == ("own", None, "base")
+        assert found.model in [each.model for each in models.visible_to("p")]
+        assert found.model not in [each.model for each in models.visible_to("q")]
+        with pytest.raises(ModelNotFound):
+            models.find(self.NAME, "q")
+
+    async def test_are_nobodys_once_deleted(self, models: Catalog, database: Database) -> None:
+        await add_tuned(database, self.NAME, "p", deleted=True)
+        await self.load(models, database)
+        for project in ("p", "q"):
+            with pytest.raises(ModelNotFound):
+                models.find(self.NAME, project)
+
+    async def test_are_nobodys_before_the_database_has_spoken(self, models: Catalog) -> None:
+        with pytest.raises(ModelNotFound):
+            models.find(self.NAME, "p")
+
+    async def test_a_providers_own_are_everybodys(self, models: Catalog, database: Database) -> None:
+        await self.load(models, database)
+        assert models.find("ft:gpt-4o:theirs::1", "q").upstream.name == "own"
