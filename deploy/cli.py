@@ -3,6 +3,8 @@
 import asyncio
 import os
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,15 @@ from asyncpg import PostgresError
 from sqlalchemy.exc import SQLAlchemyError
 
 from admin.cli import keys
+from admin.routes import routes
 from deploy import gateway_server, worker
 from deploy.stack import StackOptions, serve
 from deploy.vllm import options_of
 from gateway.db.migrate import upgrade
 from gateway.errors import Unavailable
 from gateway.keys.service import ensure_admin_key
+from gateway.kit.sealing import Sealer, read_keys
+from gateway.routing.upstreams import Resealed, reseal
 from gateway.services import database_of
 from gateway.settings import DatabaseSettings, RedisSettings, Settings, SettingsError, load, require_secret_key
 
@@ -34,6 +39,7 @@ def main() -> None:
 
 
 main.add_command(keys)
+main.add_command(routes)
 
 
 @main.command("serve")
@@ -80,13 +86,30 @@ def worker_command() -> None:
 
 
 @main.command("migrate")
-def migrate_command() -> None:
+@click.option("--reseal", is_flag=True, help="Then do what `tuneway reseal` does.")
+def migrate_command(reseal: bool) -> None:
     """Bring the database to the newest schema; with TUNEWAY_ADMIN_KEY set, make sure that key is an admin key."""
-    try:
-        asyncio.run(_migrate(_settings(None, needs_secret=True)))
-    except (OSError, ImportError, SQLAlchemyError, PostgresError, Unavailable) as error:
-        reason = " ".join(str(error).split("\n(Background", 1)[0].split()) or repr(error)
-        raise click.ClickException(f"the database (database.url) could not be brought up to date: {reason}") from error
+    settings = _settings(None, needs_secret=True)
+    with _told("could not be brought up to date"):
+        asyncio.run(_migrate(settings))
+        if reseal:
+            _tell(asyncio.run(_reseal(settings)))
+
+
+@main.command("reseal")
+def reseal_command() -> None:
+    """Seal the secrets in the database with the first encryption key, so that the others are not needed any more.
+
+    Ends with status 1 when one of them cannot be opened: then no key may be taken away yet.
+    """
+    settings = _settings(None)
+    if not settings.encryption_key:
+        print("tuneway: wrong configuration: encryption_key: there is none to seal with", file=sys.stderr)
+        sys.exit(2)
+    with _told("could not be read"):
+        done = asyncio.run(_reseal(settings))
+    _tell(done)
+    sys.exit(1 if done.broken else 0)
 
 
 @main.command(
@@ -107,6 +130,31 @@ async def _migrate(settings: Settings) -> None:
                 await ensure_admin_key(session, admin_key, secret_key=settings.secret_key.reveal())
     finally:
         await database.close()
+
+
+async def _reseal(settings: Settings) -> Resealed:
+    database = database_of(settings)
+    try:
+        async with database.session() as session:
+            return await reseal(session, Sealer(read_keys(settings.encryption_key.reveal())))
+    finally:
+        await database.close()
+
+
+def _tell(done: Resealed) -> None:
+    for problem in done.broken:
+        print(f"tuneway: {problem}", file=sys.stderr)
+    print(f"Secrets sealed anew: {done.renewed}; sealed with the first key before: {done.current}.")
+
+
+@contextmanager
+def _told(what: str) -> Generator[None]:
+    """A database that does not do what it should is one sentence and exit status 1."""
+    try:
+        yield
+    except (OSError, ImportError, SQLAlchemyError, PostgresError, Unavailable) as error:
+        reason = " ".join(str(error).split("\n(Background", 1)[0].split()) or repr(error)
+        raise click.ClickException(f"the database (database.url) {what}: {reason}") from error
 
 
 def _unless_default(url: str, default: str) -> str | None:
