@@ -181,9 +181,29 @@ class UpstreamRefused(Refusal):
 
 
 class UpstreamFailed(Refusal):
+    """An upstream did not do its work.
+
+    Args:
+        answered: the HTTP status that it sent; None where it sent none, or a good one and then a broken body.
+        reached: False when it could not be reached, or hung up before it answered.
+    """
+
     status = 502
     type = "server_error"
     code = "upstream_failed"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        headers: dict[str, str] | None = None,
+        answered: int | None = None,
+        reached: bool = True,
+    ) -> None:
+        super().__init__(message, code=code, headers=headers)
+        self.answered = answered
+        self.reached = reached
 
 
 class UpstreamTimeout(UpstreamFailed):

@@ -1,20 +1,22 @@
 """The path of one model call, on one screen.
 
-1. authenticate (memory), decode the envelope, find the deployment; each can refuse.
-2. send to the upstream; for a stream, wait for its first event.
-3. answer, whole or piece by piece.
+1. authenticate (memory), decode the envelope, plan who may answer (gateway/routing/resolve.py); each can refuse.
+2. send, with retries and fallbacks (gateway/routing/attempts.py): to the last byte of a whole reply, to the first token
+   of a stream. One try is in gateway/sending.py.
+3. answer, whole or piece by piece. A stream that breaks from here on ends with an error frame.
 4. `finish()`: usage -> cost -> spool. Exactly once for every call of a known key, however it ends, and before the last
    byte of the reply leaves. It is a plain function, so nothing can interrupt it.
 """
 
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import msgspec
 
-from gateway.errors import Refusal, Surprise, UpstreamRefused, refusal_of, to_openai_error
+from gateway.errors import ClientLeft, Refusal, Surprise, UpstreamTimeout, refusal_of, to_openai_error
 from gateway.exchanges import record
 from gateway.exchanges.assemble import reply_text
 from gateway.exchanges.record import Outcome, Record
@@ -24,14 +26,18 @@ from gateway.kit.money import format_usd
 from gateway.metering.cost import cost_nano
 from gateway.metering.usage import Usage, estimate_usage, read_usage
 from gateway.protocol.decode import decode
-from gateway.protocol.envelope import ChatEnvelope, CompletionEnvelope, Envelope, ask_for_usage
-from gateway.routing.catalog import Deployment
-from gateway.routing.lookup import find_deployment, not_served
+from gateway.protocol.envelope import ChatEnvelope, CompletionEnvelope, Envelope
+from gateway.routing.attempts import Answered, Attempts
+from gateway.routing.choice import ordered
+from gateway.routing.deployment import Deployment
+from gateway.routing.plan import Plan
+from gateway.sending import Answer, Opened, Outgoing, Sending
 from gateway.services import Services
-from gateway.streaming import DONE, Relay, StreamedReply, error_frame, prime, split
-from gateway.upstreams.client import UpstreamReply
+from gateway.streaming import DONE, Relay, StreamedReply, error_frame
 
 log = logging.getLogger(__name__)
+
+TOO_LATE = UpstreamTimeout("The reply was not complete within the time that this call may take.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,14 @@ CHAT_COMPLETIONS = Endpoint("/chat/completions", msgspec.json.Decoder(ChatEnvelo
 COMPLETIONS = Endpoint("/completions", msgspec.json.Decoder(CompletionEnvelope))
 
 
+class Client(Protocol):
+    """Whoever waits for the reply."""
+
+    def when_gone(self, act: Callable[[], object]) -> None:
+        """Call `act` once the client has left, instead of what was asked for before."""
+        ...
+
+
 @dataclass(slots=True)
 class Call:
     """What came in, and what is learnt about it on the way."""
@@ -55,13 +69,24 @@ class Call:
     authorization: bytes | None
     body: bytes
     request_id: str
+    fall_back: bool = True
+    """False: only the first choice may answer (the header `x-tuneway-fallback: off`)."""
+    client: Client | None = None
     created_at: float = field(default_factory=time.time)
     started: float = field(default_factory=time.perf_counter)
     key: ApiKey | None = None
     envelope: Envelope | None = None
+    plan: Plan | None = None
+    sending: Sending | None = None
+    attempts: Attempts[Answer] | None = None
     deployment: Deployment | None = None
-    sent: float | None = None
-    """When the upstream was called."""
+    """What answers; until something does, the first choice."""
+    answered: Answered[Answer] | None = None
+
+    @property
+    def sent(self) -> float | None:
+        """When the first upstream was called."""
+        return self.sending.sent if self.sending else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +101,18 @@ async def run(sv: Services, call: Call) -> Reply | StreamedReply:
     """Answer one call. Raises a Refusal; then the exchange is already recorded."""
     call.key = key = sv.keys.authenticate_project(call.authorization)
     try:
-        upstream = await _send(sv, call, key)
-        if call.envelope and call.envelope.stream:
-            return await _stream(sv, call, upstream)
-        body = await upstream.read()
+        call.envelope = decode(call.endpoint.decoder, call.body)
+        call.plan = await sv.names.plan(call.envelope.model, key.project_id, fall_back=call.fall_back)
+        answer = await _answer(sv, call, call.envelope, call.plan)
+        if isinstance(answer, Opened):
+            return _stream(sv, call, call.envelope, answer)
     except BaseException as error:
-        finish(sv, call, End(error=error))
+        finish(sv, call, End(error=error, left=isinstance(error, ClientLeft)))
         raise
-    reply_id, usage = read_usage(body)
-    usage = usage or estimate_usage(call.body, body.decode(errors="replace"))
-    cost = finish(sv, call, End(reply=body, reply_id=reply_id, usage=usage))
-    return Reply(_headers(sv, call, "application/json") | _cost_header(cost), body)
+    reply_id, usage = read_usage(answer)
+    usage = usage or estimate_usage(call.body, answer.decode(errors="replace"))
+    cost = finish(sv, call, End(reply=answer, reply_id=reply_id, usage=usage))
+    return Reply(_headers(sv, call, "application/json") | _cost_header(cost), answer)
 
 
 async def complete(sv: Services, authorization: bytes, body: bytes) -> bytes:
@@ -100,41 +126,41 @@ async def complete(sv: Services, authorization: bytes, body: bytes) -> bytes:
     return reply.body
 
 
-async def _send(sv: Services, call: Call, key: ApiKey) -> UpstreamReply:
-    """Decide where the call goes, and send it there."""
-    call.envelope = envelope = decode(call.endpoint.decoder, call.body)
-    call.deployment = deployment = await find_deployment(sv.catalog, sv.mirrors, envelope.model, key.project_id)
-    upstream, body = deployment.upstream, call.body
-    if envelope.stream:
-        body = ask_for_usage(body, envelope.stream_options, running=upstream.is_engine)
-    call.sent = time.perf_counter()
-    url = upstream.base_url + call.endpoint.path
+async def _answer(sv: Services, call: Call, envelope: Envelope, plan: Plan) -> Answer:
+    """Ask whoever the plan names until somebody answers; a client that leaves while that goes wrong ends it."""
+
+    def watch() -> None:
+        if call.client:
+            call.client.when_gone(lambda: attempts.end(ClientLeft()))
+
+    outgoing = Outgoing(call.endpoint.path, call.body, envelope, call.request_id)
+    call.sending = sending = Sending(sv, outgoing, plan.timeouts, watch)
+    candidates = ordered(plan, envelope, sv.traffic.load)
+    call.deployment = candidates[0].deployment
+    call.attempts = attempts = Attempts(plan, candidates, sending, sv.traffic, watch)
+    sv.calls.add(attempts)
     try:
-        return await sv.upstreams.post(upstream.name, url, body, api_key=upstream.api_key, request_id=call.request_id)
-    except UpstreamRefused as refusal:
-        if deployment.base_model and refusal.upstream_status == 404:  # the engine restarted and has not got it back yet
-            raise not_served(deployment) from refusal
-        raise
+        call.answered = answered = await attempts.run()
+    finally:
+        sv.calls.discard(attempts)
+    call.deployment = answered.deployment
+    return answered.answer
 
 
-async def _stream(sv: Services, call: Call, upstream: UpstreamReply) -> StreamedReply:
+def _stream(sv: Services, call: Call, envelope: Envelope, opened: Opened) -> StreamedReply:
     """A reply whose first event is here; from now on errors are frames."""
     assert call.deployment is not None
-    assert call.envelope is not None
-    options = call.envelope.stream_options
+    assert call.attempts is not None
+    options = envelope.stream_options
     relay = Relay(
         show_usage=bool(options and options.include_usage),
         strip_running=not (options and options.continuous_usage_stats),
     )
-    events = split(upstream.chunks())
-    try:
-        first = await prime(events)
-    except BaseException:
-        upstream.close()
-        raise
     drain = 0.0 if call.deployment.upstream.is_engine else sv.settings.timeouts.drain
-    reply = StreamedReply(_headers(sv, call, "text/event-stream; charset=utf-8"), upstream, drain)
-    reply.frames = _frames(sv, call, reply, relay, relay.frames(first, events))
+    reply = StreamedReply(_headers(sv, call, "text/event-stream; charset=utf-8"), opened.upstream, drain)
+    reply.frames = _frames(sv, call, reply, relay, relay.frames(opened.first, opened.events))
+    if call.attempts.deadline is not None:
+        reply.limit(call.attempts.deadline)
     sv.streams.add(reply)
     return reply
 
@@ -150,7 +176,7 @@ async def _frames(
             yield frame
         ended = True
     except Exception as failure:
-        ended, error = True, refusal_of(failure)
+        ended, error = True, TOO_LATE if reply.late else refusal_of(failure)
         if isinstance(error, Surprise):
             log.exception("a stream broke", extra={"request_id": call.request_id})
     finally:
@@ -198,12 +224,16 @@ def finish(sv: Services, call: Call, end: End) -> int | None:
     Raises:
         Unavailable: the spool cannot be written.
     """
+    if call.answered:
+        call.answered.release()
     deployment, usage = call.deployment, end.usage
     price = sv.prices.find(deployment.model, deployment.base_model) if deployment else None
     cost = cost_nano(usage, price) if usage and price else None
     entry = _record(call, end, cost_nano=cost, priced=price is not None or usage is None)
     sv.spool.append(record.encode(entry))
     sv.metrics.observe(entry)
+    if call.attempts:
+        sv.metrics.observe_attempts(call.attempts.made, call.answered)
     return cost
 
 
@@ -211,6 +241,7 @@ def _record(call: Call, end: End, *, cost_nano: int | None, priced: bool) -> Rec
     assert call.key is not None
     key, deployment, usage, now = call.key, call.deployment, end.usage, time.perf_counter()
     refusal = refusal_of(end.error) if end.error else None
+    made = call.attempts.made if call.attempts else None
     return Record(
         id=call.request_id,
         created_at=call.created_at,
@@ -237,6 +268,8 @@ def _record(call: Call, end: End, *, cost_nano: int | None, priced: bool) -> Rec
         first_token_ms=(end.first_at - call.started) * 1000 if end.first_at else None,
         upstream_ms=(now - call.sent) * 1000 if call.sent else None,
         request_metadata=call.envelope.metadata if call.envelope else None,
+        route=call.plan.route_label if call.plan else None,
+        attempts=msgspec.json.encode(made) if made is not None and len(made) > 1 else None,
     )
 
 
@@ -249,15 +282,24 @@ def _outcome(call: Call, end: End) -> Outcome:
 
 
 def _headers(sv: Services, call: Call, content_type: str) -> dict[str, str]:
-    """What every model reply carries (contract section 0), and which model served it."""
-    assert call.deployment is not None
-    return {
+    """What every model reply carries (contract section 0), which model served it, and how that came about."""
+    assert call.answered is not None
+    assert call.plan is not None
+    assert call.attempts is not None
+    headers = {
         "content-type": content_type,
         "openai-processing-ms": str(round((time.perf_counter() - call.started) * 1000)),
         "openai-organization": sv.settings.organization,
         "openai-version": "2020-10-01",
-        "x-tuneway-model": call.deployment.model,
+        "x-tuneway-model": call.answered.deployment.model,
     }
+    if route := call.plan.route_label:
+        headers["x-tuneway-route"] = route
+    if call.answered.fallback:
+        headers["x-tuneway-fallback"] = call.answered.fallback
+    if (attempts := len(call.attempts.made)) > 1:
+        headers["x-tuneway-attempts"] = str(attempts)
+    return headers
 
 
 def _cost_header(cost: int | None) -> dict[str, str]:

@@ -1,8 +1,12 @@
 """Prometheus metrics of this process. Labels are few and bounded: never a key or a client's text."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from gateway.exchanges.record import Record
+from gateway.routing.attempts import Answered, Attempt
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
@@ -24,6 +28,24 @@ class Metrics:
         )
         self.tokens = Counter("tuneway_tokens", "Tokens metered", ["direction"], registry=self.registry)
         self.unpriced = Counter("tuneway_unpriced_calls", "Calls whose model has no price", registry=self.registry)
+        self.attempts = Counter(
+            "tuneway_attempts",
+            "Tries of models by what came of them: answered, or a condition",
+            ["model", "condition"],
+            registry=self.registry,
+        )
+        self.fallbacks = Counter(
+            "tuneway_fallbacks",
+            "Calls that another than the first choice answered, by that model and what led to it",
+            ["model", "condition"],
+            registry=self.registry,
+        )
+        self.open_breakers = Gauge(
+            "tuneway_open_breakers",
+            "Replicas whose breaker is open for a model: no calls, or one at a time",
+            ["upstream", "model"],
+            registry=self.registry,
+        )
         self.spool_bytes = Gauge(
             "tuneway_spool_bytes", "Exchanges on local disk that the database does not have yet", registry=self.registry
         )
@@ -36,6 +58,19 @@ class Metrics:
         self.tokens.labels("output").inc(entry.output_tokens or 0)
         if not entry.priced:
             self.unpriced.inc()
+
+    def observe_attempts(self, made: Iterable[Attempt], answered: Answered[Any] | None) -> None:
+        """Count what was tried for one call."""
+        for attempt in made:
+            self.attempts.labels(attempt.model, attempt.failure or "answered").inc()
+        if answered and answered.fallback:
+            self.fallbacks.labels(answered.deployment.model, answered.fallback).inc()
+
+    def show_breakers(self, opened: Mapping[tuple[str, str], int]) -> None:
+        """Those that are open now: (upstream, model) -> replicas."""
+        self.open_breakers.clear()
+        for (upstream, model), replicas in opened.items():
+            self.open_breakers.labels(upstream, model).set(replicas)
 
     def render(self) -> bytes:
         return generate_latest(self.registry)

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from gateway.datasets.isolated import Isolated
 from gateway.db.database import Database
@@ -23,15 +24,17 @@ from gateway.kit.signals import when_told_to_stop
 from gateway.metering.prices import PriceBook
 from gateway.metrics import Metrics
 from gateway.queue import Queue
+from gateway.routing.attempts import Attempts, Traffic
 from gateway.routing.catalog import Catalog
 from gateway.routing.loader import Loader
 from gateway.routing.residency import Residency
+from gateway.routing.resolve import Names
 from gateway.routing.route_book import RouteBook
 from gateway.routing.upstream_book import UpstreamBook
 from gateway.serving.watch import Watch
 from gateway.settings import GradingSettings, Settings
 from gateway.streaming import StreamedReply
-from gateway.upstreams.client import UpstreamClient
+from gateway.upstreams.client import SHUTTING_DOWN, UpstreamClient
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +62,8 @@ class Services:
     upstream_book: UpstreamBook
     sealer: Sealer
     """Of the secrets in the database."""
+    names: Names
+    """What the `model` of a call means."""
     mirrors: Mirrors
     prices: PriceBook
     upstreams: UpstreamClient
@@ -70,6 +75,10 @@ class Services:
     datasets: Isolated = field(default_factory=Isolated)
     """Looks at files that strangers made."""
     background: Background = field(default_factory=Background)
+    traffic: Traffic = field(default_factory=Traffic)
+    """Calls under way, and what failed lately."""
+    calls: set[Attempts[Any]] = field(default_factory=set[Attempts[Any]])
+    """Those that have no answer yet."""
     streams: set[StreamedReply] = field(default_factory=set[StreamedReply])
     """Replies on their way, so that a shutdown can end and record those whose client has left."""
 
@@ -155,6 +164,7 @@ def _build(settings: Settings) -> Services:
         route_book=route_book,
         upstream_book=upstream_book,
         sealer=sealer,
+        names=Names(catalog, route_book, mirrors, settings.routing, settings.timeouts),
         mirrors=mirrors,
         prices=PriceBook(settings.prices),
         upstreams=UpstreamClient(settings.timeouts),
@@ -188,6 +198,8 @@ async def _end_calls(sv: Services) -> None:
     before the server (deploy/gateway_server.py) ends this process in the middle of it."""
     await asyncio.sleep(sv.settings.timeouts.finish)
     sv.upstreams.end_calls()
+    for call in list(sv.calls):
+        call.end(Unavailable(SHUTTING_DOWN))
 
 
 async def _close(sv: Services) -> None:

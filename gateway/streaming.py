@@ -190,18 +190,32 @@ class StreamedReply:
         self.headers = headers
         self.left = False
         """The client closed its connection before the end."""
+        self.late = False
+        """It was cut because the call took longer than it may."""
         self.ended = asyncio.Event()
         self._upstream = upstream
         self._drain = drain
+        self._timers: list[asyncio.TimerHandle] = []
+
+    def limit(self, deadline: float) -> None:
+        """Cut the stream at that time of the event loop's clock."""
+        self._timers.append(asyncio.get_running_loop().call_at(deadline, self._too_late))
 
     def client_left(self) -> None:
         """Stop sending. Our engine is told to stop at once; a provider, which goes on generating and billing whether
         we listen or not, is read on for `drain` seconds to learn its usage."""
         self.left = True
         if self._drain:
-            asyncio.get_running_loop().call_later(self._drain, self.hang_up)
+            self._timers.append(asyncio.get_running_loop().call_later(self._drain, self.hang_up))
         else:
             self.hang_up()
 
     def hang_up(self) -> None:
+        """Once its last frame is sent, or when nothing more is wanted."""
+        for timer in self._timers:
+            timer.cancel()
         self._upstream.close()
+
+    def _too_late(self) -> None:
+        self.late = True
+        self.hang_up()

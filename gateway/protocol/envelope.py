@@ -19,6 +19,8 @@ class ChatEnvelope(msgspec.Struct):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     metadata: dict[str, str] | None = None
+    user: msgspec.Raw = msgspec.Raw(b"null")
+    """As it came: whatever it is, the upstream judges it."""
 
 
 class CompletionEnvelope(msgspec.Struct):
@@ -29,6 +31,8 @@ class CompletionEnvelope(msgspec.Struct):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     metadata: dict[str, str] | None = None
+    user: msgspec.Raw = msgspec.Raw(b"null")
+    """As it came: whatever it is, the upstream judges it."""
 
 
 Envelope = ChatEnvelope | CompletionEnvelope

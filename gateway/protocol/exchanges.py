@@ -25,6 +25,13 @@ class Exchange(msgspec.Struct, kw_only=True):
     endpoint: str
     requested_model: str
     served_model: str | None
+    route: str | None
+    """`name@revision` of the route that the requested name stood for."""
+    attempts: list[dict[str, Any]] | None
+    """Every try, when there was more than one, in the order in which they ended: {"model", "upstream", "failure", "ms"}.
+    `failure` is null for the one that answered, else rate_limit, server_error, connection, timeout, context_length,
+    not_loaded, cancelled (hung up: another was faster, the client left, time was over), or the code of the error that
+    was passed on."""
     upstream: str | None
     streamed: bool
     outcome: str

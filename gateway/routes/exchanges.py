@@ -69,6 +69,8 @@ def exchange(row: ExchangeRow) -> Exchange:
         endpoint=row.endpoint,
         requested_model=row.requested_model,
         served_model=row.served_model,
+        route=row.route,
+        attempts=row.attempts,
         upstream=row.upstream,
         streamed=row.streamed,
         outcome=row.outcome,

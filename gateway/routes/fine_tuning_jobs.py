@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.pages import fetch_page
 from gateway.db.tables import FineTuningCheckpointRow, FineTuningEventRow, FineTuningJobRow
-from gateway.errors import InvalidRequest, NotFound, Unavailable
+from gateway.errors import InvalidRequest, ModelNotFound, NotFound, Unavailable
 from gateway.files import repository as files
 from gateway.fine_tuning import creation, repository, service
 from gateway.fine_tuning.names import base_name, checkpoint_name, model_name
@@ -22,7 +22,7 @@ from gateway.protocol.fine_tuning import Checkpoint, Event, Job, JobCreate, JobE
 from gateway.protocol.lists import CursorList, ShortList, cursor_list
 from gateway.protocol.queries import cursor, mapping
 from gateway.routes.callers import Caller, Sv
-from gateway.routing.lookup import find_deployment
+from gateway.routing.deployment import Deployment
 from gateway.services import Services
 
 log = logging.getLogger(__name__)
@@ -125,9 +125,9 @@ async def list_checkpoints(sv: Sv, caller: Caller, job_id: FromPath[str], query:
 
 
 async def check_model(sv: Services, caller: ApiKey, model: str) -> None:
-    """Only what our engine serves can be trained: its base, or an adapter of this project to go on from."""
-    deployment = await find_deployment(sv.catalog, sv.mirrors, model, caller.project_id)
-    if not deployment.upstream.is_engine:
+    """Only the engine's base can be trained, and what was tuned from it, wherever that is served."""
+    deployment = await _named_itself(sv, caller, model)
+    if sv.catalog.engine is None or not (deployment.upstream.is_engine or deployment.base_model):
         raise InvalidRequest(
             f"Model {model} is not available for fine-tuning: its weights are not on this server. "
             f"Use '{sv.settings.engine.model}' or a model tuned from it."
@@ -136,6 +136,32 @@ async def check_model(sv: Services, caller: ApiKey, model: str) -> None:
             param="model",
             code="model_not_available",
         )
+
+
+async def _named_itself(sv: Services, caller: ApiKey, model: str) -> Deployment:
+    """The model of that very name: a job, and the model that comes of it, bear the name of what is trained.
+
+    Raises:
+        ModelNotFound: there is none, not even by another name.
+        InvalidRequest: it is an alias, or a route.
+    """
+    try:
+        deployment = await sv.names.model(model, caller.project_id)
+    except ModelNotFound:
+        if not sv.names.route(model, caller.project_id):
+            raise
+        raise InvalidRequest(
+            f"`{model}` is a route: it stands for one or more models. Name the model that is to be trained.",
+            param="model",
+            code="model_not_available",
+        ) from None
+    if deployment.model != model:
+        raise InvalidRequest(
+            f"`{model}` is another name of `{deployment.model}`. Name the model that is to be trained itself.",
+            param="model",
+            code="model_not_available",
+        )
+    return deployment
 
 
 async def check_file(session: AsyncSession, caller: ApiKey, param: str, file_id: str | None) -> None:

@@ -15,7 +15,6 @@ from gateway.metering.usage import estimate_usage, read_usage
 from gateway.protocol.decode import decode
 from gateway.protocol.graders import GraderResult, GraderRun, GraderValidate, ValidatedGrader
 from gateway.routes.callers import Caller, Sv
-from gateway.routing.lookup import find_deployment
 from gateway.services import Services
 from judges import run
 from judges.ask import Answer, Ask, AskFailed, Question
@@ -56,7 +55,7 @@ async def _unknown_models(sv: Services, caller: ApiKey, grader: Grader) -> list[
     for path, each in inner_paths(grader):
         if isinstance(each, ScoreModel | LabelModel):
             try:
-                await find_deployment(sv.catalog, sv.mirrors, each.model, caller.project_id)
+                await sv.names.plan(each.model, caller.project_id)
             except ModelNotFound as error:
                 problems.append(Problem(f"{path}.model", str(error).rstrip(".")))
     return problems

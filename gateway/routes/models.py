@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 from litestar import MediaType, Response, delete, get
 from litestar.params import FromPath, QueryParams
 
@@ -12,8 +13,8 @@ from gateway.protocol.models import Model
 from gateway.protocol.queries import choice
 from gateway.routes.callers import Caller, Sv
 from gateway.routes.model_exports import FORMATS, export
-from gateway.routing.catalog import Deployment
-from gateway.routing.lookup import find_deployment
+from gateway.routing.deployment import Deployment
+from gateway.routing.route_book import Route
 from gateway.services import Services
 
 EXPORT = "/export"
@@ -21,12 +22,18 @@ EXPORT = "/export"
 
 @get("/v1/models")
 async def list_models(sv: Sv, caller: Caller) -> dict[str, object]:
-    """Every model that this project may call: the base, other providers', and those trained here: the finals, the last
-    three checkpoints of each job, and what another project has shared.
+    """Every name that this project may call: the base, other providers' models, and those trained here: the finals, the
+    last three checkpoints of each job, and what another project has shared; then routes and aliases.
+
+    A route with the name of a model stands in its place.
     """
     await sv.mirrors.catch_up()  # a job that has just succeeded is in the list
-    models = [model(deployment, sv) for deployment in sv.catalog.visible_to(caller.project_id)]
-    return {"object": "list", "data": models}
+    routes, aliases = sv.names.visible_to(caller.project_id)
+    shown = {deployment.model: model(deployment, sv) for deployment in sv.catalog.visible_to(caller.project_id)}
+    shown |= {route.name: of_route(route, sv) for route in routes}
+    for alias in aliases:
+        shown[alias] = named(alias, model(await sv.names.model(alias, caller.project_id), sv))
+    return {"object": "list", "data": list(shown.values())}
 
 
 @get("/v1/models/{model_id:path}")
@@ -39,7 +46,10 @@ async def retrieve_model(sv: Sv, caller: Caller, model_id: FromPath[str], query:
     if name.startswith("ft:") and name.endswith(EXPORT):
         wanted = choice(query, "format", FORMATS, "") if "format" in query else None
         return await export(sv, caller.project_id, name.removesuffix(EXPORT), wanted)
-    found = model(await find_deployment(sv.catalog, sv.mirrors, name, caller.project_id), sv)
+    if route := sv.names.route(name, caller.project_id):
+        found = of_route(route, sv)
+    else:
+        found = named(name, model(await sv.names.model(name, caller.project_id), sv))
     return Response(found, media_type=MediaType.JSON)
 
 
@@ -48,7 +58,9 @@ async def delete_model(sv: Sv, caller: Caller, model_id: FromPath[str]) -> Delet
     """Only what this project has trained. Raises ModelNotFound, Forbidden, Conflict."""
     name = model_id.removeprefix("/")
     await sv.mirrors.catch_up()
-    deployment = await find_deployment(sv.catalog, sv.mirrors, name, caller.project_id)
+    if sv.names.route(name, caller.project_id):
+        raise Forbidden(f"`{name}` is a route, not a model: an administrator deletes it with DELETE /v1/routes/{{id}}.")
+    deployment = await sv.names.model(name, caller.project_id)
     if deployment.project_id != caller.project_id:
         whose = "belongs to another project" if deployment.project_id else "was not fine-tuned here"
         raise Forbidden(f"The model `{name}` {whose}: a project can delete the models that it has fine-tuned itself.")
@@ -59,5 +71,15 @@ async def delete_model(sv: Sv, caller: Caller, model_id: FromPath[str]) -> Delet
 
 
 def model(deployment: Deployment, sv: Services) -> Model:
-    owner = sv.settings.organization if deployment.upstream.is_engine else deployment.upstream.name
+    ours = deployment.upstream.is_engine or deployment.base_model
+    owner = sv.settings.organization if ours else deployment.upstream.name
     return Model(id=deployment.model, created=deployment.created, owned_by=owner)
+
+
+def of_route(route: Route, sv: Services) -> Model:
+    return Model(id=route.name, created=route.created, owned_by=sv.settings.organization)
+
+
+def named(name: str, shown: Model) -> Model:
+    """A model under the name by which it was asked for."""
+    return msgspec.structs.replace(shown, id=name)

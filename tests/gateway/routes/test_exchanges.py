@@ -44,6 +44,8 @@ class TestRetrieve:
             "endpoint": "/chat/completions",
             "requested_model": "echo",
             "served_model": "echo",
+            "route": None,
+            "attempts": None,
             "upstream": "fake",
             "streamed": False,
             "outcome": "completed",

@@ -1,0 +1,48 @@
+"""What may answer a call: the targets that share it, and what stands in for them."""
+
+from dataclasses import dataclass
+
+from gateway.protocol.routes import CONDITIONS, Breaker, Condition, Retries, RouteTimeouts
+from gateway.routing.deployment import Deployment
+from gateway.routing.route_book import Route
+
+ANY: frozenset[Condition] = frozenset(CONDITIONS)
+USUAL_RETRIES = Retries()
+USUAL_BREAKER = Breaker()
+NO_LIMITS = RouteTimeouts()
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One model that may answer."""
+
+    deployment: Deployment
+    on: frozenset[Condition] = ANY
+    """The failures of others after which it is asked."""
+    weight: float = 1.0
+    """Of a target: its share of the traffic; above 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that is decided about a call before it is sent (gateway/routing/resolve.py makes it)."""
+
+    name: str
+    """What the client asked for."""
+    targets: tuple[Candidate, ...]
+    """They share the traffic; each may also stand in for another. Empty when all of a route's are gone."""
+    fallbacks: tuple[Candidate, ...] = ()
+    """In order; each only after the failures in its `on`."""
+    retries: Retries = USUAL_RETRIES
+    timeouts: RouteTimeouts = NO_LIMITS
+    """Seconds, those of the settings filled in; None: no limit."""
+    breaker: Breaker = USUAL_BREAKER
+    route: Route | None = None
+    """The route that the name stands for."""
+    fall_back: bool = True
+    """False: only the first choice may answer."""
+
+    @property
+    def route_label(self) -> str | None:
+        """`name@revision`, as it appears in headers and in the exchange log."""
+        return f"{self.route.name}@{self.route.revision}" if self.route else None

@@ -1,0 +1,148 @@
+"""One try: a call sent to one replica, until its last byte, or until the first token of a stream.
+
+Attempts (gateway/routing/attempts.py) decide how often and where; this is the `Sender` that they are given.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+from gateway.errors import ModelLoading, ModelUnservable, Refusal, UpstreamFailed, UpstreamRefused, UpstreamTimeout
+from gateway.protocol.envelope import Envelope, ask_for_usage
+from gateway.protocol.routes import RouteTimeouts
+from gateway.routing.deployment import Deployment
+from gateway.services import Services
+from gateway.streaming import prime, split
+from gateway.upstreams.client import UpstreamReply, Way
+from gateway.upstreams.dialect import Dialect, dialect_of
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """What is sent, whoever gets it."""
+
+    path: str
+    """Of the endpoint, below /v1."""
+    body: bytes
+    """As the client sent it."""
+    envelope: Envelope
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A stream whose first event is here, in OpenAI's form."""
+
+    upstream: UpstreamReply
+    first: bytes
+    events: AsyncIterator[bytes]
+    """The rest."""
+
+
+Answer = bytes | Opened
+"""A whole reply in OpenAI's form, or a stream."""
+
+
+class Sending:
+    """Sends one call, in the language of each upstream.
+
+    Args:
+        on_wait: called before a wait that has no upstream at its other end.
+    """
+
+    def __init__(self, sv: Services, call: Outgoing, timeouts: RouteTimeouts, on_wait: Callable[[], None]) -> None:
+        self._sv = sv
+        self._call = call
+        self._timeouts = timeouts
+        self._on_wait = on_wait
+        self.sent: float | None = None
+        """When the first upstream was called (time.perf_counter)."""
+
+    async def replicas(self, deployment: Deployment) -> Sequence[str]:
+        """Those of a provider; those of the engine that are up and, for a fine-tuned model, have it.
+
+        The engine's states are a moment old: when all seem to be down, they are asked all the same.
+
+        Raises:
+            ModelUnservable, ModelLoading: nobody has the model, also after waiting for it.
+        """
+        upstream, residency = deployment.upstream, self._sv.residency
+        if not upstream.is_engine:
+            if deployment.problem:
+                raise ModelUnservable(deployment.model, deployment.problem)
+            return upstream.base_urls
+        if deployment.base_model:
+            residency.used(deployment.model)
+            if residency.is_watched:
+                return await self._with_model(deployment)
+        up = [url for url in upstream.base_urls if residency.is_up(url)]
+        awake = up or [url for url in upstream.base_urls if not residency.is_asleep(url)]
+        if not awake:
+            raise ModelLoading("The engine sleeps while a training uses its memory; please retry.")
+        return awake
+
+    async def send(self, deployment: Deployment, replica: str) -> Answer:
+        """Raises Refusal; it hangs up whenever it does not return."""
+        upstream, dialect, call = deployment.upstream, dialect_of(deployment.upstream.kind), self._call
+        body, url = self._body(deployment, dialect), replica + dialect.path(call.path)
+        way = Way(dialect.headers(upstream.api_key, upstream.headers), upstream.proxy, self._timeouts, dialect.error)
+        self.sent = self.sent or time.perf_counter()
+        try:
+            async with asyncio.timeout(self._timeouts.first_token):
+                reply = await self._sv.upstreams.post(upstream.name, url, body, request_id=call.request_id, way=way)
+                if call.envelope.stream:
+                    return await self._opened(reply, dialect)
+        except TimeoutError:
+            raise UpstreamTimeout(f"The upstream `{upstream.name}` did not answer in time.") from None
+        except UpstreamRefused as refusal:
+            if deployment.base_model and refusal.upstream_status == 404:  # the engine restarted and has not got it back
+                raise self._not_served(deployment) from refusal
+            raise
+        return await self._whole(reply, dialect, upstream.name)
+
+    def hang_up(self, answer: Answer) -> None:
+        if isinstance(answer, Opened):
+            answer.upstream.close()
+
+    def _body(self, deployment: Deployment, dialect: Dialect) -> bytes:
+        """The client's body, with what this model needs changed; the very same bytes where that is nothing."""
+        body, envelope = self._call.body, self._call.envelope
+        if envelope.stream:
+            body = ask_for_usage(body, envelope.stream_options, running=deployment.upstream.is_engine)
+        served = deployment.served_name or deployment.model
+        return dialect.request(self._call.path, body, served_name=served if served != envelope.model else None)
+
+    async def _opened(self, reply: UpstreamReply, dialect: Dialect) -> Opened:
+        events = dialect.events(split(reply.chunks()))
+        try:
+            first = await prime(events)
+        except BaseException:
+            reply.close()
+            raise
+        reply.allow_idle(self._timeouts.idle)
+        return Opened(reply, first, events)
+
+    async def _whole(self, reply: UpstreamReply, dialect: Dialect, upstream: str) -> bytes:
+        reply.allow_idle(self._timeouts.idle)
+        body = dialect.reply(await reply.read())
+        if body[:1] != b"{" and not body.lstrip().startswith(b"{"):
+            raise UpstreamFailed(f"The upstream `{upstream}` answered with something that is not JSON.")
+        return body
+
+    async def _with_model(self, deployment: Deployment) -> Sequence[str]:
+        """Replicas on which a fine-tuned model is loaded and probed. Only one that is up could load it."""
+        model, urls, residency = deployment.model, deployment.upstream.base_urls, self._sv.residency
+        if not residency.ready(model) and any(map(residency.is_up, urls)):
+            self._on_wait()
+            await self._sv.loader.wait_until_loaded(deployment, self._sv.settings.engine.load_seconds)
+        ready = residency.ready(model)
+        if holding := [url for url in urls if url in ready]:
+            return holding
+        raise self._not_served(deployment)
+
+    def _not_served(self, deployment: Deployment) -> Refusal:
+        """Why the engine does not answer for a fine-tuned model that exists: not yet, or never."""
+        if problem := deployment.problem or self._sv.residency.problem(deployment.model):
+            return ModelUnservable(deployment.model, problem)
+        return ModelLoading(f"The model `{deployment.model}` is being loaded; please retry.")
