@@ -198,7 +198,8 @@ class Stack:
         """They alone get the admin key, and store its hash."""
         admin_key = self.options.admin_key or self.new_admin_key
         environment = self.environment | ({ADMIN_KEY: admin_key} if admin_key else {})
-        command = Command(self.programs.migrate, environment)
+        reseal = () if self.options.keeps_encryption_key else ("--reseal",)  # nobody else runs on this key file
+        command = Command((*self.programs.migrate, *reseal), environment)
         return Part("migrations", command, once=True, depends_on=depends_on)
 
     def _engine(self, model: Model) -> Part:

@@ -10,9 +10,13 @@ from typing import Any
 import pytest
 import sqlalchemy
 from click.testing import CliRunner, Result
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from deploy.cli import main
+from gateway.db.tables import UpstreamRow
+from gateway.kit.clock import now
+from gateway.kit.sealing import Sealer, read_keys
+from gateway.routing.upstreams import place
 
 SECRET = "k" * 40
 COMMANDS = (
@@ -20,10 +24,12 @@ COMMANDS = (
     ["gateway"],
     ["worker"],
     ["migrate"],
+    ["reseal"],
     ["keys"],
     ["keys", "create"],
     ["keys", "list"],
     ["keys", "revoke"],
+    ["routes"],
 )
 
 
@@ -141,6 +147,55 @@ class TestMigrate:
         url = template_url.replace(f"/{sqlalchemy.make_url(template_url).database}", "/no_such_database", 1)
         told = sentence(run("migrate", TUNEWAY_DATABASE__URL=url, TUNEWAY_SECRET_KEY=SECRET), 1)
         assert "no_such_database" in told
+
+
+class TestReseal:
+    OLD, NEW = "ab" * 32, "cd" * 32
+
+    def test_after_it_the_old_key_is_not_needed(self, template_url: str) -> None:
+        url = fresh_database(template_url, "resealed")
+        given = {"TUNEWAY_DATABASE__URL": url, "TUNEWAY_SECRET_KEY": SECRET}
+        assert run("migrate", **given).exit_code == 0
+        asyncio.run(add_upstream(url, self.OLD))
+        told = run("reseal", **given, TUNEWAY_ENCRYPTION_KEY=self.NEW)
+        assert told.exit_code == 1
+        assert "encrypted_key of the upstream `acme` (upstream_1) cannot be opened" in told.stderr
+        both = f"{self.NEW} {self.OLD}"
+        for renewed, before in ((1, 0), (0, 1)):
+            told = run("reseal", **given, TUNEWAY_ENCRYPTION_KEY=both)
+            assert (told.exit_code, told.stderr) == (0, "")
+            assert told.stdout == f"Secrets sealed anew: {renewed}; sealed with the first key before: {before}.\n"
+        (sealed,) = asyncio.run(query(url, "SELECT encrypted_key FROM upstreams"))
+        assert Sealer(read_keys(self.NEW)).open(sealed, place("upstream_1", "encrypted_key")) == "sk-1"
+
+    def test_migrate_does_it_on_demand_and_a_lost_key_stops_nothing(self, template_url: str) -> None:
+        url = fresh_database(template_url, "migrated_and_resealed")
+        given = {"TUNEWAY_DATABASE__URL": url, "TUNEWAY_SECRET_KEY": SECRET}
+        assert run("migrate", **given, TUNEWAY_ENCRYPTION_KEY=self.OLD).exit_code == 0
+        asyncio.run(add_upstream(url, self.OLD))
+        lost = run("migrate", "--reseal", **given, TUNEWAY_ENCRYPTION_KEY=self.NEW)
+        assert (lost.exit_code, "cannot be opened" in lost.stderr) == (0, True)
+        told = run("migrate", "--reseal", **given, TUNEWAY_ENCRYPTION_KEY=f"{self.NEW},{self.OLD}")
+        assert (told.exit_code, "sealed anew: 1;" in told.stdout) == (0, True)
+
+    def test_without_a_key_it_says_so(self) -> None:
+        assert "encryption_key: there is none" in sentence(run("reseal"), 2)
+
+    def test_without_a_database_it_says_so(self) -> None:
+        url = "postgresql+asyncpg://nobody@127.0.0.1:9/nothing"
+        told = sentence(run("reseal", TUNEWAY_DATABASE__URL=url, TUNEWAY_ENCRYPTION_KEY=self.NEW), 1)
+        assert "database.url" in told
+
+
+async def add_upstream(url: str, key: str) -> None:
+    """One whose key `sk-1` is sealed with `key`."""
+    sealed = Sealer(read_keys(key)).seal("sk-1", place("upstream_1", "encrypted_key"))
+    engine = create_async_engine(url)
+    row = UpstreamRow(id="upstream_1", name="acme", kind="openai", base_urls=[], models=[], headers={})
+    row.secret_headers, row.encrypted_key, row.created_at, row.updated_at = [], sealed, now(), now()
+    async with AsyncSession(engine) as session, session.begin():
+        session.add(row)
+    await engine.dispose()
 
 
 def fresh_database(template_url: str, name: str) -> str:

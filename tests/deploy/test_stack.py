@@ -98,6 +98,7 @@ class TestEnvironment:
         assert gateway["TUNEWAY_DATA_DIR"] == str(data_dir)
         assert gateway["TUNEWAY_SECRET_KEY"] == (data_dir / "secret_key").read_text()
         assert gateway["TUNEWAY_ENCRYPTION_KEY_FILE"] == str(data_dir / "encryption.key")
+        assert "--reseal" in environment_of("migrate", tmp_path)["argv"]
         assert gateway["TUNEWAY_CONFIG"] == str(config)
         assert gateway["TUNEWAY_ENGINE__MODEL"] == "starter"
         assert gateway["TUNEWAY_ENGINE__MODEL_PATH"].endswith("/trainer/starter/model")
@@ -115,6 +116,7 @@ class TestEnvironment:
         ) as running:
             running.wait_for(UP)
         assert "TUNEWAY_ENCRYPTION_KEY_FILE" not in environment_of("gateway", tmp_path)
+        assert "--reseal" not in environment_of("migrate", tmp_path)["argv"]
         assert not (data_dir / "encryption.key").exists()
 
     def test_servers_of_the_operator_take_the_place_of_ours(self, data_dir: Path, tmp_path: Path):
