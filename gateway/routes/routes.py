@@ -21,7 +21,7 @@ from gateway.protocol.routes import RouteCreate, RouteObject, RouteRevision, Rou
 from gateway.routes.callers import Admin, Sv
 from gateway.routing import routes
 from gateway.routing.route_book import Route, of_row
-from gateway.routing.route_targets import Uncallable, uncallable
+from gateway.routing.route_targets import Uncallable, repeated, uncallable
 from gateway.services import Services
 
 decode_create = msgspec.json.Decoder(RouteCreate)
@@ -183,11 +183,14 @@ def _given(wanted: RouteUpdate) -> dict[str, Any]:
 
 def _check_models(sv: Services, spec: RouteSpec, project_id: str | None, given: Iterable[str]) -> None:
     """Raises InvalidRequest: a model that a field in `given` names cannot be called by those whose calls the route
-    answers."""
+    answers, or two targets are one model."""
     for found in uncallable(sv.catalog, sv.settings.routing.aliases, spec, project_id):
         if found.param.split("[")[0] in given:
             rule = _why_not(sv, found, project_id)
             raise InvalidRequest(f"Invalid '{found.param}': {rule}", param=found.param, code="model_not_found")
+    if twice := repeated(sv.catalog, sv.settings.routing.aliases, spec):
+        param, name = twice
+        raise InvalidRequest(f"Invalid '{param}': it is `{name}` under another name; add its weights up.", param=param)
 
 
 def _why_not(sv: Services, found: Uncallable, project_id: str | None) -> str:

@@ -38,3 +38,14 @@ def uncallable(
             yield Uncallable(param, model, None)
         elif found.project_id is not None and (project_id is None or not found.open_to(project_id)):
             yield Uncallable(param, model, found.project_id)
+
+
+def repeated(catalog: Catalog, aliases: Mapping[str, str], spec: RouteSpec) -> tuple[str, str] | None:
+    """JSON path of the first target that is an earlier one under another name, and that one's name."""
+    seen: dict[str, str] = {}
+    for place, target in enumerate(spec.targets):
+        name = target.model if catalog.named(target.model) else aliases.get(target.model, target.model)
+        if name in seen:
+            return f"targets[{place}].model", seen[name]
+        seen[name] = target.model
+    return None

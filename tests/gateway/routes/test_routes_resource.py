@@ -92,7 +92,7 @@ async def tuned(database: Database, project_key: dict[str, Any]) -> str:
 
 class TestCreate:
     async def test_answers_with_the_whole_route(self, admin: httpx.AsyncClient, sv: Services) -> None:
-        targets = [{"model": "echo", "weight": 9.0}, {"model": "short", "weight": 1.0}]
+        targets = [{"model": "short", "weight": 9.0}, {"model": "slow", "weight": 1.0}]
         route = await create(admin, targets=targets, sticky="user", hedge={"after_ms": 500})
         assert route == DEFAULTS | {
             "id": route["id"],
@@ -171,6 +171,11 @@ class TestCreate:
         given = {name: value for name, value in body.items() if value is not None}
         assert error_in(await admin.post(ROUTES, json=given), 400)["param"] == param
         assert [each["source"] for each in (await admin.get(ROUTES)).json()["data"]] == ["settings"]
+
+    async def test_two_names_of_one_model_are_one_target(self, admin: httpx.AsyncClient) -> None:
+        body = {"name": "bot", "targets": [{"model": "slow"}, {"model": "short"}, {"model": "echo"}]}
+        error = error_in(await admin.post(ROUTES, json=body), 400)
+        assert (error["param"], "`short` under another name" in error["message"]) == ("targets[2].model", True)
 
     @pytest.mark.parametrize("place", ["targets", "fallbacks"])
     async def test_models_must_exist_and_not_be_routes(self, admin: httpx.AsyncClient, place: str) -> None:
