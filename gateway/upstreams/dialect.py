@@ -16,7 +16,8 @@ from gateway.upstreams.anthropic.dialect import AnthropicDialect
 
 
 class Dialect(Protocol):
-    """One API, seen from OpenAI's side. Stateless: one instance serves all calls."""
+    """One API, seen from OpenAI's side. An instance belongs to one call: what its request was decides how its reply is
+    read."""
 
     def path(self, endpoint: str) -> str:
         """Below the base URL, which ends in /v1. Raises InvalidRequest for an endpoint that the API does not have."""
@@ -74,8 +75,9 @@ class OpenAIDialect:
         return decode_error_object(body)
 
 
-_DIALECTS: dict[Kind, Dialect] = {"openai": OpenAIDialect(), "anthropic": AnthropicDialect()}
+_OPENAI = OpenAIDialect()
 
 
 def dialect_of(upstream_kind: Kind) -> Dialect:
-    return _DIALECTS[upstream_kind]
+    """For one call."""
+    return AnthropicDialect() if upstream_kind == "anthropic" else _OPENAI

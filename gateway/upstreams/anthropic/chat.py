@@ -159,8 +159,9 @@ class ChatRequest(msgspec.Struct):
     modalities: list[str] | None = None
     audio: Object | None = None
     web_search_options: Object | None = None
-    functions: list[Object] | None = None
-    function_call: Any = None
+    functions: list[FunctionDefinition] | None = None
+    """The form before tools."""
+    function_call: str | FunctionName | None = None
 
 
 decoder = msgspec.json.Decoder(ChatRequest)

@@ -22,17 +22,24 @@ FINISH_REASONS = {
 _encode = msgspec.json.Encoder().encode
 
 
-def chat_completion(body: bytes) -> bytes:
-    """OpenAI's reply for Anthropic's. Raises UpstreamFailed if it is no message."""
+def chat_completion(body: bytes, *, functions: bool = False) -> bytes:
+    """OpenAI's reply for Anthropic's.
+
+    Args:
+        functions: the call defined functions, the form before tools, and expects to see one called.
+
+    Raises:
+        UpstreamFailed: it is no message.
+    """
     try:
         message = decode_message(body)
     except (ValueError, RecursionError):
         raise UpstreamFailed("The upstream's reply is not a message of Anthropic's Messages API.") from None
     choice = {
         "index": 0,
-        "message": _message(message),
+        "message": _message(message, functions=functions),
         "logprobs": None,
-        "finish_reason": finish_reason(message.stop_reason),
+        "finish_reason": finish_reason(message.stop_reason, functions=functions),
     }
     return _encode(
         {
@@ -46,8 +53,9 @@ def chat_completion(body: bytes) -> bytes:
     )
 
 
-def finish_reason(stop_reason: str | None) -> str:
-    return FINISH_REASONS.get(stop_reason or "", "stop")
+def finish_reason(stop_reason: str | None, *, functions: bool = False) -> str:
+    reason = FINISH_REASONS.get(stop_reason or "", "stop")
+    return "function_call" if functions and reason == "tool_calls" else reason
 
 
 def refusal_text(details: StopDetails | None) -> str | None:
@@ -81,7 +89,7 @@ def thinking_block(block: Block) -> dict[str, Any] | None:
             return None
 
 
-def _message(message: Message) -> dict[str, Any]:
+def _message(message: Message, *, functions: bool) -> dict[str, Any]:
     blocks = message.content
     text = "".join(block.text for block in blocks if block.type == "text")
     calls = [_tool_call(block) for block in blocks if block.type == "tool_use"]
@@ -94,7 +102,9 @@ def _message(message: Message) -> dict[str, Any]:
     if thoughts:
         translated["reasoning_content"] = "".join(block.thinking for block in blocks if block.type == "thinking")
         translated["thinking_blocks"] = thoughts
-    return translated | ({"tool_calls": calls} if calls else {})
+    if calls:
+        translated |= {"function_call": calls[0]["function"]} if functions else {"tool_calls": calls}
+    return translated
 
 
 def _tool_call(block: Block) -> dict[str, Any]:

@@ -87,19 +87,12 @@ def refuse_what_cannot_be_done(request: ChatRequest) -> None:
     }
     for name, wanted in asked.items():
         if wanted:
-            raise _unsupported(name, "Leave it out, or call a model of another provider.")
-    if request.functions:
-        raise _unsupported("functions", "Send 'tools'.")
-    if request.function_call not in (None, "none", "auto"):
-        raise _unsupported("function_call", "Send 'tool_choice'.")
-
-
-def _unsupported(name: str, fix: str) -> InvalidRequest:
-    return InvalidRequest(
-        f"Unsupported parameter: '{name}' has no counterpart in Anthropic's Messages API. {fix}",
-        param=name,
-        code="unsupported_parameter",
-    )
+            raise InvalidRequest(
+                f"Unsupported parameter: '{name}' has no counterpart in Anthropic's Messages API. Leave it out, or call a "
+                "model of another provider.",
+                param=name,
+                code="unsupported_parameter",
+            )
 
 
 def _output_config(request: ChatRequest) -> dict[str, Any]:

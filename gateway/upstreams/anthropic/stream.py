@@ -30,15 +30,18 @@ DONE = b"data: [DONE]"
 _encode = msgspec.json.Encoder().encode
 
 
-async def chunks(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def chunks(events: AsyncIterator[bytes], *, functions: bool = False) -> AsyncIterator[bytes]:
     """OpenAI's events for Anthropic's, each without its blank line.
+
+    Args:
+        functions: the call defined functions, the form before tools, and expects to see one called.
 
     A stream that is cut before its message_delta ends without a finish_reason, and without [DONE].
 
     Raises:
         UpstreamFailed: an event is not one of Anthropic's.
     """
-    translation = Translation()
+    translation = Translation(functions=functions)
     async for event in events:
         for translated in translation.take(event):
             yield translated
@@ -51,8 +54,9 @@ async def chunks(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 class Translation:
     """One stream on its way."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, functions: bool) -> None:
         self.ended = False
+        self._functions = functions
         self._created = int(time.time())
         self._id = ""
         self._model = ""
@@ -103,8 +107,8 @@ class Translation:
         if block.type == "tool_use":
             self._calls[index] = number = len(self._calls)
             self._without_arguments.add(index)
-            call = {"id": block.id, "type": "function", "function": {"name": block.name, "arguments": ""}}
-            yield from self._delta({"tool_calls": [{"index": number} | call]})
+            call = {"id": block.id, "type": "function"}
+            yield from self._call(number, call, {"name": block.name, "arguments": ""})
         elif block.type == "text" and block.text:
             yield from self._delta({"content": block.text})
 
@@ -136,7 +140,13 @@ class Translation:
             yield from self._delta({"thinking_blocks": [thought]})
 
     def _arguments(self, index: int, piece: str) -> Iterator[bytes]:
-        yield from self._delta({"tool_calls": [{"index": self._calls[index], "function": {"arguments": piece}}]})
+        yield from self._call(self._calls[index], {}, {"arguments": piece})
+
+    def _call(self, number: int, call: dict[str, Any], function: dict[str, Any]) -> Iterator[bytes]:
+        if not self._functions:
+            yield from self._delta({"tool_calls": [{"index": number} | call | {"function": function}]})
+        elif number == 0:
+            yield from self._delta({"function_call": function})
 
     def _finish(self, event: Event) -> Iterator[bytes]:
         if event.usage:
@@ -146,7 +156,8 @@ class Translation:
         for index in list(self._blocks):
             yield from self._close(index)
         refusal = refusal_text(event.delta.stop_details)
-        yield from self._delta({"refusal": refusal} if refusal else {}, finish_reason(event.delta.stop_reason))
+        reason = finish_reason(event.delta.stop_reason, functions=self._functions)
+        yield from self._delta({"refusal": refusal} if refusal else {}, reason)
         self._finished = True
 
     def _count(self, counted: Usage) -> None:

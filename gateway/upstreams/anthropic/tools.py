@@ -8,14 +8,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from gateway.errors import InvalidRequest
-from gateway.upstreams.anthropic.chat import ChatRequest, Tool, ToolChoice
+from gateway.upstreams.anthropic.chat import ChatRequest, FunctionName, Tool, ToolChoice
 from gateway.upstreams.anthropic.schemas import accepted
 
 _Block = dict[str, Any]
 
 
 def tool_fields(request: ChatRequest, called: Iterable[str]) -> _Block:
-    """`tools` and `tool_choice`, or nothing.
+    """`tools` and `tool_choice`, or nothing. Functions, the form before tools, are tools of which one is called at most.
 
     Args:
         called: names of the tools that the conversation has called so far. Anthropic refuses such a conversation when
@@ -25,6 +25,9 @@ def tool_fields(request: ChatRequest, called: Iterable[str]) -> _Block:
         InvalidRequest: a tool or a choice that Anthropic does not have.
     """
     tools = [_tool(tool, f"tools[{index}]") for index, tool in enumerate(request.tools or ())]
+    tools += [
+        _tool(Tool("function", each), f"functions[{index}]") for index, each in enumerate(request.functions or ())
+    ]
     choice = _choice(request, has_tools=bool(tools))
     if not tools:
         tools = [{"name": name, "input_schema": {"type": "object"}} for name in dict.fromkeys(called)]
@@ -56,16 +59,31 @@ def _tool(tool: Tool, param: str) -> _Block:
 
 
 def _choice(request: ChatRequest, *, has_tools: bool) -> _Block | None:
-    chosen = _chosen(request.tool_choice)
+    chosen = _chosen(request.tool_choice) or _chosen_function(request.function_call)
     if not has_tools:
         if chosen and chosen["type"] in ("any", "tool"):
             raise InvalidRequest(
                 "Invalid 'tool_choice': it names a tool, and there are no 'tools'.", param="tool_choice"
             )
         return None
-    if request.parallel_tool_calls is False and (chosen is None or chosen["type"] != "none"):
+    one_at_a_time = request.parallel_tool_calls is False or bool(request.functions)
+    if one_at_a_time and (chosen is None or chosen["type"] != "none"):
         return (chosen or {"type": "auto"}) | {"disable_parallel_tool_use": True}
     return chosen
+
+
+def _chosen_function(choice: str | FunctionName | None) -> _Block | None:
+    match choice:
+        case None:
+            return None
+        case "auto" | "none":
+            return {"type": choice}
+        case FunctionName(name=name):
+            return {"type": "tool", "name": name}
+        case _:
+            raise InvalidRequest(
+                "Invalid 'function_call': 'auto', 'none' or a function by name is expected.", param="function_call"
+            )
 
 
 def _chosen(choice: str | ToolChoice | None) -> _Block | None:

@@ -9,6 +9,7 @@ import pytest
 from gateway.errors import InvalidRequest
 from gateway.upstreams.anthropic.dialect import VERSION
 from gateway.upstreams.dialect import dialect_of
+from tests.fakes.anthropic import answer
 
 BODY = b'{ "model": "chat",  "messages": [{"role":"user","content":"\\u00e9 \xc3\xa9"}], "new": 1.00, "n": 10000000000000000001 }'
 OPENAI = dialect_of("openai")
@@ -79,6 +80,17 @@ class TestAnthropic:
                 refused()
             assert raised.value.param == "model"
             assert "/v1/chat/completions" in str(raised.value)
+
+    def test_who_defines_functions_sees_one_called(self) -> None:
+        body = {"model": "tools", "messages": [{"role": "user", "content": "x"}]}
+        reply = answer(body).to_json().encode()
+        for more, called in (
+            ({"functions": [{"name": "weather"}]}, "function_call"),
+            ({"functions": []}, "tool_calls"),
+        ):
+            dialect = dialect_of("anthropic")
+            dialect.request("/chat/completions", json.dumps(body | more).encode(), served_name=None)
+            assert called in json.loads(dialect.reply(reply))["choices"][0]["message"]
 
     def test_an_error_is_read(self) -> None:
         error = ANTHROPIC.error(

@@ -61,6 +61,14 @@ class TestMessage:
         message.content = message.content[1:]
         assert translated(message).choices[0].message.content is None
 
+    def test_a_call_of_a_function(self) -> None:
+        body = answer({"model": "tools", "messages": HELLO}).to_json().encode()
+        [choice] = ChatCompletion.model_validate_json(chat_completion(body, functions=True)).choices
+        assert choice.finish_reason == "function_call"
+        assert choice.message.function_call.name == "weather"
+        assert json.loads(choice.message.function_call.arguments) == {"city": "Zürich", "days": 2}
+        assert choice.message.tool_calls is None
+
     def test_arguments_stay_as_written(self) -> None:
         tool = b'{"type":"tool_use","id":"t","name":"f","input":{"n": 12345678901234567890123, "x": 1.0}}'
         body = b'{"type":"message","id":"i","model":"m","content":[' + tool + b'],"stop_reason":"tool_use"}'

@@ -118,8 +118,6 @@ class TestRefused:
             ("modalities", ["text", "audio"]),
             ("audio", {"voice": "alloy", "format": "wav"}),
             ("web_search_options", {}),
-            ("functions", [{"name": "f"}]),
-            ("function_call", {"name": "f"}),
         ],
     )
     def test_what_would_change_the_answer(self, name: str, value: Any) -> None:

@@ -32,7 +32,9 @@ def sent(model: str) -> list[bytes]:
     return [frame(event) for event in events_of(message(model))]
 
 
-def translated(frames: Iterable[bytes | pydantic.BaseModel | dict[str, Any]]) -> list[bytes]:
+def translated(
+    frames: Iterable[bytes | pydantic.BaseModel | dict[str, Any]], *, functions: bool = False
+) -> list[bytes]:
     """What the gateway makes of a body in these pieces."""
     pieces = [each if isinstance(each, bytes) else frame(each) for each in frames]
 
@@ -41,7 +43,7 @@ def translated(frames: Iterable[bytes | pydantic.BaseModel | dict[str, Any]]) ->
             yield piece
 
     async def collect() -> list[bytes]:
-        return [event async for event in chunks(split(body()))]
+        return [event async for event in chunks(split(body()), functions=functions)]
 
     return asyncio.run(collect())
 
@@ -200,6 +202,14 @@ class TestTools:
             for call in each.delta.tool_calls or ()
         ]
         assert indices == [0, 0, 1, 1]
+
+    def test_a_call_of_a_function(self) -> None:
+        choices = [each for chunk in read(translated(sent("tools"), functions=True)) for each in chunk.choices]
+        calls = [each.delta.function_call for each in choices if each.delta.function_call]
+        assert [call.name for call in calls if call.name] == ["weather"]
+        assert json.loads("".join(call.arguments for call in calls)) == {"city": "Zürich", "days": 2}
+        assert choices[-1].finish_reason == "function_call"
+        assert not any(each.delta.tool_calls for each in choices)
 
 
 class TestOddOrders:

@@ -55,6 +55,32 @@ class TestDefinitions:
         assert sent["tool_choice"] == {"type": "none"}
 
 
+class TestFunctions:
+    """The form before tools."""
+
+    FUNCTION = WEATHER["function"]
+
+    def test_are_tools_of_which_one_is_called(self) -> None:
+        sent = translated(functions=[self.FUNCTION])
+        assert sent["tools"] == translated(tools=[WEATHER])["tools"]
+        assert sent["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
+
+    @pytest.mark.parametrize(
+        ("asked_for", "sent"),
+        [
+            ("none", {"type": "none"}),
+            ("auto", {"type": "auto"}),
+            ({"name": "weather"}, {"type": "tool", "name": "weather"}),
+        ],
+    )
+    def test_and_how_they_are_chosen(self, asked_for: Any, sent: dict[str, Any]) -> None:
+        limit = {} if asked_for == "none" else {"disable_parallel_tool_use": True}
+        assert translated(functions=[self.FUNCTION], function_call=asked_for)["tool_choice"] == sent | limit
+
+    def test_an_unknown_choice_is_refused(self) -> None:
+        assert refused(functions=[self.FUNCTION], function_call="maybe").param == "function_call"
+
+
 class TestChoice:
     @pytest.mark.parametrize(
         ("asked_for", "sent"),
