@@ -11,7 +11,7 @@ from gateway.errors import Refusal
 
 ROOT = Path(__file__).parents[2]
 MIRRORED = ("gateway", "judges", "trainer", "admin", "deploy")
-NOT_MIRRORED = {"architecture", "docs", "openai_sdk", "openai_node", "vllm", "faults", "fakes", "contract"}
+NOT_MIRRORED = {"architecture", "docs", "openai_sdk", "openai_node", "clients", "vllm", "faults", "fakes", "contract"}
 
 
 def test_every_test_folder_mirrors_a_folder() -> None:

@@ -110,9 +110,9 @@ class RunningGateway:
 
 
 class StartGateway(Protocol):
-    """Starts a gateway; keywords are settings: `timeouts__drain="1"`."""
+    """Starts a gateway; keywords are settings: `timeouts__drain="1"`, `config` is more of its settings file."""
 
-    def __call__(self, **settings: str) -> RunningGateway: ...
+    def __call__(self, *, config: str = "", **settings: str) -> RunningGateway: ...
 
 
 @pytest.fixture(scope="module")
@@ -122,10 +122,12 @@ def start_gateway(
     """Starts gateways with a database of their own each, and stops those that still run at the end."""
     with ExitStack() as cleanup:
 
-        def start(**settings: str) -> RunningGateway:
+        def start(*, config: str = "", **settings: str) -> RunningGateway:
             database_url = cleanup.enter_context(own_database(template_url))
             directory = tmp_path_factory.mktemp("gateway")
             environment = _environment(directory, database_url, redis_url, running_fake.url)
+            with (directory / "tuneway.toml").open("a") as file:
+                file.write(config)
             environment |= {f"TUNEWAY_{name.upper()}": value for name, value in settings.items()}
             gateway = RunningGateway(directory, database_url, environment)
             asyncio.run(_add_admin_key(database_url))

@@ -7,6 +7,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.locked import locked
+
 HERE = Path(__file__).parent
 CACHE = HERE.parents[1] / ".venv" / "openai_node"
 """Ignored by git; a second run installs nothing."""
@@ -27,13 +29,14 @@ class Node:
     def install(self, version: int) -> Path:
         """The directory with openai-node of that major version, as its lockfile says. Raises NoNode."""
         directory = CACHE / f"openai{version}"
-        locked = (HERE / f"openai{version}" / "package-lock.json").read_text()
+        lockfile = (HERE / f"openai{version}" / "package-lock.json").read_text()
         stamp = directory / "installed"
-        if not stamp.exists() or stamp.read_text() != locked:
-            shutil.rmtree(directory, ignore_errors=True)
-            shutil.copytree(HERE / f"openai{version}", directory)
-            self._ci(directory)
-            stamp.write_text(locked)
+        with locked(directory.with_suffix(".lock")):
+            if not stamp.exists() or stamp.read_text() != lockfile:
+                shutil.rmtree(directory, ignore_errors=True)
+                shutil.copytree(HERE / f"openai{version}", directory)
+                self._ci(directory)
+                stamp.write_text(lockfile)
         return directory
 
     def _ci(self, directory: Path) -> None:
