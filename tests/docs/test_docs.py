@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "AGENTS.md",
-    ROOT / "docs" / "fine-tuning.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "docs" / "serving.md",
     *sorted((ROOT / "docs" / "decisions").glob("*.md")),
 ]
 TOP = tuple(f"{path.name}/" for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith("."))
