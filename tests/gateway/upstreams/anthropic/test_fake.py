@@ -6,21 +6,15 @@ from typing import Any
 import anthropic
 import pytest
 
-from tests.fakes.anthropic import FakeAnthropic, problem, running_anthropic
+from tests.fakes.anthropic import FakeAnthropic, problem
 
 HELLO: Any = [{"role": "user", "content": "one two"}]
 
 
 @pytest.fixture(scope="module")
-def fake() -> Iterator[FakeAnthropic]:
-    with running_anthropic() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(fake: FakeAnthropic) -> Iterator[anthropic.Anthropic]:
+def client(running: FakeAnthropic) -> Iterator[anthropic.Anthropic]:
     with anthropic.Anthropic(
-        base_url=fake.root, api_key="sk-ant", max_retries=0, _strict_response_validation=True
+        base_url=running.root, api_key="sk-ant", max_retries=0, _strict_response_validation=True
     ) as client:
         yield client
 
