@@ -17,6 +17,7 @@ from trainer.engine.loading import LoadedModel
 from trainer.engine.refusals import AdapterRefused, GenerationFailed, ModelNotFound, Refusal, ShuttingDown
 from trainer.engine.sampling import Options
 from trainer.engine.scheduler import Scheduler
+from trainer.engine.sleeping import Sleep
 from trainer.engine.weights import MOST, FurtherModels, Weights, is_full_model, scheduler_of
 
 Result = TypeVar("Result")
@@ -43,8 +44,9 @@ class Engine:
         self._keys = itertools.count(1)
         self._loading: set[str] = set()
         self._open: set[asyncio.Queue[list[Piece] | Exception]] = set()
-        self._idle = asyncio.Event()
+        self._settled = asyncio.Event()
         self._draining = False
+        self.sleep = Sleep(self)
         self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
 
     @property
@@ -83,11 +85,12 @@ class Engine:
         """Pieces of `n` choices for each prompt as they come, indexed prompt by prompt. Closing the iterator early
         frees their places at once.
 
-        Raises ModelNotFound, GenerationFailed and ShuttingDown.
+        Raises ModelNotFound, GenerationFailed, Asleep and ShuttingDown.
         """
         weights = self.weights_of(model)
         if self._draining:
             raise ShuttingDown
+        self.sleep.check()
         outcomes: asyncio.Queue[list[Piece] | Exception] = asyncio.Queue()
         key = self.adapters[model].key if model in self.adapters else None
         generations = [
@@ -126,24 +129,32 @@ class Engine:
 
     def _close(self, outcomes: asyncio.Queue[Any]) -> None:
         self._open.discard(outcomes)
-        if not self._open:
-            self._idle.set()
+        self._settled.set()
+
+    def end_calls(self, error: Refusal) -> None:
+        """Of the calls that are being answered."""
+        for outcomes in self._open:
+            outcomes.put_nowait(error)
+
+    async def quiet(self) -> None:
+        """Returns when nothing is being answered and nothing is being loaded."""
+        while self._open or self._loading:
+            self._settled.clear()
+            await self._settled.wait()
 
     async def drain(self, seconds: float) -> None:
         """Takes no new calls and lets the open ones go on for this long; those that are left end with ShuttingDown."""
         self._draining = True
-        self._idle.clear()
-        if self._open:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), seconds)
-        for outcomes in self._open:
-            outcomes.put_nowait(ShuttingDown())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.quiet(), seconds)
+        self.end_calls(ShuttingDown())
 
     async def load_adapter(self, name: str, path: str, *, replace: bool = False) -> None:
         """An adapter on the base, or a model beside it where `path` holds weights of their own (vLLM refuses those).
 
-        Raises AdapterRefused, with vLLM's statuses and sentences.
+        Raises AdapterRefused, with vLLM's statuses and sentences, and Asleep.
         """
+        self.sleep.check()
         self._check_new_adapter(name, path, replace=replace)
         self._loading.add(name)
         try:
@@ -154,6 +165,7 @@ class Engine:
                 await self._attach(name, path)
         finally:
             self._loading.discard(name)
+            self._settled.set()
 
     async def _attach(self, name: str, path: str) -> None:
         key = f"adapter_{next(self._keys)}"
@@ -184,7 +196,9 @@ class Engine:
             raise AdapterRefused.unknown(f"Loading lora {name} failed: No adapter found for {path}")
 
     async def unload_adapter(self, name: str) -> None:
-        """Forgets the name at once; the weights go when the last answer that uses them has ended."""
+        """Forgets the name at once; the weights go when the last answer that uses them has ended. Raises AdapterRefused
+        and Asleep."""
+        self.sleep.check()
         if not name:
             raise AdapterRefused.invalid("'lora_name' needs to be provided to unload a LoRA adapter.")
         if name in self.further.by_name:

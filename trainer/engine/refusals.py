@@ -14,6 +14,8 @@ class Refusal(Exception):
         self, status: int, message: str, *, kind: str, param: str | None = None, code: str | int | None = None
     ) -> None:
         super().__init__(message)
+        self.retry_after: int | None = None
+        """Seconds, told in a header."""
         self.status = status
         self.message = message
         self.kind = kind
@@ -87,6 +89,31 @@ class GenerationFailed(Refusal):
 class ShuttingDown(Refusal):
     def __init__(self) -> None:
         super().__init__(503, "The engine is shutting down.", kind="server_error")
+
+
+class Asleep(Refusal):
+    """503: the weights are out of memory, or on their way out or in."""
+
+    def __init__(self, state: str) -> None:
+        message = f"The engine is {state}: its memory serves other work for a while. Please retry later."
+        super().__init__(503, message, kind="server_error", code="engine_asleep")
+        self.retry_after = 5
+
+
+class WakingFailed(Refusal):
+    """500: the base model cannot be loaded again now."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            500, f"The engine sleeps on, because its model cannot be loaded: {reason}", kind="server_error"
+        )
+
+
+class WrongQuery(Refusal):
+    """400, as vLLM answers to what it cannot read in a URL."""
+
+    def __init__(self, message: str, name: str) -> None:
+        super().__init__(400, message, kind="Bad Request", param=f"query.{name}", code=400)
 
 
 class AdapterRefused(Refusal):

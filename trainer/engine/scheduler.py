@@ -40,7 +40,7 @@ class Scheduler:
         self._model = model
         self._config = model.config.get_text_config(decoder=True)
         self._vocabulary = vocabulary
-        self._max_concurrency = max_concurrency
+        self.max_concurrency = max_concurrency
         self._threads = threads
         self._adapters = Adapters(model)
         self._orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -147,7 +147,7 @@ class Scheduler:
     def _admit(self) -> None:
         while self._waiting:
             first = self._waiting[0]
-            if self.running and self.running + first.n > self._max_concurrency:
+            if self.running and self.running + first.n > self.max_concurrency:
                 return
             self._waiting.popleft()
             self._prefills.append(Prefill(first, self._config))

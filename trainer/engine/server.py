@@ -12,7 +12,7 @@ from trainer.engine.answers import Answer, answer
 from trainer.engine.engine import Adapter, Engine
 from trainer.engine.loading import LoadedModel
 from trainer.engine.messages import for_template, tools_for_template
-from trainer.engine.refusals import ContextTooLong, GenerationFailed, Invalid, Refusal, RouteNotFound
+from trainer.engine.refusals import ContextTooLong, GenerationFailed, Invalid, Refusal, RouteNotFound, WrongQuery
 from trainer.engine.replies import ChatWriter, ModelCard, ModelList, TextWriter, encode
 from trainer.engine.sampling import Options
 from trainer.engine.scheduler import Scheduler
@@ -50,6 +50,9 @@ def build_app(engine: Engine) -> web.Application:
     app.router.add_post("/v1/completions", completions)
     app.router.add_post("/v1/load_lora_adapter", load_lora_adapter)
     app.router.add_post("/v1/unload_lora_adapter", unload_lora_adapter)
+    app.router.add_post("/sleep", sleep)
+    app.router.add_post("/wake_up", wake_up)
+    app.router.add_get("/is_sleeping", is_sleeping)
     app.router.add_post("/tokenize", tokenize)
     app.router.add_post("/detokenize", detokenize)
     return app
@@ -73,7 +76,10 @@ async def refusals_as_json(request: web.Request, handler: Handler) -> web.Stream
 
 
 def refused(refusal: Refusal) -> web.Response:
-    return json(refusal.body(), status=refusal.status)
+    response = json(refusal.body(), status=refusal.status)
+    if refusal.retry_after is not None:
+        response.headers["Retry-After"] = str(refusal.retry_after)
+    return response
 
 
 def json(body: Any, *, status: int = 200) -> web.Response:
@@ -81,8 +87,10 @@ def json(body: Any, *, status: int = 200) -> web.Response:
 
 
 async def health(request: web.Request) -> web.Response:
-    alive = all(weights.scheduler.alive for weights in request.app[ENGINE].models)
-    return web.Response(status=200 if alive else 503)
+    """Of an engine that sleeps, too, as vLLM's: nothing is wrong with it."""
+    engine = request.app[ENGINE]
+    well = not engine.sleep.is_awake or all(weights.scheduler.alive for weights in engine.models)
+    return web.Response(status=200 if well else 503)
 
 
 async def metrics(request: web.Request) -> web.Response:
@@ -201,6 +209,31 @@ async def unload_lora_adapter(request: web.Request) -> web.Response:
     call = decode_unload(await request.read())
     await asyncio.shield(request.app[ENGINE].unload_adapter(call.lora_name))
     return web.Response(text=f"Success: LoRA adapter '{call.lora_name}' removed successfully.")
+
+
+async def sleep(request: web.Request) -> web.Response:
+    """vLLM's, in its development mode. Levels 1 and 2 are the same here: the weights are on the disk."""
+    level, mode = request.query.get("level", "1"), request.query.get("mode", "abort")
+    if level not in ("1", "2"):
+        raise WrongQuery(f"Invalid 'level': '{level}'. This engine sleeps at level 1 or 2.", "level")
+    if mode not in ("abort", "wait"):
+        raise WrongQuery(f"Invalid 'mode': '{mode}'. Calls under way are ended (abort) or waited for (wait).", "mode")
+    await asyncio.shield(request.app[ENGINE].sleep.begin(abort=mode == "abort"))
+    return json({"status": "sleeping", "level": int(level)})
+
+
+async def wake_up(request: web.Request) -> web.Response:
+    """vLLM's. All that slept are weights: other `tags` wake nothing."""
+    sleep, tags = request.app[ENGINE].sleep, request.query.getall("tags", None)
+    wanted = tags is None or "weights" in tags
+    if wanted:
+        await asyncio.shield(sleep.end())
+    # An engine that was told to sleep again meanwhile has been awake.
+    return json({"status": "awake" if wanted or sleep.is_awake else "sleeping", "tags": tags})
+
+
+async def is_sleeping(request: web.Request) -> web.Response:
+    return json({"is_sleeping": not request.app[ENGINE].sleep.is_awake})
 
 
 async def tokenize(request: web.Request) -> web.Response:
