@@ -8,8 +8,9 @@ from gateway import queue
 from gateway.errors import Unavailable
 from gateway.services import WorkerServices, worker_services
 from gateway.settings import Settings
+from gateway.tasks.load_models import load_model, unload_model
 from gateway.tasks.merge_models import merge_model, remove_unused_exports
-from gateway.tasks.reconcile_adapters import reconcile_adapters
+from gateway.tasks.reconcile_adapters import watch_replica
 from gateway.tasks.remove_expired_files import remove_expired_files
 from gateway.tasks.remove_model_files import remove_model_files
 from gateway.tasks.report_hardware import report_hardware
@@ -19,7 +20,12 @@ from gateway.tasks.validate_fine_tuning_job import validate_fine_tuning_job
 
 log = logging.getLogger(__name__)
 
-TASKS = {"validate_fine_tuning_job": validate_fine_tuning_job, "merge_model": merge_model}
+TASKS = {
+    "validate_fine_tuning_job": validate_fine_tuning_job,
+    "merge_model": merge_model,
+    "load_model": load_model,
+    "unload_model": unload_model,
+}
 ROUND_SECONDS = 2.0
 EXPIRY_SECONDS = 60.0
 SETTLE_SECONDS = 30.0
@@ -50,9 +56,9 @@ async def _run(settings: Settings) -> None:
 
 
 def _start_rounds(wv: WorkerServices) -> None:
-    refused: set[str] = set()
     wv.background.spawn(report_hardware(wv), "tell what this machine trains on")
-    wv.background.repeat(lambda: reconcile_adapters(wv, refused), ROUND_SECONDS, "reconcile adapters")
+    for url in wv.settings.engine.urls:
+        wv.background.spawn(watch_replica(wv, url, ROUND_SECONDS), f"watch {url}")
     wv.background.repeat(lambda: resume_fine_tuning_jobs(wv), ROUND_SECONDS, "take up fine-tuning jobs")
     wv.background.repeat(lambda: settle_fine_tuning_jobs(wv), SETTLE_SECONDS, "settle fine-tuning jobs")
     wv.background.repeat(lambda: remove_expired_files(wv), EXPIRY_SECONDS, "remove expired files")

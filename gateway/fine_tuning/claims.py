@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, func, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.tables import FineTuningJobRow
@@ -112,6 +112,12 @@ async def release(session: AsyncSession, job_id: str, holder: str) -> None:
     """Give a job back, so that the next worker need not wait for the lease to run out."""
     query = update(Job).where(Job.id == job_id, Job.lease_holder == holder)
     await session.execute(query.values(leased_until=None, lease_holder=None))
+
+
+async def any_training(session: AsyncSession, *, but: str | None = None) -> bool:
+    """Whether a worker holds a job that it trains, or whose trainer it stops, other than `but`."""
+    query = select(Job.id).where(~_free(), Job.status.not_in(("validating_files", "queued")))
+    return await session.scalar(query.where(Job.id != but if but else true()).limit(1)) is not None
 
 
 async def unvalidated(session: AsyncSession, older_than_seconds: float) -> list[str]:

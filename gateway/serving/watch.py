@@ -18,3 +18,8 @@ class Watch:
     """Monotonic seconds: something that was refused is worth another try then, whatever stays."""
     evicting: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Two that make room at once would unload twice as many."""
+    _changing: dict[str, asyncio.Lock] = field(default_factory=dict[str, asyncio.Lock])
+
+    def changing(self, model: str) -> asyncio.Lock:
+        """Held by whoever loads or unloads `model` on this replica."""
+        return self._changing.setdefault(model, asyncio.Lock())

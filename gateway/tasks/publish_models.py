@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.db.tables import FineTuningJobRow, ModelRow
-from gateway.errors import ErrorObject, Refusal, UpstreamRefused
+from gateway.errors import Refusal
 from gateway.fine_tuning import repository, service
 from gateway.fine_tuning.lease import Lease
 from gateway.fine_tuning.models import KEPT_CHECKPOINTS, add_model, checkpoint_steps, retire_checkpoints
@@ -28,31 +28,45 @@ from gateway.fine_tuning.runner import Stopped
 from gateway.fine_tuning.service import Failure
 from gateway.kit.clock import from_unix, now
 from gateway.services import WorkerServices
-from gateway.tasks import engine_room
+from gateway.serving import repository as serving
+from gateway.serving.failures import Problem
+from gateway.serving.repository import Outcome
+from gateway.tasks.engine_room import make_room
+from gateway.tasks.load_trained import load_everywhere
 from gateway.tasks.pauses import Pauses
-from gateway.upstreams.engine import Engine
+from gateway.tasks.place_models import event_of, place
+from gateway.tasks.replicas import engine_at
 from trainer.contract import MODEL, CheckpointSaved, Succeeded
 
 log = logging.getLogger(__name__)
 
-LOAD_FAILURES = 3
-"""A healthy engine that fails this often to load an adapter does not take it."""
+
+class Refused(Exception):
+    """No replica takes the adapter."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.sentence)
+        message = f"The engine does not take the adapter ({problem.code}): {problem.sentence}"
+        self.failure = Failure("adapter_rejected", message)
 
 
 async def publish_model(
     wv: WorkerServices, lease: Lease, job: FineTuningJobRow, directory: Path, result: Succeeded, pauses: Pauses
 ) -> None:
-    """The adapter goes to its place and into the engine; only then does the model exist. Raises Stopped."""
+    """The adapter goes to its place and into a replica of the engine, where a probe shows that it is applied; only then
+    does the model exist, so the first call of it waits for nothing. Raises Stopped."""
     path = await asyncio.to_thread(publish, directory / result.output, wv.settings.data_dir, directory_name(job.id))
     model = _row(wv, job, path, kind="full" if result.output == MODEL else "adapter")
     try:
-        warning = await _load_or_explain(wv, lease, model, pauses)
-        if not await _record(wv, lease, model, result, warning):
+        outcomes = await load_everywhere(wv, lease, model, pauses)
+        warning = _explain(wv, model, outcomes)
+        if not await _record(wv, lease, model, result, (outcomes, warning)):
             raise Stopped  # cancelled in the last moment
-    except UpstreamRefused as refusal:
-        failure = Failure("adapter_rejected", f"The engine does not take the adapter: {refusal}")
+        for url in [url for url, outcome in outcomes.items() if outcome.state == "ready"]:
+            wv.background.spawn(make_room(wv, url, newest=model.id), f"make room at {url}")
+    except Refused as refused:
         async with wv.database.session() as session:
-            await service.fail(session, lease.job_id, failure, holder=lease.holder)
+            await service.fail(session, lease.job_id, refused.failure, holder=lease.holder)
         await _withdraw(wv, model)
     except Stopped:
         await _withdraw(wv, model)
@@ -88,8 +102,10 @@ async def publish_checkpoint(
         await add_model(session, model)
     async with wv.database.session() as session:  # another, for all take locks in one order: models, then the mirror
         await retire_checkpoints(session)
-    if wv.settings.engine.url:
-        wv.background.spawn(_load_soon(wv, model), f"load {model.id}")
+    if wv.settings.engine.url and not wv.settings.engine.max_adapters:  # else it is loaded once it is called
+        reason = f"checkpoint of {job.id}"
+        for url in wv.settings.engine.urls:
+            wv.background.spawn(_load_soon(wv, url, model, reason), f"load {model.id}")
 
 
 def _publish_checkpoint(source: Path, wv: WorkerServices, job_id: str, step: int) -> tuple[str, str]:
@@ -104,11 +120,10 @@ def _publish_checkpoint(source: Path, wv: WorkerServices, job_id: str, step: int
     return kind, path
 
 
-async def _load_soon(wv: WorkerServices, model: ModelRow) -> None:
+async def _load_soon(wv: WorkerServices, url: str, model: ModelRow, reason: str) -> None:
     """What is not loaded now is loaded by the next round of reconcile_adapters, which tells why when it cannot be."""
     try:
-        path = wv.settings.data_dir / model.adapter_path
-        await Engine(wv.upstreams, wv.settings.engine.url or "").load_adapter(model.id, path)
+        await place(wv, url, model, reason)
     except Refusal as refusal:
         log.info("%s is not loaded yet: %s", model.id, refusal)
 
@@ -129,14 +144,23 @@ def _row(
     )
 
 
-async def _record(wv: WorkerServices, lease: Lease, model: ModelRow, result: Succeeded, warning: str | None) -> bool:
+async def _record(
+    wv: WorkerServices,
+    lease: Lease,
+    model: ModelRow,
+    result: Succeeded,
+    loaded: tuple[dict[str, Outcome], str | None],
+) -> bool:
     """The job has succeeded and the model exists, both or none; False when the job is not ours any more."""
+    outcomes, warning = loaded
     async with wv.database.session() as session:
         job_id, tokens = model.job_id, result.trained_tokens
         values: dict[str, Any] = {"fine_tuned_model": model.id, "trained_tokens": tokens}
         if not await repository.move(session, job_id, "succeeded", holder=lease.holder, **values):
             return False
         await add_model(session, model)
+        for url, outcome in sorted(outcomes.items()):
+            await serving.set_loaded(session, model.id, url, outcome, event_of(outcome, f"job {job_id}"))
         if warning:
             await repository.add_event(session, job_id, "not-loaded", warning, level="warn")
         await repository.add_event(session, job_id, "model", f"New fine-tuned model created: {model.id}")
@@ -150,57 +174,31 @@ async def _withdraw(wv: WorkerServices, model: ModelRow) -> None:
         job = await repository.get(session, model.job_id)
     if job is None or job.status not in ("failed", "cancelled"):
         return
-    if wv.settings.engine.url:
+    for url in wv.settings.engine.urls:
         try:
-            await Engine(wv.upstreams, wv.settings.engine.url).unload_adapter(model.id)
+            await engine_at(wv, url).unload_adapter(model.id)
         except Refusal as refusal:
             log.warning("%s is not unloaded: %s", model.id, refusal)
             return  # the files are removed once it is (remove_model_files)
     await asyncio.to_thread(withdraw, wv.settings.data_dir, directory_name(model.job_id))
 
 
-async def _load_or_explain(wv: WorkerServices, lease: Lease, model: ModelRow, pauses: Pauses) -> str | None:
-    """Load it; a sentence when it is not served now. Raises Stopped, and UpstreamRefused for an adapter.
+def _explain(wv: WorkerServices, model: ModelRow, outcomes: dict[str, Outcome]) -> str | None:
+    """A sentence for the job's events when no replica serves it now. Raises Refused for an adapter.
 
     Weights of their own that the engine refuses (vLLM serves one base) are a model all the same: no training is lost.
     """
+    if any(outcome.state == "ready" for outcome in outcomes.values()):
+        return None
+    problems = [outcome.problem for outcome in outcomes.values() if outcome.state == "failed" and outcome.problem]
+    if len(problems) < len(outcomes) or not problems:
+        return "The engine is away; the model will answer as soon as it is back."
+    if model.kind != "full":
+        raise Refused(problems[0])
+    model.problem = serving.storable(problems[0].sentence)
     path = wv.settings.data_dir / model.adapter_path
-    try:
-        return await _load(wv, lease, model, pauses)
-    except UpstreamRefused as refusal:
-        if model.kind != "full":
-            raise
-        model.problem = str(refusal)
-        return (
-            f"The engine does not serve these weights: {refusal} The model is kept at {path}. Serve it with a vLLM of "
-            f"its own (python -m vllm.entrypoints.openai.api_server --model {path} --served-model-name {model.id}) and "
-            f"name that under [[upstreams]], or download it with GET /v1/models/{model.id}/export."
-        )
-
-
-async def _load(wv: WorkerServices, lease: Lease, model: ModelRow, pauses: Pauses) -> str | None:
-    """Load it; a sentence when the engine stays away (the adapter is loaded when it is back).
-
-    Raises:
-        UpstreamRefused: the engine does not take it. vLLM answers 500 when an adapter does not fit, so an engine that is
-            well but fails again and again refuses, too.
-        Stopped: the lease was lost meanwhile.
-    """
-    engine = Engine(wv.upstreams, wv.settings.engine.url or "")
-    failures = 0
-    for _ in range(pauses.load_tries if wv.settings.engine.url else 0):
-        if lease.lost.is_set():
-            raise Stopped
-        try:
-            await engine_room.load(wv, engine, model)
-            return None
-        except UpstreamRefused:
-            raise
-        except Refusal as refusal:
-            log.warning("%s is not loaded yet: %s", model.id, refusal)
-            failures += await engine.is_well()
-            if failures == LOAD_FAILURES:
-                error = ErrorObject(message=str(refusal), type="server_error")
-                raise UpstreamRefused(500, error) from refusal
-        await asyncio.sleep(pauses.load)
-    return "The engine is away; the model will answer as soon as it is back."
+    return (
+        f"The engine does not serve these weights: {problems[0].sentence} The model is kept at {path}. Serve it with a vLLM"
+        f" of its own (python -m vllm.entrypoints.openai.api_server --model {path} --served-model-name {model.id}) and "
+        f"name that under [[upstreams]], or download it with GET /v1/models/{model.id}/export."
+    )

@@ -11,7 +11,7 @@ from gateway.fine_tuning import models
 from gateway.fine_tuning.publish import DIRECTORY, job_of, published, withdraw
 from gateway.kit.clock import now
 from gateway.services import WorkerServices
-from gateway.upstreams.engine import Engine
+from gateway.tasks.replicas import engine_at, local_path
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +51,8 @@ def _unused(path: Path, rows: dict[str, ModelRow], making: set[str], grace: floa
 
 
 async def _served(wv: WorkerServices) -> set[Path]:
-    """Directories that the engine has loaded."""
-    if wv.settings.engine.url is None:
-        return set()
-    roots = (await Engine(wv.upstreams, wv.settings.engine.url).models()).values()
-    return {Path(root) for root in roots if root}
+    """Directories that a replica has loaded. Raises UpstreamFailed: one is away, and may have any of them."""
+    urls = wv.settings.engine.urls
+    answers = await asyncio.gather(*(engine_at(wv, url).models() for url in urls))
+    roots = [root for answer in answers for root in answer.values() if root]
+    return {path for root in roots if (path := local_path(wv.settings, root))}

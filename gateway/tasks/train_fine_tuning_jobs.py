@@ -18,6 +18,7 @@ from gateway.fine_tuning.restarts import Crashed
 from gateway.fine_tuning.runner import Run, Stopped, job_directory
 from gateway.fine_tuning.service import Failure
 from gateway.services import WorkerServices
+from gateway.tasks import share_device
 from gateway.tasks.begin_training import begin_training, check_job_directory
 from gateway.tasks.pauses import PAUSES, Pauses
 from gateway.tasks.publish_models import publish_model
@@ -107,6 +108,8 @@ async def _until_the_end(wv: WorkerServices, lease: Lease, run: Run, pauses: Pau
 async def _run(wv: WorkerServices, lease: Lease, run: Run, pauses: Pauses) -> None:
     """Raises Stopped, Failure, Unavailable, OSError."""
     job, spec = await begin_training(wv, lease, run)
+    if not run.has_succeeded():
+        await share_device.put_to_sleep(wv, job.id)
     while True:
         await run.start(spec)
         async for batch in run.events():
@@ -117,6 +120,7 @@ async def _run(wv: WorkerServices, lease: Lease, run: Run, pauses: Pauses) -> No
         except Crashed as crashed:
             check_job_directory(job, run.directory)
             spec = await restart_training(wv, lease, crashed, spec)
+    await share_device.wake(wv, job.id)
     if lease.lost.is_set():
         raise Stopped
     match result:
@@ -139,6 +143,7 @@ async def _leave(
 ) -> None:
     """The trainer has ended, then the job's directory is tidied up, then the next worker may have the job."""
     await run.stopped()
+    await share_device.wake(wv, lease.job_id)
     try:
         await settle(wv, lease.job_id)
     except Unavailable:

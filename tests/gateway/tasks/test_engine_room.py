@@ -8,9 +8,10 @@ import pytest
 from gateway.db.tables import ModelRow
 from gateway.errors import UpstreamRefused
 from gateway.services import WorkerServices
+from gateway.serving import repository
 from gateway.tasks import engine_room
+from gateway.tasks.load_models import load_model
 from gateway.tasks.reconcile_adapters import reconcile_adapters
-from gateway.upstreams.engine import Engine
 from tests.fakes.engine import FakeEngine
 from tests.fakes.tuned_models import add_job, add_tuned, rows_of, write_full
 
@@ -40,7 +41,7 @@ class TestLoad:
     ) -> None:
         old, new, final = await make("ftjob-1", 4, 8, None)
         for row in (old, new, final):
-            await engine_room.load(wv, Engine(wv.upstreams, engine.url), row)
+            await engine_room.load(wv, engine.url, row)
         assert sorted(engine.adapters) == sorted([new.id, final.id])
 
     async def test_checkpoint_takes_nobodys_place_and_a_final_none_of_a_final(
@@ -49,10 +50,10 @@ class TestLoad:
         one, checkpoint = await make("ftjob-1", None, 4)
         [two], [three] = await make("ftjob-2", None), await make("ftjob-3", None)
         for row in (one, two):
-            await engine_room.load(wv, Engine(wv.upstreams, engine.url), row)
+            await engine_room.load(wv, engine.url, row)
         for row in (checkpoint, three):
             with pytest.raises(UpstreamRefused, match="--max-models"):
-                await engine_room.load(wv, Engine(wv.upstreams, engine.url), row)
+                await engine_room.load(wv, engine.url, row)
         assert sorted(engine.adapters) == sorted([one.id, two.id])
 
 
@@ -63,14 +64,30 @@ class TestReconcile:
         old, new, final = await make("ftjob-1", 4, 8, None)
         [other] = await make("ftjob-2", None)
         for row in (old, new):
-            await engine_room.load(wv, Engine(wv.upstreams, engine.url), row)
-        refused: set[str] = set()
+            await engine_room.load(wv, engine.url, row)
         for _ in range(3):
-            await reconcile_adapters(wv, refused)
+            await reconcile_adapters(wv, retry_after=0.0)
             assert sorted(engine.adapters) == sorted([final.id, other.id])
-        assert refused == {old.id, new.id}
-        rows = await rows_of(wv.database)
-        assert ["--max-models" in str(rows[row.id].problem) for row in (old, new, final, other)] == [
-            *(True, True),
-            *(False, False),
-        ]
+        async with wv.database.session() as session:
+            loaded = await repository.loaded_on(session, engine.url)
+        assert {name: row.state for name, row in loaded.items()} == {
+            old.id: "evicted",
+            new.id: "evicted",
+            final.id: "ready",
+            other.id: "ready",
+        }
+
+    async def test_checkpoint_that_is_called_says_that_there_is_no_room(
+        self, wv: WorkerServices, engine: FakeEngine, make: Make
+    ) -> None:
+        """ADR 0009: models with weights of their own are not swapped on demand."""
+        await make("ftjob-1", None)
+        await make("ftjob-2", None)
+        await reconcile_adapters(wv)
+        [checkpoint] = await make("ftjob-3", 4)
+        await load_model(wv, checkpoint.id, "", "a call")
+        row = (await rows_of(wv.database))[checkpoint.id]
+        assert "--max-models" in str(row.problem)
+        async with wv.database.session() as session:
+            loaded = await repository.loaded_on(session, engine.url)
+        assert (loaded[checkpoint.id].state, loaded[checkpoint.id].code) == ("failed", "no_room")

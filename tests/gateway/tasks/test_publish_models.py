@@ -103,7 +103,7 @@ class TestCheckpoint:
             await publish_checkpoint(wv, job, directory, event)
         assert await live(wv.database) == [f"{NAME}:ckpt-step-{step}" for step in (10, 100, 15)]
         await until(lambda: len(engine.adapters) == 4)
-        await reconcile_adapters(wv, set())
+        await reconcile_adapters(wv)
         assert sorted(engine.adapters) == [f"{NAME}:ckpt-step-{step}" for step in (10, 100, 15)]
         await remove_model_files(wv, grace=-1.0)
         assert published(wv) == [f"{job.id}-step-{step}" for step in (10, 100, 15)]
@@ -212,7 +212,7 @@ class TestCheckpoint:
         await publish_checkpoint(wv, job, directory, saved(directory, 8))
         assert await live(wv.database) == [f"{NAME}:ckpt-step-8"]
         engine.away = False
-        await reconcile_adapters(wv, set())
+        await reconcile_adapters(wv)
         assert list(engine.adapters) == [f"{NAME}:ckpt-step-8"]
 
     async def test_of_a_cancelled_job_is_a_model_too(
@@ -278,10 +278,9 @@ class TestFullWeights:
         event = saved(directory, 8)
         (directory / event.path / "adapter_config.json").rename(directory / event.path / "config.json")
         await publish_checkpoint(wv, job, directory, event)
-        refused: set[str] = set()
         with caplog.at_level(logging.ERROR):
             for _ in range(3):
-                await reconcile_adapters(wv, refused)
+                await reconcile_adapters(wv, retry_after=0.0)
         assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 1
         assert "No adapter found" in str((await rows_of(wv.database))[f"{NAME}:ckpt-step-8"].problem)
         assert json.loads((wv.settings.data_dir / f"adapters/{job.id}-step-8/config.json").read_text())["r"] == 8

@@ -46,11 +46,11 @@ class TestReconcileAdapters:
     async def test_what_a_restart_lost_is_loaded_again(
         self, wv: WorkerServices, engine: FakeEngine, models: Sequence[str]
     ) -> None:
-        await reconcile_adapters(wv, set())
+        await reconcile_adapters(wv)
         assert sorted(engine.adapters) == sorted(models)
         engine.adapters.pop(models[1])
         engine.loads.clear()
-        await reconcile_adapters(wv, set())
+        await reconcile_adapters(wv)
         assert engine.loads == [models[1]]
 
     async def test_deleted_model_is_not_loaded(
@@ -58,40 +58,37 @@ class TestReconcileAdapters:
     ) -> None:
         async with wv.database.session() as session:
             await session.execute(text("UPDATE models SET deleted_at = now() WHERE id = :id"), {"id": models[0]})
-        await reconcile_adapters(wv, set())
+        await reconcile_adapters(wv)
         assert sorted(engine.adapters) == sorted(models[1:])
 
     async def test_one_that_does_not_fit_keeps_no_other_away_and_is_logged_once(
         self, wv: WorkerServices, engine: FakeEngine, models: Sequence[str], caplog: pytest.LogCaptureFixture
     ) -> None:
         engine.misfit.add(models[0])
-        refused: set[str] = set()
         with caplog.at_level(logging.ERROR):
             for _ in range(3):
-                await reconcile_adapters(wv, refused)
+                await reconcile_adapters(wv, retry_after=0.0)
         assert sorted(engine.adapters) == sorted(models[1:])
-        assert refused == {models[0]}
         assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 1
         engine.misfit.clear()
-        await reconcile_adapters(wv, refused)
+        await reconcile_adapters(wv, retry_after=0.0)
         assert models[0] in engine.adapters
-        assert refused == set()
 
     async def test_problem_is_told_to_callers_until_it_is_mended(
         self, wv: WorkerServices, sv: Services, engine: FakeEngine, models: Sequence[str], client: httpx.AsyncClient
     ) -> None:
-        refused: set[str] = set()
         directory = wv.settings.data_dir / "adapters" / "0"
         directory.rename(directory.with_name("away"))
-        await reconcile_adapters(wv, refused)
+        await reconcile_adapters(wv, retry_after=0.0)
         await sv.mirrors.refresh()
         assert models[0] in [model["id"] for model in (await client.get("/v1/models")).json()["data"]]
-        answer = await client.post("/v1/chat/completions", json=chat(models[0]))
+        no_fallback = {"x-tuneway-fallback": "off"}
+        answer = await client.post("/v1/chat/completions", json=chat(models[0]), headers=no_fallback)
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "model_unavailable")
         assert "Its files are gone" in answer.json()["error"]["message"]
         assert answer.headers["x-should-retry"] == "false"
         directory.with_name("away").rename(directory)
-        await reconcile_adapters(wv, refused)
+        await reconcile_adapters(wv, retry_after=0.0)
         assert models[0] in engine.adapters
         async with wv.database.session() as session:
             assert await session.scalar(text("SELECT count(problem) FROM models")) == 0
@@ -104,7 +101,7 @@ class TestReconcileAdapters:
             await session.execute(text("UPDATE models SET problem = 'x'"))
         for number, name in enumerate(models):
             engine.adapters[name] = str(wv.settings.data_dir / f"adapters/{number}")
-        await reconcile_adapters(wv, set())
+        await reconcile_adapters(wv)
         assert engine.loads == []
         async with wv.database.session() as session:
             assert await session.scalar(text("SELECT count(problem) FROM models")) == 0
@@ -114,7 +111,7 @@ class TestReconcileAdapters:
     ) -> None:
         engine.away = True
         with pytest.raises(UpstreamFailed):
-            await reconcile_adapters(wv, set())
+            await reconcile_adapters(wv)
 
     @pytest.mark.parametrize("odd", ["", "[]", '{"data": [{"name": 1}]}', "<html>"])
     async def test_list_of_models_that_cannot_be_read_is_told(
@@ -122,13 +119,13 @@ class TestReconcileAdapters:
     ) -> None:
         engine.odd = odd
         with pytest.raises(UpstreamFailed):
-            await reconcile_adapters(wv, set())
+            await reconcile_adapters(wv)
         engine.odd = json.dumps({"object": "list", "data": []})
-        await reconcile_adapters(wv, set())
+        await reconcile_adapters(wv)
 
     async def test_without_an_engine_there_is_nothing_to_do(self, wv: WorkerServices, engine: FakeEngine) -> None:
         alone = msgspec.structs.replace(wv.settings, engine=EngineSettings())
-        await reconcile_adapters(dataclasses.replace(wv, settings=alone), set())
+        await reconcile_adapters(dataclasses.replace(wv, settings=alone))
         assert engine.loads == []
 
 
@@ -142,31 +139,31 @@ class TestUnload:
         engine.adapters |= {"ft:base:tuneway::ended:ckpt-step-3": str(adapters / "ftjob-1-step-3")}
         async with wv.database.session() as session:
             await session.execute(text("UPDATE fine_tuning_jobs SET status = 'running'"))
-        await reconcile_adapters(wv, set())
+        await reconcile_adapters(wv)
         assert len(engine.adapters) == 2 + len(models)
         async with wv.database.session() as session:
             await session.execute(text("UPDATE fine_tuning_jobs SET status = 'failed'"))
-        await reconcile_adapters(wv, set())
+        await reconcile_adapters(wv)
         assert sorted(engine.adapters) == sorted(models)
 
     async def test_what_others_have_loaded_stays(
         self, wv: WorkerServices, engine: FakeEngine, models: Sequence[str]
     ) -> None:
         engine.adapters = {"theirs": "/somewhere/else", "ft:base:tuneway::theirs": "/srv/adapters/1"}
-        await reconcile_adapters(wv, set())
+        await reconcile_adapters(wv)
         assert {"theirs", "ft:base:tuneway::theirs"} <= engine.adapters.keys()
 
     async def test_deleted_one_goes_even_while_its_job_runs_and_its_files_follow(
         self, wv: WorkerServices, engine: FakeEngine, models: Sequence[str]
     ) -> None:
-        await reconcile_adapters(wv, set())
+        await reconcile_adapters(wv)
         async with wv.database.session() as session:
             await session.execute(text("UPDATE fine_tuning_jobs SET status = 'running'"))
             await session.execute(text("UPDATE models SET deleted_at = now() WHERE id = :id"), {"id": models[0]})
         files = wv.settings.data_dir / "adapters" / "0"
         await remove_model_files(wv, grace=-1.0)
         assert files.exists()  # the engine still serves it
-        await reconcile_adapters(wv, set())
+        await reconcile_adapters(wv)
         assert sorted(engine.adapters) == sorted(models[1:])
         await remove_model_files(wv)
         assert files.exists()  # answers that are being written may need it

@@ -349,7 +349,7 @@ class TestEngine:
         warning = "The engine is away; the model will answer as soon as it is back."
         assert warning in await messages_of(client, job["id"])
         engine.away = False
-        await reconcile_adapters(wv, set())
+        await reconcile_adapters(wv)
         assert list(finals(engine)) == [job["fine_tuned_model"]]
 
     async def test_cancel_while_it_is_away_does_not_wait_for_it(
