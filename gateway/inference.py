@@ -88,6 +88,12 @@ class Call:
         """When the first upstream was called."""
         return self.sending.sent if self.sending else None
 
+    @property
+    def end_with_client(self) -> Callable[[Attempts[Answer]], None] | None:
+        """Once something has gone wrong, a client that leaves ends what is still tried."""
+        client = self.client
+        return (lambda attempts: client.when_gone(lambda: attempts.end(ClientLeft()))) if client else None
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -127,17 +133,12 @@ async def complete(sv: Services, authorization: bytes, body: bytes) -> bytes:
 
 
 async def _answer(sv: Services, call: Call, envelope: Envelope, plan: Plan) -> Answer:
-    """Ask whoever the plan names until somebody answers; a client that leaves while that goes wrong ends it."""
-
-    def watch() -> None:
-        if call.client:
-            call.client.when_gone(lambda: attempts.end(ClientLeft()))
-
+    """Ask whoever the plan names until somebody answers."""
     outgoing = Outgoing(call.endpoint.path, call.body, envelope, call.request_id)
-    call.sending = sending = Sending(sv, outgoing, plan.timeouts, watch)
+    call.sending = sending = Sending(sv, outgoing, plan.timeouts)
     candidates = ordered(plan, envelope, sv.traffic.load)
     call.deployment = candidates[0].deployment
-    call.attempts = attempts = Attempts(plan, candidates, sending, sv.traffic, watch)
+    call.attempts = attempts = Attempts(plan, candidates, sending, sv.traffic, call.end_with_client)
     sv.calls.add(attempts)
     try:
         call.answered = answered = await attempts.run()

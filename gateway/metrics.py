@@ -28,9 +28,9 @@ class Metrics:
         )
         self.tokens = Counter("tuneway_tokens", "Tokens metered", ["direction"], registry=self.registry)
         self.unpriced = Counter("tuneway_unpriced_calls", "Calls whose model has no price", registry=self.registry)
-        self.attempts = Counter(
-            "tuneway_attempts",
-            "Tries of models by what came of them: answered, or a condition",
+        self.failed_attempts = Counter(
+            "tuneway_failed_attempts",
+            "Tries of models that failed, by why",
             ["model", "condition"],
             registry=self.registry,
         )
@@ -62,7 +62,8 @@ class Metrics:
     def observe_attempts(self, made: Iterable[Attempt], answered: Answered[Any] | None) -> None:
         """Count what was tried for one call."""
         for attempt in made:
-            self.attempts.labels(attempt.model, attempt.failure or "answered").inc()
+            if attempt.failure:
+                self.failed_attempts.labels(attempt.model, attempt.failure).inc()
         if answered and answered.fallback:
             self.fallbacks.labels(answered.deployment.model, answered.fallback).inc()
 

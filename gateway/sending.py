@@ -18,7 +18,7 @@ from gateway.upstreams.client import UpstreamReply, Way
 from gateway.upstreams.dialect import Dialect, dialect_of
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outgoing:
     """What is sent, whoever gets it."""
 
@@ -30,7 +30,7 @@ class Outgoing:
     request_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Opened:
     """A stream whose first event is here, in OpenAI's form."""
 
@@ -45,21 +45,16 @@ Answer = bytes | Opened
 
 
 class Sending:
-    """Sends one call, in the language of each upstream.
+    """Sends one call, in the language of each upstream."""
 
-    Args:
-        on_wait: called before a wait that has no upstream at its other end.
-    """
-
-    def __init__(self, sv: Services, call: Outgoing, timeouts: RouteTimeouts, on_wait: Callable[[], None]) -> None:
+    def __init__(self, sv: Services, call: Outgoing, timeouts: RouteTimeouts) -> None:
         self._sv = sv
         self._call = call
         self._timeouts = timeouts
-        self._on_wait = on_wait
         self.sent: float | None = None
         """When the first upstream was called (time.perf_counter)."""
 
-    async def replicas(self, deployment: Deployment) -> Sequence[str]:
+    async def replicas(self, deployment: Deployment, on_wait: Callable[[], None]) -> Sequence[str]:
         """Those of a provider; those of the engine that are up and, for a fine-tuned model, have it.
 
         The engine's states are a moment old: when all seem to be down, they are asked all the same.
@@ -75,7 +70,7 @@ class Sending:
         if deployment.base_model:
             residency.used(deployment.model)
             if residency.is_watched:
-                return await self._with_model(deployment)
+                return await self._with_model(deployment, on_wait)
         up = [url for url in upstream.base_urls if residency.is_up(url)]
         awake = up or [url for url in upstream.base_urls if not residency.is_asleep(url)]
         if not awake:
@@ -87,18 +82,16 @@ class Sending:
         upstream, dialect, call = deployment.upstream, dialect_of(deployment.upstream.kind), self._call
         body, url = self._body(deployment, dialect), replica + dialect.path(call.path)
         way = Way(dialect.headers(upstream.api_key, upstream.headers), upstream.proxy, self._timeouts, dialect.error)
-        self.sent = self.sent or time.perf_counter()
+        began = time.perf_counter()
+        self.sent = self.sent or began
         try:
-            async with asyncio.timeout(self._timeouts.first_token):
-                reply = await self._sv.upstreams.post(upstream.name, url, body, request_id=call.request_id, way=way)
-                if call.envelope.stream:
-                    return await self._opened(reply, dialect)
-        except TimeoutError:
-            raise UpstreamTimeout(f"The upstream `{upstream.name}` did not answer in time.") from None
+            reply = await self._sv.upstreams.post(upstream.name, url, body, request_id=call.request_id, way=way)
         except UpstreamRefused as refusal:
             if deployment.base_model and refusal.upstream_status == 404:  # the engine restarted and has not got it back
                 raise self._not_served(deployment) from refusal
             raise
+        if call.envelope.stream:
+            return await self._opened(reply, dialect, upstream.name, began)
         return await self._whole(reply, dialect, upstream.name)
 
     def hang_up(self, answer: Answer) -> None:
@@ -113,10 +106,17 @@ class Sending:
         served = deployment.served_name or deployment.model
         return dialect.request(self._call.path, body, served_name=served if served != envelope.model else None)
 
-    async def _opened(self, reply: UpstreamReply, dialect: Dialect) -> Opened:
+    async def _opened(self, reply: UpstreamReply, dialect: Dialect, upstream: str, began: float) -> Opened:
+        """Its first event, however much of the time for it went by until the status line."""
+        limit = self._timeouts.first_token
+        left = max(0.0, limit - (time.perf_counter() - began)) if limit else None
         events = dialect.events(split(reply.chunks()))
         try:
-            first = await prime(events)
+            async with asyncio.timeout(left):
+                first = await prime(events)
+        except TimeoutError:
+            reply.close()
+            raise UpstreamTimeout(f"The upstream `{upstream}` did not answer in time.") from None
         except BaseException:
             reply.close()
             raise
@@ -130,11 +130,11 @@ class Sending:
             raise UpstreamFailed(f"The upstream `{upstream}` answered with something that is not JSON.")
         return body
 
-    async def _with_model(self, deployment: Deployment) -> Sequence[str]:
+    async def _with_model(self, deployment: Deployment, on_wait: Callable[[], None]) -> Sequence[str]:
         """Replicas on which a fine-tuned model is loaded and probed. Only one that is up could load it."""
         model, urls, residency = deployment.model, deployment.upstream.base_urls, self._sv.residency
         if not residency.ready(model) and any(map(residency.is_up, urls)):
-            self._on_wait()
+            on_wait()
             await self._sv.loader.wait_until_loaded(deployment, self._sv.settings.engine.load_seconds)
         ready = residency.ready(model)
         if holding := [url for url in urls if url in ready]:

@@ -17,7 +17,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -37,8 +37,12 @@ CANCELLED = "cancelled"
 class Sender(Protocol[T]):
     """Sends one call, as often as it is asked to."""
 
-    async def replicas(self, deployment: Deployment) -> Sequence[str]:
-        """Base URLs that may be asked, one at least. May wait for a model to be loaded. Raises Refusal if there is none."""
+    async def replicas(self, deployment: Deployment, on_wait: Callable[[], None]) -> Sequence[str]:
+        """Base URLs that may be asked, one at least. May wait for a model to be loaded, and calls `on_wait` before.
+
+        Raises:
+            Refusal: there is none.
+        """
         ...
 
     async def send(self, deployment: Deployment, replica: str) -> T:
@@ -97,7 +101,8 @@ class Attempts(Generic[T]):
 
     Args:
         candidates: in the order in which they are asked (gateway/routing/choice.py).
-        on_trouble: called at the first failure.
+        on_trouble: called with this object at the first failure, or before a wait: from then on it is worth knowing
+            whether anybody still wants the answer (`end`).
     """
 
     def __init__(
@@ -106,17 +111,17 @@ class Attempts(Generic[T]):
         candidates: Sequence[Candidate],
         sender: Sender[T],
         traffic: Traffic,
-        on_trouble: Callable[[], None] | None = None,
+        on_trouble: "Callable[[Attempts[T]], object] | None" = None,
     ) -> None:
         self._plan = plan
         self._candidates = candidates
-        self._rest = list(candidates)
+        self._rest: list[Candidate] = list(candidates)
         self._sender = sender
         self._traffic = traffic
         self._on_trouble = on_trouble
         self._seen: list[Condition] = [] if plan.targets else ["not_loaded"]
         self._failures: list[_Failure] = []
-        self._scope: asyncio.Timeout | None = None
+        self._task: asyncio.Task[Any] | None = None
         self._ended: Refusal | None = None
         self._opens_in = math.inf
         """Seconds until one of the breakers that were met open lets a call through."""
@@ -127,9 +132,9 @@ class Attempts(Generic[T]):
 
     def end(self, refusal: Refusal) -> None:
         """Stop whatever goes on now: `run` raises `refusal`. Before and after `run` it does nothing."""
-        if self._scope is not None and self._ended is None:
+        if self._task is not None and self._ended is None:
             self._ended = refusal
-            self._scope.reschedule(0)
+            self._task.cancel()
 
     async def run(self) -> Answered[T]:
         """The first answer.
@@ -137,20 +142,27 @@ class Attempts(Generic[T]):
         Raises:
             Refusal: the client's fault, the most telling failure, UpstreamTimeout past `timeouts.total`, or `end`'s.
         """
-        total = self._plan.timeouts.total
-        scope = asyncio.timeout(total)
+        self._task = task = asyncio.current_task()
+        try:
+            total = self._plan.timeouts.total
+            return await (self._answered() if total is None else self._answered_within(total))
+        except asyncio.CancelledError:
+            if self._ended is None or (task and task.uncancel()):
+                raise  # somebody else wants the whole task to end
+            raise self._ended from None
+        finally:
+            self._task = None
+
+    async def _answered_within(self, seconds: float) -> Answered[T]:
+        scope = asyncio.timeout(seconds)
         try:
             async with scope:
-                self._scope, self.deadline = scope, scope.when()
+                self.deadline = scope.when()
                 return await self._answered()
         except TimeoutError:
-            if self._ended is not None:
-                raise self._ended from None
-            if not scope.expired() or total is None:
+            if not scope.expired():
                 raise
-            raise UpstreamTimeout(f"No answer came within the {total:g} s that this call may take.") from None
-        finally:
-            self._scope = None
+            raise UpstreamTimeout(f"No answer came within the {seconds:g} s that this call may take.") from None
 
     async def _answered(self) -> Answered[T]:
         plan = self._plan
@@ -218,7 +230,7 @@ class Attempts(Generic[T]):
         while True:
             began = time.perf_counter()
             try:
-                replicas = await self._sender.replicas(candidate.deployment)
+                replicas = await self._sender.replicas(candidate.deployment, self._trouble)
                 replica = self._choose(candidate.deployment, replicas, tried, insist=insist)
                 if replica is None:
                     return None
@@ -270,12 +282,16 @@ class Attempts(Generic[T]):
             if isinstance(refusal, InvalidRequest) and self._failures:
                 return None
             raise refusal
-        if not self._failures and self._on_trouble:
-            self._on_trouble()
+        self._trouble()
         failure = _Failure(condition, refusal)
         self._failures.append(failure)
         self._seen.append(condition)
         return failure
+
+    def _trouble(self) -> None:
+        act, self._on_trouble = self._on_trouble, None
+        if act is not None:
+            act(self)
 
     def _note(self, deployment: Deployment, failure: str | None, began: float) -> None:
         ms = round((time.perf_counter() - began) * 1000, 3)

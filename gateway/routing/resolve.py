@@ -52,6 +52,8 @@ class Names:
             total=timeouts.total or None,
         )
         self._retries = Retries(count=routing.retries)
+        self._plain: dict[str, Plan] = {}
+        """Plans that nothing but their model decides, made once."""
 
     async def plan(self, name: str, project_id: str, *, fall_back: bool = True) -> Plan:
         """What may answer a call of `name`.
@@ -63,14 +65,21 @@ class Names:
         if route is not None:
             return self._plan_of_route(route, project_id, fall_back=fall_back)
         deployment = await self.model(name, project_id)
-        return Plan(
+        plain = self._plain.get(name)
+        if plain is not None and plain.targets[0].deployment is deployment:
+            return plain
+        fallbacks = tuple(self._fallbacks(deployment, project_id)) if fall_back else ()
+        plan = Plan(
             name=name,
             targets=(Candidate(deployment),),
-            fallbacks=tuple(self._fallbacks(deployment, project_id)) if fall_back else (),
+            fallbacks=fallbacks,
             retries=self._retries,
             timeouts=self._timeouts,
             fall_back=fall_back,
         )
+        if not deployment.base_model and deployment.model not in self._routing.fallbacks:
+            self._plain[name] = plan
+        return plan
 
     async def model(self, name: str, project_id: str) -> Deployment:
         """The model with that name or alias; from memory, except for a fine-tuned one that this process does not know.

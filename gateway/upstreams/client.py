@@ -27,7 +27,7 @@ SHUTTING_DOWN = "This gateway is shutting down; please retry."
 PASSED_ON = ("retry-after", "retry-after-ms", "x-should-retry")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Way:
     """How a call gets to an upstream, beside its URL."""
 
@@ -130,14 +130,17 @@ class UpstreamClient:
         self._replies.add(reply)
         return reply
 
-    async def get(self, upstream: str, url: str, *, api_key: str = "") -> bytes:
+    async def get(self, upstream: str, url: str, *, api_key: str = "", way: Way = DIRECT) -> bytes:
         """The body of a GET; raises like `post`."""
         session = self._opened()
-        headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+        headers = {**way.headers, **({"authorization": f"Bearer {api_key}"} if api_key else {})}
+        limits = _limits(way.timeouts) if way.timeouts else self._limits
         with mapped(upstream, reached=False):
-            async with session.get(url, headers=headers, allow_redirects=False) as response:
+            async with session.get(
+                url, headers=headers, allow_redirects=False, proxy=way.proxy, timeout=limits
+            ) as response:
                 if response.status >= 300:
-                    raise await _refusal(response, upstream, DIRECT)
+                    raise await _refusal(response, upstream, way)
                 return await response.read()
 
     def end_calls(self) -> None:
