@@ -90,9 +90,7 @@ class Catalog:
         if self.engine:
             yield Deployment(settings.engine.model, self.engine, created=_weights_date(settings.engine))
         for configured in settings.upstreams:
-            upstream = provider_upstream(configured)
-            for model in configured.models:
-                yield Deployment(model, upstream, served_name=configured.served_names.get(model))
+            yield from provider_deployments(configured)
 
 
 def engine_upstream(engine: EngineSettings) -> Upstream | None:
@@ -108,6 +106,12 @@ def provider_upstream(configured: UpstreamSettings) -> Upstream:
         headers=extra_headers(configured.headers, configured.organization, configured.project),
         proxy=configured.proxy,
     )
+
+
+def provider_deployments(configured: UpstreamSettings) -> list[Deployment]:
+    """Of every model of a provider in the settings."""
+    upstream = provider_upstream(configured)
+    return [Deployment(model, upstream, served_name=configured.served_names.get(model)) for model in configured.models]
 
 
 def _weights_date(engine: EngineSettings) -> int:

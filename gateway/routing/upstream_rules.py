@@ -191,7 +191,11 @@ def _is_metadata(host: str) -> bool:
 def _model(name: str, param: str) -> None:
     _text(name, param, LONGEST_NAME)
     if name.startswith("ft:"):
-        raise InvalidRequest(f"Invalid '{param}': names of fine-tuned models alone begin with `ft:`.", param=param)
+        raise InvalidRequest(
+            f"Invalid '{param}': names that begin with `ft:` belong to the models that are trained here. Give it another:"
+            ' {"model": "...", "served_name": "ft:..."}.',
+            param=param,
+        )
 
 
 def _text(value: str, param: str, longest: int) -> str:

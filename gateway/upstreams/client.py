@@ -189,6 +189,8 @@ def mapped(upstream: str, *, reached: bool) -> Generator[None]:
         yield
     except (TimeoutError, aiohttp.SocketTimeoutError) as error:
         raise UpstreamTimeout(f"The upstream `{upstream}` did not answer in time.") from error
+    except aiohttp.ClientHttpProxyError as error:
+        raise _proxy_refused(upstream, error.status) from None  # its text repeats the proxy's URL
     except aiohttp.ClientConnectorError as error:
         raise UpstreamFailed(
             f"The upstream `{upstream}` cannot be reached.", code="upstream_unreachable", reached=False
@@ -212,6 +214,8 @@ async def _refusal(response: aiohttp.ClientResponse, upstream: str, way: Way) ->
     match response.status:
         case 401 | 403 as status:
             return UpstreamFailed(f"The upstream `{upstream}` refused this gateway's credentials.", answered=status)
+        case 407 as status:
+            return _proxy_refused(upstream, status)
         case 503:
             loading = ModelLoading(error.message if error else f"The upstream `{upstream}` is not ready yet.")
             loading.headers |= headers
@@ -223,3 +227,13 @@ async def _refusal(response: aiohttp.ClientResponse, upstream: str, way: Way) ->
             detail = f": {error.message}" if error else "."
             message = f"The upstream `{upstream}` answered {status}{detail}"
             return UpstreamFailed(message, headers=headers, answered=status)
+
+
+def _proxy_refused(upstream: str, status: int) -> UpstreamFailed:
+    """A proxy on the way said no: to its tunnel, or (407) to our credentials."""
+    return UpstreamFailed(
+        f"The proxy on the way to the upstream `{upstream}` answered {status}.",
+        code="upstream_unreachable",
+        answered=status,
+        reached=False,
+    )

@@ -18,6 +18,9 @@ A real HTTP server on a thread of its own, for what a healthy upstream never doe
     endless             a stream that goes on until its client leaves
     not-a-stream        answers a stream request with one JSON body
     no-schema           refuses response_format, as a server without structured outputs; else like echo
+    no-max-tokens       refuses max_tokens, as OpenAI's newer models do; else like echo
+    web-page            answers with HTML and status 200
+    tells-key           refuses everything, and repeats the Authorization header
     unicode             characters of 2 to 4 bytes, cut at every byte
     assistant           calls tools and keeps to a schema (tests/fakes/assistant.py)
 """
@@ -34,6 +37,7 @@ from aiohttp import web
 
 from tests.fakes import assistant
 
+REFUSES = {"no-schema": "response_format", "no-max-tokens": "max_tokens"}
 WORDS = ("one ", "two ", "three ", "four ")
 
 
@@ -75,6 +79,7 @@ async def _start(upstream: Upstream) -> web.AppRunner:
     app[UPSTREAM] = upstream
     app.router.add_post("/v1/chat/completions", _chat)
     app.router.add_post("/v1/completions", _chat)
+    app.router.add_get("/v1/models", _models)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -94,13 +99,12 @@ async def _chat(request: web.Request) -> web.StreamResponse:
     if model.startswith("status-"):
         error = {"message": f"upstream says {model}", "type": "some_type", "param": None, "code": "some_code"}
         return web.json_response({"error": error}, status=int(model[7:]), headers={"retry-after": "7"})
-    if model == "no-schema" and "response_format" in body:
-        error = {
-            "message": "response_format is not supported",
-            "type": "invalid_request_error",
-            "param": "response_format",
-        }
-        return web.json_response({"error": error | {"code": None}}, status=400)
+    if model in REFUSES and REFUSES[model] in body:
+        return _refused(f"{REFUSES[model]} is not supported", REFUSES[model])
+    if model == "web-page":
+        return web.Response(text="<html>welcome</html>")
+    if model == "tells-key":
+        return _refused(f"what is {request.headers.get('authorization')}?", None)
     if model == "bare-500":
         return web.Response(status=500, text="<html>oops</html>")
     if model == "cut-before":
@@ -112,6 +116,17 @@ async def _chat(request: web.Request) -> web.StreamResponse:
     if model == "cut":
         return await _cut(request, json.dumps(answer).encode())
     return web.json_response(answer)
+
+
+async def _models(request: web.Request) -> web.Response:
+    request.app[UPSTREAM].headers.append(dict(request.headers))
+    models = [{"id": name, "object": "model", "created": 1, "owned_by": "fake"} for name in ("echo", "no-usage")]
+    return web.json_response({"object": "list", "data": models})
+
+
+def _refused(message: str, param: str | None) -> web.Response:
+    error = {"message": message, "type": "invalid_request_error", "param": param, "code": None}
+    return web.json_response({"error": error}, status=400)
 
 
 def usage(body: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """/v1/upstreams: providers that come, change and go without a restart; their secrets are never seen again."""
 
 import asyncio
+import base64
 import logging
 from collections.abc import AsyncIterator
 from typing import Any
@@ -154,6 +155,17 @@ class TestCalls:
             "openai-project": "proj-1",
         }
         assert {name: sent.get(name) for name in wanted} == wanted
+
+    async def test_through_a_proxy_with_a_password(
+        self, admin: httpx.AsyncClient, client: httpx.AsyncClient, upstream: Upstream
+    ) -> None:
+        """The fake plays the proxy: nothing else knows the name of the host."""
+        proxy = upstream.url.removeprefix("http://").removesuffix("/v1")
+        await made(admin, base_url="http://provider.invalid/v1", proxy=f"http://user:{PASSWORD}@{proxy}")
+        assert (await client.post(CHAT, json=chat("acme-1"))).status_code == 200
+        credentials = base64.b64encode(f"user:{PASSWORD}".encode()).decode()
+        assert upstream.headers[0]["Host"] == "provider.invalid"
+        assert upstream.headers[0]["Proxy-Authorization"] == f"Basic {credentials}"
 
     async def test_a_new_key_is_used_at_once(
         self, admin: httpx.AsyncClient, client: httpx.AsyncClient, upstream: Upstream
