@@ -27,7 +27,7 @@ def python_with_llama_index() -> Path:
         if not stamp.exists() or stamp.read_text() != wanted:
             shutil.rmtree(CACHE, ignore_errors=True)
             _run([sys.executable, "-m", "venv", str(CACHE)])
-            options = ["--quiet", "--disable-pip-version-check", "--only-binary=:all:"]
+            options = ["--quiet", "--disable-pip-version-check", "--only-binary=:all:", "--no-deps", "--no-compile"]
             _run([str(python), "-m", "pip", "install", *options, "-r", str(REQUIREMENTS)])
             stamp.write_text(wanted)
     return python

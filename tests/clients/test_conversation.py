@@ -48,7 +48,7 @@ class Conversation:
         return [request for request in self.seen if request["model"] == "assistant"]
 
 
-@pytest.fixture(scope="module", params=LIBRARIES)
+@pytest.fixture(scope="session", params=LIBRARIES)
 def application(request: pytest.FixtureRequest) -> Application:
     return LIBRARIES[request.param]()
 
