@@ -190,7 +190,7 @@ def mapped(upstream: str, *, reached: bool) -> Generator[None]:
     except (TimeoutError, aiohttp.SocketTimeoutError) as error:
         raise UpstreamTimeout(f"The upstream `{upstream}` did not answer in time.") from error
     except aiohttp.ClientHttpProxyError as error:
-        raise _proxy_refused(upstream, error.status) from None  # its text repeats the proxy's URL
+        raise _proxy_refused(upstream, error.status) from None  # its text may repeat the proxy's URL
     except aiohttp.ClientConnectorError as error:
         raise UpstreamFailed(
             f"The upstream `{upstream}` cannot be reached.", code="upstream_unreachable", reached=False

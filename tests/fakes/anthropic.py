@@ -23,6 +23,7 @@ replies and events are built as the package's models. Model names:
 import asyncio
 import json
 import re
+import ssl
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
@@ -93,13 +94,13 @@ FAKE = web.AppKey("fake", FakeAnthropic)
 
 
 @contextmanager
-def running_anthropic() -> Iterator[FakeAnthropic]:
-    """The fake on a free loopback port."""
+def running_anthropic(tls: ssl.SSLContext | None = None) -> Iterator[FakeAnthropic]:
+    """The fake on a free loopback port; https if it is given a certificate."""
     fake = FakeAnthropic()
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    runner = asyncio.run_coroutine_threadsafe(_start(fake), loop).result(10)
+    runner = asyncio.run_coroutine_threadsafe(_start(fake, tls), loop).result(10)
     try:
         yield fake
     finally:
@@ -109,15 +110,15 @@ def running_anthropic() -> Iterator[FakeAnthropic]:
         loop.close()
 
 
-async def _start(fake: FakeAnthropic) -> web.AppRunner:
+async def _start(fake: FakeAnthropic, tls: ssl.SSLContext | None) -> web.AppRunner:
     app = web.Application(client_max_size=32 * 1024 * 1024)
     app[FAKE] = fake
     app.router.add_post("/v1/messages", _messages)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
     await site.start()
-    fake.root = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
+    fake.root = f"http{'s' if tls else ''}://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
     return runner
 
 
