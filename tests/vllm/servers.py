@@ -9,8 +9,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
+
+MODEL = "starter"
+"""What the servers of the tests call their base model."""
 
 PATIENCE = 420.0
 """Seconds until a server must answer. vLLM takes about one minute on two idle cores."""
@@ -56,3 +60,9 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait(30)
+
+
+def post(url: str, path: str, **body: Any) -> httpx.Response:
+    reply = httpx.post(f"{url}{path}", json=body, timeout=120)
+    assert reply.is_success, reply.text
+    return reply

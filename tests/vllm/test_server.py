@@ -1,13 +1,8 @@
 """One real vLLM server on the starter model: it reads what training wrote, and an adapter that was trained here answers
 there what it answers in the embedded engine."""
 
-import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 pytest.importorskip("torch")
@@ -16,9 +11,7 @@ from transformers import AutoTokenizer
 
 from tests.trainer.golden.answers import Call, asked_before
 from tests.trainer.golden.families import CONVERSATIONS, TEMPLATES
-from tests.trainer.jobs import COLOUR_CHATS, write_job
-from tests.vllm.servers import serving
-from trainer.contract import ADAPTER, RESULT, Succeeded, decode_result
+from tests.vllm.servers import MODEL, post
 from trainer.data import InvalidLine
 from trainer.failures import TrainingFailed
 from trainer.labels import ChatLabels
@@ -26,53 +19,10 @@ from trainer.starter import STARTER
 
 pytestmark = [pytest.mark.vllm, pytest.mark.train, pytest.mark.slow]
 
-MODEL = "starter"
-ONE_THREAD = {"OMP_NUM_THREADS": "1"}
-
-
-@pytest.fixture(scope="module")
-def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """In float32, as the embedded engine computes on a CPU."""
-    arguments = ["--model", str(STARTER), "--served-model-name", MODEL, "--dtype", "float32"]
-    arguments += ["--enable-lora", "--max-lora-rank", "32", "--trust-request-chat-template", "--max-num-seqs", "4"]
-    log = tmp_path_factory.mktemp("vllm") / "log"
-    environment = {**ONE_THREAD, "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}
-    with serving("vllm.entrypoints.openai.api_server", *arguments, log=log, **environment) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    arguments = ["--model", str(STARTER), "--served-model-name", MODEL, "--device", "cpu"]
-    with serving("trainer.engine", *arguments, log=tmp_path_factory.mktemp("engine") / "log", **ONE_THREAD) as url:
-        yield url
-
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
     return AutoTokenizer.from_pretrained(STARTER)
-
-
-@pytest.fixture(scope="module")
-def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Trained on the starter by a trainer's process, in seconds."""
-    job = write_job(
-        tmp_path_factory.mktemp("jobs") / "job",
-        base_model=STARTER,
-        training=COLOUR_CHATS,
-        n_epochs=10,
-        batch_size=4,
-    )
-    subprocess.run([sys.executable, "-m", "trainer", str(job)], check=True)
-    assert isinstance(decode_result((job / RESULT).read_bytes()), Succeeded)
-    return job / ADAPTER
-
-
-@pytest.fixture(scope="module")
-def servers(vllm: str, embedded: str, adapter: Path) -> tuple[str, str]:
-    for url in (vllm, embedded):
-        post(url, "/v1/load_lora_adapter", lora_name="colours", lora_path=str(adapter))
-    return vllm, embedded
 
 
 def asked_of(tokenizer: Any) -> list[tuple[Call, list[int]]]:
@@ -86,12 +36,6 @@ def asked_of(tokenizer: Any) -> list[tuple[Call, list[int]]]:
             continue
     unread = {"function_call", "reasoning_content"}
     return [pair for pair in pairs if not any(unread & message.keys() for message in pair[0]["messages"])]
-
-
-def post(url: str, path: str, **body: Any) -> Any:
-    reply = httpx.post(f"{url}{path}", json=body, timeout=120)
-    assert reply.is_success, reply.text
-    return reply
 
 
 class TestIds:
