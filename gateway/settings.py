@@ -16,6 +16,7 @@ import msgspec
 
 from gateway.kit.money import nano_from_usd
 from gateway.kit.sealing import read_keys
+from gateway.protocol.models import RESERVED
 from gateway.protocol.route_rules import faults, name_fault
 from gateway.protocol.routes import RouteSpec
 from gateway.protocol.upstreams import Kind
@@ -346,6 +347,9 @@ class Settings(Section, frozen=True):
         _refuse_faulty_routes(self.routes)
         names = [model for upstream in self.upstreams for model in upstream.models]
         _refuse_repeats("models of upstreams", names + ([self.engine.model] if self.engine.url else []))
+        called = [*names, self.engine.model, *self.routing.aliases, *(route.name for route in self.routes)]
+        if taken := sorted(set(called) & set(RESERVED)):
+            raise ValueError(f"no model, alias or route can be called `{taken[0]}`: /v1/models/{taken[0]} is taken")
 
 
 def load(config: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:

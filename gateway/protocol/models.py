@@ -8,3 +8,7 @@ class Model(msgspec.Struct, kw_only=True):
     object: str = "model"
     created: int
     owned_by: str
+
+
+RESERVED = ("active", "deployments", "load", "unload")
+"""No model has such a name: /v1/models/{name} is something else (gateway/routes/deployments.py)."""

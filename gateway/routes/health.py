@@ -28,11 +28,11 @@ async def health() -> dict[str, str]:
 @get("/ready")
 async def ready(sv: Sv) -> Response[dict[str, Any]]:
     """200 when every part answers, else 503; the body says which does not, and why."""
-    names = ("database", "redis", "files", "worker", "engine")
-    parts = (sv.database.ping(), sv.queue.ping(), sv.files.ping(), _worker(sv), _engine(sv))
-    failures = await asyncio.gather(*map(_failure, parts))
-    checks = {name: failure or "ok" for name, failure in zip(names, failures, strict=True)}
-    fine = not any(failures)
+    names = ("database", "redis", "files", "worker")
+    parts = (sv.database.ping(), sv.queue.ping(), sv.files.ping(), _worker(sv))
+    failures, (engine_works, engine) = await asyncio.gather(asyncio.gather(*map(_failure, parts)), _engine(sv))
+    checks = {name: failure or "ok" for name, failure in zip(names, failures, strict=True)} | {"engine": engine}
+    fine = engine_works and not any(failures)
     body = {"status": "ready" if fine else "not ready", "checks": checks, "parts": _parts(sv)}
     return Response(body, status_code=200 if fine else 503)
 
@@ -60,9 +60,19 @@ async def _worker(sv: Services) -> None:
         raise Unavailable("no worker has given a sign of life")
 
 
-async def _engine(sv: Services) -> None:
-    if engine := sv.catalog.engine:
-        await Engine(sv.upstreams, engine.base_url).health()
+async def _engine(sv: Services) -> tuple[bool, str]:
+    """Whether a replica answers, or none is configured; and what to say of those that do not."""
+    if (engine := sv.catalog.engine) is None:
+        return True, "ok (none configured)"
+    failures = await asyncio.gather(
+        *(_failure(Engine(sv.upstreams, url, engine.api_key).health()) for url in engine.base_urls)
+    )
+    down = {url: failure for url, failure in zip(engine.base_urls, failures, strict=True) if failure}
+    if len(down) == len(engine.base_urls):
+        return False, " ".join(dict.fromkeys(down.values()))
+    told = [f"{url} is down: {failure}" for url, failure in down.items()]
+    told += [f"{url} sleeps while a training runs" for url in engine.base_urls if sv.residency.is_asleep(url)]
+    return True, f"ok ({' '.join(told)})" if told else "ok"
 
 
 def _parts(sv: Services) -> dict[str, Any]:

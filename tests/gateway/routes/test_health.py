@@ -63,13 +63,15 @@ class TestReady:
         answer = await nobody.get("/ready")
         assert answer.status_code == 200
         assert answer.json()["status"] == "ready"
-        assert set(answer.json()["checks"].values()) == {"ok"}
+        checks = answer.json()["checks"]
+        assert checks.pop("engine") == "ok (none configured)"
+        assert set(checks.values()) == {"ok"}
 
     async def test_not_without_a_worker(self, nobody: Client) -> None:
         answer = await nobody.get("/ready")
         assert answer.status_code == 503
         assert answer.json()["status"] == "not ready"
-        wrong = {name: told for name, told in answer.json()["checks"].items() if told != "ok"}
+        wrong = {name: told for name, told in answer.json()["checks"].items() if not told.startswith("ok")}
         assert wrong == {"worker": "no worker has given a sign of life"}
 
     async def test_not_without_the_database(self, settings: Settings, worker: None) -> None:
@@ -114,6 +116,29 @@ class TestReady:
             status, checks = await checks_of(there)
         assert status == 503
         assert [name for name, told in checks.items() if told != "ok"] == ["engine"]
+
+    async def test_while_one_replica_is_up_and_says_which_is_down(self, settings: Settings, worker: None) -> None:
+        with running_engine() as one, running_engine() as other:
+            engine = EngineSettings(url=one.url, replicas=(other.url,), model=BASE)
+            both = msgspec.structs.replace(settings, engine=engine)
+            assert (await checks_of(both))[1]["engine"] == "ok"
+            one.away = True
+            status, checks = await checks_of(both)
+            assert status == 200
+            assert checks["engine"].startswith(f"ok ({one.url} is down: The connection to the upstream")
+            other.away = True
+            assert (await checks_of(both))[0] == 503
+
+    async def test_replica_that_hangs_does_not_hide_one_that_is_well(
+        self, settings: Settings, worker: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(health, "CHECK_SECONDS", 0.2)
+        with running_engine() as one, running_engine() as other:
+            one.hangs = True
+            engine = EngineSettings(url=one.url, replicas=(other.url,), model=BASE)
+            status, checks = await checks_of(msgspec.structs.replace(settings, engine=engine))
+            one.hangs = False
+        assert (status, checks["engine"]) == (200, f"ok ({one.url} is down: no answer within 0.2 s)")
 
     async def test_part_that_hangs_is_as_good_as_away(
         self, settings: Settings, worker: None, monkeypatch: pytest.MonkeyPatch
