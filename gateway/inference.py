@@ -149,7 +149,7 @@ async def _answer(sv: Services, call: Call, envelope: Envelope, plan: Plan) -> A
 
 
 def _stream(sv: Services, call: Call, envelope: Envelope, opened: Opened) -> StreamedReply:
-    """A reply whose first event is here; from now on errors are frames."""
+    """A reply whose first token is here; from now on errors are frames."""
     assert call.deployment is not None
     assert call.attempts is not None
     options = envelope.stream_options
@@ -159,7 +159,7 @@ def _stream(sv: Services, call: Call, envelope: Envelope, opened: Opened) -> Str
     )
     drain = 0.0 if call.deployment.upstream.is_engine else sv.settings.timeouts.drain
     reply = StreamedReply(_headers(sv, call, "text/event-stream; charset=utf-8"), opened.upstream, drain)
-    reply.frames = _frames(sv, call, reply, relay, relay.frames(opened.first, opened.events))
+    reply.frames = _frames(sv, call, reply, relay, relay.frames(opened.primed, opened.events))
     if call.attempts.deadline is not None:
         reply.limit(call.attempts.deadline)
     sv.streams.add(reply)

@@ -32,10 +32,11 @@ class Outgoing:
 
 @dataclass(slots=True)
 class Opened:
-    """A stream whose first event is here, in OpenAI's form."""
+    """A stream whose first token is here, in OpenAI's form."""
 
     upstream: UpstreamReply
-    first: bytes
+    primed: list[bytes]
+    """Its events up to that one."""
     events: AsyncIterator[bytes]
     """The rest."""
 
@@ -87,7 +88,7 @@ class Sending:
         try:
             reply = await self._sv.upstreams.post(upstream.name, url, body, request_id=call.request_id, way=way)
         except UpstreamRefused as refusal:
-            if deployment.base_model and refusal.upstream_status == 404:  # the engine restarted and has not got it back
+            if deployment.base_model and refusal.upstream_status == 404:  # it restarted and has not got it back yet
                 raise self._not_served(deployment) from refusal
             raise
         if call.envelope.stream:
@@ -107,13 +108,13 @@ class Sending:
         return dialect.request(self._call.path, body, served_name=served if served != envelope.model else None)
 
     async def _opened(self, reply: UpstreamReply, dialect: Dialect, upstream: str, began: float) -> Opened:
-        """Its first event, however much of the time for it went by until the status line."""
+        """Its first token, however much of the time for it went by until the status line."""
         limit = self._timeouts.first_token
         left = max(0.0, limit - (time.perf_counter() - began)) if limit else None
         events = dialect.events(split(reply.chunks()))
         try:
             async with asyncio.timeout(left):
-                first = await prime(events)
+                primed = await prime(events)
         except TimeoutError:
             reply.close()
             raise UpstreamTimeout(f"The upstream `{upstream}` did not answer in time.") from None
@@ -121,7 +122,7 @@ class Sending:
             reply.close()
             raise
         reply.allow_idle(self._timeouts.idle)
-        return Opened(reply, first, events)
+        return Opened(reply, primed, events)
 
     async def _whole(self, reply: UpstreamReply, dialect: Dialect, upstream: str) -> bytes:
         reply.allow_idle(self._timeouts.idle)
@@ -142,7 +143,9 @@ class Sending:
         raise self._not_served(deployment)
 
     def _not_served(self, deployment: Deployment) -> Refusal:
-        """Why the engine does not answer for a fine-tuned model that exists: not yet, or never."""
+        """Why nobody answers for a fine-tuned model that exists: not yet, or not at all."""
         if problem := deployment.problem or self._sv.residency.problem(deployment.model):
             return ModelUnservable(deployment.model, problem)
+        if not deployment.upstream.is_engine:
+            return ModelUnservable(deployment.model, f"the upstream `{deployment.upstream.name}` does not have it.")
         return ModelLoading(f"The model `{deployment.model}` is being loaded; please retry.")

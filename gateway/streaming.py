@@ -1,6 +1,7 @@
 """Server-sent events: split, metered and passed on.
 
-1. `prime()` waits for the first event, so that a failure up to there is an HTTP error and not a broken 200.
+1. `prime()` waits for the first token, so that a failure up to there is an HTTP error, or another model's turn, and not
+   a broken 200.
 2. `Relay.frames()` passes each event on as it came. Only two are touched: the usage that the client did not ask for is
    taken out, and an upstream's error becomes our error frame.
 3. The last frame (`data: [DONE]`) is not part of `frames()`: the caller writes the exchange log first.
@@ -11,7 +12,7 @@ Framing per contract section 0: `data: <one-line JSON>`, a blank line, `: commen
 import asyncio
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 import msgspec
 
@@ -28,6 +29,20 @@ _finished = re.compile(rb'"finish_reason"\s*:\s*"')
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
 _NULL = msgspec.Raw(b"null")
+_EMPTY = (b"null", b'""', b"[]")
+
+
+class _Choice(msgspec.Struct):
+    delta: dict[str, msgspec.Raw] | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice] = []
+
+
+_decode_chunk = msgspec.json.Decoder(_Chunk).decode
 
 
 class Splitter:
@@ -63,19 +78,41 @@ async def split(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield event
 
 
-async def prime(events: AsyncIterator[bytes]) -> bytes:
-    """The first event that is more than a comment.
+async def prime(events: AsyncIterator[bytes]) -> list[bytes]:
+    """The events up to the first one that holds a piece of the answer: nothing of them was sent yet, so whatever goes
+    wrong before it can still be mended elsewhere. Comments before the first of them are left out.
 
     Raises:
-        Refusal: the upstream failed before it, that event is an error, or the body holds no events at all.
+        Refusal: the upstream failed before it, one of them is an error, or the body ends without any.
     """
+    primed: list[bytes] = []
     async for event in events:
-        if not payload_of(event):
+        if not (payload := payload_of(event)):
+            if primed:
+                primed.append(event)
             continue
         if (error := error_of(event)) is not None:
             raise error
-        return event
-    raise UpstreamFailed("The upstream ended its stream before the first event.")
+        primed.append(event)
+        if _holds_answer(payload):
+            return primed
+    raise UpstreamFailed("The upstream ended its stream before the first piece of its answer.")
+
+
+def _holds_answer(payload: bytes) -> bool:
+    """Whether a chunk is more than the announcement of a role; what cannot be read counts as more."""
+    try:
+        choices = _decode_chunk(payload).choices
+    except (ValueError, RecursionError):
+        return True
+    return not choices or any(
+        choice.text or choice.finish_reason or any(bytes(value) not in _EMPTY for value in _delta(choice).values())
+        for choice in choices
+    )
+
+
+def _delta(choice: "_Choice") -> dict[str, msgspec.Raw]:
+    return {name: value for name, value in (choice.delta or {}).items() if name != "role"}
 
 
 def error_of(event: bytes) -> Refusal | None:
@@ -123,14 +160,18 @@ class Relay:
         """Everything the upstream sent, for the log."""
         return END.join(self._events)
 
-    async def frames(self, first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def frames(self, primed: Sequence[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """Frames for the client, up to but without [DONE].
 
         Raises:
             Refusal: the upstream broke, sent an error, or stopped before it was done.
         """
-        if (frame := self._take(first)) is not None:
-            yield frame
+        for event in primed:
+            frame = self._take(event)
+            if self.finished:
+                return
+            if frame is not None:
+                yield frame
         async for event in rest:
             if (error := error_of(event)) is not None:
                 raise error

@@ -43,7 +43,7 @@ class Client:
         """Call `act` once the client has left, instead of what was asked for before."""
         self._act = act
         if self._gone:
-            act()
+            asyncio.get_running_loop().call_soon(act)  # not in the middle of what the caller is doing
         elif self._watch is None:
             self._watch = self._background.spawn(self._listen(), "watch for a client that leaves")
 

@@ -303,12 +303,12 @@ class Attempts(Generic[T]):
         if len(replicas) > 1:
             load, toss = self._traffic.load, random.random
             replicas = sorted(replicas, key=lambda url: (url in tried, load.of_replica(url), toss()))
-        for replica in replicas:
-            key = (deployment.upstream.name, replica, deployment.model)
+        keys = [(deployment.upstream.name, replica, deployment.model) for replica in replicas]
+        for key, replica in zip(keys, replicas, strict=True):
             if insist or breakers.admit(key, spec):
                 return replica
-            self._seen.append(breakers.condition(key))
-            self._opens_in = min(self._opens_in, breakers.seconds_left(key, spec))
+        self._seen.extend(breakers.condition(key) for key in keys)
+        self._opens_in = min(self._opens_in, *(breakers.seconds_left(key, spec) for key in keys))
         return None
 
     def _wait(self, failure: _Failure, tried: list[str], replicas: Sequence[str]) -> float | None:

@@ -94,17 +94,46 @@ class TestErrorOf:
 
 class TestPrime:
     async def test_skips_comments(self) -> None:
-        assert await prime(each(b": hello", b": again", b"data: x", b"data: y")) == b"data: x"
+        assert await prime(each(b": hello", b": again", b"data: x", b"data: y")) == [b"data: x"]
 
     async def test_an_event_behind_a_comment_line_is_an_event(self) -> None:
-        assert await prime(each(b": hello\ndata: x")) == b": hello\ndata: x"
+        assert await prime(each(b": hello\ndata: x")) == [b": hello\ndata: x"]
+
+    async def test_waits_for_a_piece_of_the_answer(self) -> None:
+        role, empty, word = (
+            chunk({"role": "assistant", "content": ""}),
+            chunk({"content": None}),
+            chunk({"content": "a"}),
+        )
+        events = each(role, b": alive", empty, word, chunk({"content": "b"}))
+        assert await prime(events) == [role, b": alive", empty, word]
+        assert await anext(events) == chunk({"content": "b"})
+
+    @pytest.mark.parametrize(
+        "event",
+        [
+            chunk({"tool_calls": [{"index": 0, "id": "call_1"}]}),
+            chunk({"role": "assistant", "reasoning_content": "hm"}),
+            chunk({"refusal": "no"}),
+            chunk({}, "stop"),
+            b'data: {"choices": [{"index": 0, "text": "a"}]}',
+            b'data: {"choices": [], "usage": {}}',
+            b"data: [DONE]",
+        ],
+    )
+    async def test_a_piece_may_be_anything_but_a_role(self, event: bytes) -> None:
+        assert await prime(each(event, event)) == [event]
+
+    async def test_a_stream_that_ends_before_it_is_a_failure(self) -> None:
+        with pytest.raises(UpstreamFailed, match="before the first piece"):
+            await prime(each(chunk({"role": "assistant", "content": ""})))
 
     async def test_an_error_first_is_raised(self) -> None:
         with pytest.raises(UpstreamFailed, match="it broke"):
             await prime(each(b'event: error\ndata: {"error": {"message": "it broke"}}'))
 
     async def test_nothing_at_all_is_a_failure(self) -> None:
-        with pytest.raises(UpstreamFailed, match="before the first event"):
+        with pytest.raises(UpstreamFailed, match="before the first piece"):
             await prime(each(b": hello"))
 
 
@@ -128,7 +157,7 @@ async def relayed(
     relay = Relay(show_usage=show_usage, strip_running=strip_running)
     frames: list[bytes] = []
     try:
-        async for frame in relay.frames(events[0], each(*events[1:])):
+        async for frame in relay.frames(events[:1], each(*events[1:])):
             frames.append(frame)  # noqa: PERF401 what came before an error counts
     except Refusal as refusal:
         return relay, frames, refusal
@@ -174,7 +203,7 @@ class TestRelay:
 
         relay = Relay(show_usage=False, strip_running=True)
         with pytest.raises(UpstreamTimeout):
-            _ = [frame async for frame in relay.frames(chunk(), breaks())]
+            _ = [frame async for frame in relay.frames([chunk()], breaks())]
 
 
 class TestUsageChunks:
