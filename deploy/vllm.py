@@ -135,10 +135,14 @@ class Vllm:
         return {**memory, **threads, "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 
     async def _answers(self, name: str, port: int) -> bool:
-        """Whether it writes a token: a model that it cannot run is found out by the first call alone."""
+        """Whether it writes a token: a model that it cannot run is found out by the first call alone.
+
+        It is asked for the prompt's log-probabilities, too, as the probe of the first adapter will: the first time takes
+        seconds, which a job that has succeeded would wait for.
+        """
         if not await answers_ok(LOOPBACK, port, "/health"):
             return False
-        body = json.dumps({"model": name, "prompt": "a", "max_tokens": 1}).encode()
+        body = json.dumps({"model": name, "prompt": "a b", "max_tokens": 1, "prompt_logprobs": 0}).encode()
         return await takes(LOOPBACK, port, "/v1/completions", body, api_key=self.api_key, seconds=FIRST_TOKEN_SECONDS)
 
 
