@@ -4,7 +4,7 @@ import json
 
 import click
 
-from admin.api import Api, AdminCommand, existing_project
+from admin.api import AdminCommand, Api, existing_project
 
 
 @click.group()

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from admin.api import Api, AdminCommand, existing_project
+from admin.api import AdminCommand, Api, existing_project
 
 PROJECT = click.option("--project", "wanted", default=None, help="Id or name; every project's route when left out.")
 
@@ -55,6 +55,7 @@ def show(name: str, wanted: str | None, url: str, admin_key: str, as_json: bool)
 @PROJECT
 @click.option("--target", "targets", multiple=True, required=True, help="MODEL or MODEL=WEIGHT; may be repeated.")
 @click.option("--fallback", "fallbacks", multiple=True, help="MODEL or MODEL=CONDITION,...; may be repeated.")
+@click.option("--no-fallback", "bare", is_flag=True, help="Take the fallbacks away.")
 @click.option("--sticky", default=None, help="user, conversation or metadata.KEY.")
 def set_route(
     name: str, wanted: str | None, targets: tuple[str, ...], fallbacks: tuple[str, ...], **given: Any
@@ -66,7 +67,7 @@ def set_route(
     """
     api = Api(given["url"], given["admin_key"])
     spec: dict[str, Any] = {"targets": [_target(each) for each in targets]}
-    if fallbacks:
+    if fallbacks or given["bare"]:
         spec["fallbacks"] = [_fallback(each) for each in fallbacks]
     if given["sticky"]:
         spec["sticky"] = given["sticky"]

@@ -30,6 +30,7 @@ from gateway.routing.loader import Loader
 from gateway.routing.residency import Residency
 from gateway.routing.resolve import Names
 from gateway.routing.route_book import RouteBook
+from gateway.routing.route_targets import tell_of_gaps
 from gateway.routing.upstream_book import UpstreamBook
 from gateway.serving.watch import Watch
 from gateway.settings import GradingSettings, Settings
@@ -106,6 +107,7 @@ async def gateway_services(settings: Settings) -> AsyncGenerator[Services]:
     sv = _build(settings)
     await sv.upstreams.open()
     await sv.mirrors.catch_up()  # without the database, serve what needs none and keep trying
+    tell_of_gaps(sv.catalog, settings.routing.aliases, sv.route_book.configured)
     sv.background.repeat(sv.mirrors.refresh, POLL_SECONDS, "refresh keys and models")
     sv.background.repeat(lambda: sv.keys.save_last_used(sv.database), LAST_USED_SECONDS, "save when keys were used")
     sv.background.repeat(

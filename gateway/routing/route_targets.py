@@ -1,10 +1,14 @@
 """Whether what a route names can be called by those whose calls it answers."""
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from gateway.protocol.routes import RouteSpec
 from gateway.routing.catalog import Catalog
+from gateway.routing.route_book import Route
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,7 @@ def uncallable(
         found = catalog.named(model) or catalog.named(aliases.get(model, ""))
         if found is None:
             yield Uncallable(param, model, None)
-        elif found.project_id is not None and (project_id is None or not found.open_to(project_id)):
+        elif not found.open_to(project_id or ""):
             yield Uncallable(param, model, found.project_id)
 
 
@@ -49,3 +53,12 @@ def repeated(catalog: Catalog, aliases: Mapping[str, str], spec: RouteSpec) -> t
             return f"targets[{place}].model", seen[name]
         seen[name] = target.model
     return None
+
+
+def tell_of_gaps(catalog: Catalog, aliases: Mapping[str, str], routes: Iterable[Route]) -> None:
+    """Log what routes of the settings name in vain. It is no error: a model may still be trained, or be added with
+    POST /v1/upstreams."""
+    for route in routes:
+        for found in uncallable(catalog, aliases, route.spec, route.project_id):
+            why = f"belongs to project {found.owner} alone" if found.owner else "does not exist (yet)"
+            log.warning("route `%s` of the settings: the %s `%s` %s", route.name, found.role, found.model, why)

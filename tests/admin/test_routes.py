@@ -70,6 +70,11 @@ class TestSet:
         told = done(called(url, "set", "first", "--target", "a"))
         assert told == f"first ({route['id']}) is at revision 2: a=1; else a\n"
 
+    def test_takes_fallbacks_away_when_told_to(self, url: str) -> None:
+        answered(url, "set", "bare", "--target", "a", "--fallback", "ft-like:x")
+        assert len(answered(url, "set", "bare", "--target", "a=2")["fallbacks"]) == 1
+        assert answered(url, "set", "bare", "--target", "a=2", "--no-fallback")["fallbacks"] == []
+
     def test_of_a_project_is_another_route(self, url: str) -> None:
         project_id = made(url, "shop")["project_id"]
         everybody = answered(url, "set", "twice", "--target", "a")

@@ -1,11 +1,16 @@
 """Which of a route's models can be called, and by whom."""
 
+import logging
+
+import pytest
+
 from gateway.protocol.routes import Fallback, RouteSpec, Target
 from gateway.routing.catalog import Catalog
 from gateway.routing.deployment import Deployment
-from gateway.routing.route_targets import Uncallable, repeated, uncallable
+from gateway.routing.route_book import RouteBook
+from gateway.routing.route_targets import Uncallable, repeated, tell_of_gaps, uncallable
 from gateway.routing.upstream import Upstream
-from gateway.settings import Settings, UpstreamSettings
+from gateway.settings import RouteSettings, Settings, UpstreamSettings
 
 TUNED = Deployment(
     "ft:x",
@@ -59,3 +64,17 @@ class TestRepeated:
 
     def test_but_hides_no_model(self) -> None:
         assert repeated(catalog(), ALIASES, spec("m", "gone")) is None
+
+
+class TestTellOfGaps:
+    def test_names_each_and_only_those(self, caplog: pytest.LogCaptureFixture) -> None:
+        sound = RouteSettings(name="sound", targets=spec("m", "short").targets)
+        typo = RouteSettings(
+            name="typo", targets=spec("m", "nn").targets, fallbacks=spec(fallbacks=("ft:x",)).fallbacks
+        )
+        with caplog.at_level(logging.WARNING):
+            tell_of_gaps(catalog(), ALIASES, RouteBook([sound, typo]).configured)
+        assert caplog.messages == [
+            "route `typo` of the settings: the target `nn` does not exist (yet)",
+            "route `typo` of the settings: the fallback `ft:x` belongs to project proj_own alone",
+        ]
