@@ -21,6 +21,7 @@ replies and events are built as the package's models. Model names:
 """
 
 import asyncio
+import datetime
 import json
 import re
 import ssl
@@ -35,6 +36,7 @@ from aiohttp import web
 from anthropic.types import (
     InputJSONDelta,
     Message,
+    ModelInfo,
     RawContentBlockDeltaEvent,
     RawContentBlockStartEvent,
     RawContentBlockStopEvent,
@@ -58,6 +60,7 @@ from anthropic.types.output_tokens_details import OutputTokensDetails
 from anthropic.types.raw_message_delta_event import Delta
 from anthropic.types.shared import ErrorResponse
 
+RELEASED = datetime.datetime(2026, 10, 21, tzinfo=datetime.UTC)
 VERSIONS = ("2023-06-01", "2026-10-21")
 ERRORS = {
     400: ("invalid_request_error", "max_tokens: 64000 > 8192"),
@@ -114,6 +117,7 @@ async def _start(fake: FakeAnthropic, tls: ssl.SSLContext | None) -> web.AppRunn
     app = web.Application(client_max_size=32 * 1024 * 1024)
     app[FAKE] = fake
     app.router.add_post("/v1/messages", _messages)
+    app.router.add_get("/v1/models", _models)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
@@ -122,14 +126,30 @@ async def _start(fake: FakeAnthropic, tls: ssl.SSLContext | None) -> web.AppRunn
     return runner
 
 
-async def _messages(request: web.Request) -> web.StreamResponse:
-    fake = request.app[FAKE]
+async def _models(request: web.Request) -> web.Response:
+    models = [
+        ModelInfo(type="model", id=model, display_name=model.title(), lifecycle="active", created_at=RELEASED)
+        for model in MODELS
+    ]
+    listed = {"data": [model.model_dump(mode="json") for model in models], "has_more": False}
+    return _refusal(request) or web.json_response(listed | {"first_id": MODELS[0], "last_id": MODELS[-1]})
+
+
+def _refusal(request: web.Request) -> web.Response | None:
+    """What the headers of a request lack."""
     headers = {name.lower(): value for name, value in request.headers.items()}
-    fake.headers.append(headers)
+    request.app[FAKE].headers.append(headers)
     if "x-api-key" not in headers and not headers.get("authorization", "").startswith("Bearer "):
         return _error(401, "authentication_error", "x-api-key header is required")
     if headers.get("anthropic-version") not in VERSIONS:
         return _error(400, "invalid_request_error", "anthropic-version: header is required")
+    return None
+
+
+async def _messages(request: web.Request) -> web.StreamResponse:
+    fake = request.app[FAKE]
+    if refusal := _refusal(request):
+        return refusal
     body = await request.json()
     fake.requests.append(body)
     if wrong := problem(body):

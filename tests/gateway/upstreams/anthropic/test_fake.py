@@ -6,7 +6,7 @@ from typing import Any
 import anthropic
 import pytest
 
-from tests.fakes.anthropic import FakeAnthropic, problem
+from tests.fakes.anthropic import MODELS, FakeAnthropic, problem
 
 HELLO: Any = [{"role": "user", "content": "one two"}]
 
@@ -31,6 +31,9 @@ class TestClient:
             streamed = stream.get_final_message()
         assert streamed.model_dump(exclude={"usage"}) == reply.model_dump(exclude={"usage"})
         assert streamed.usage.output_tokens == reply.usage.output_tokens
+
+    def test_models(self, client: anthropic.Anthropic) -> None:
+        assert [model.id for model in client.models.list()] == list(MODELS)
 
     def test_tools(self, client: anthropic.Anthropic) -> None:
         tools: Any = [{"name": "weather", "input_schema": {"type": "object"}}]

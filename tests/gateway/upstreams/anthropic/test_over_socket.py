@@ -10,6 +10,7 @@ import pydantic
 import pytest
 from openai import OpenAI
 
+from tests.conftest import ADMIN_KEY
 from tests.contract import conforms
 from tests.fakes.anthropic import MODELS, FakeAnthropic
 from tests.gateway.conftest import RunningGateway, StartGateway
@@ -35,7 +36,7 @@ models = {json.dumps(list(NAMES))}
 served_names = {{ {served} }}
 headers = {{ "anthropic-beta" = "some-beta" }}
 '''
-    return start_gateway(config=upstream + CONFIG, routing__retries="0")
+    return start_gateway(config=upstream + CONFIG, routing__retries="0", encryption_key="1f" * 32)
 
 
 CONFIG = """
@@ -311,6 +312,27 @@ class TestFallback:
     def test_a_call_that_anthropic_cannot_take_fails_as_it_did_before(self, client: OpenAI) -> None:
         with pytest.raises(openai.InternalServerError, match="500"):
             ask(client, "to-claude", n=2)
+
+
+class TestAddedWhileRunning:
+    def test_it_is_tested_listed_and_called(
+        self, gateway: RunningGateway, client: OpenAI, running: FakeAnthropic
+    ) -> None:
+        fields = {
+            "name": "later",
+            "kind": "anthropic",
+            "base_url": running.url,
+            "api_key": SECRET,
+            "models": [{"model": "later", "served_name": "echo"}],
+        }
+        headers = {"authorization": f"Bearer {ADMIN_KEY}"}
+        with httpx.Client(base_url=f"{gateway.url}/v1/upstreams", headers=headers, timeout=30) as admin:
+            created = admin.post("", json=fields).raise_for_status().json()
+            tested = admin.post(f"/{created['id']}/test", json={}).json()
+            assert (tested["ok"], tested["error"]) == (True, None)
+            offered = admin.get(f"/{created['id']}/available_models").json()["data"]
+            assert [(each["id"], each["models"]) for each in offered][:2] == [("echo", ["later"]), ("see", [])]
+        assert ask(client, "later").choices[0].message.content == "one two three"
 
 
 def post(gateway: RunningGateway, body: dict[str, Any]) -> httpx.Response:
