@@ -38,6 +38,7 @@ FAKE_MODELS = (
     "echo", "slow", "status-400", "status-401", "status-429", "status-500", "status-503", "bare-500", "no-usage", "cut",
     "cut-before", "error-first", "error-midway", "no-done", "ends-early", "crlf", "endless", "unicode", "unpriced",
     "not-a-stream", "模型 é", "gated", "no-schema", "assistant",
+    "error-long", "empty-200", "flaky-1", "status-402", "status-404",
 )  # fmt: skip
 _numbers = itertools.count()
 _emptied: list[str] = []
@@ -143,10 +144,7 @@ def running_fake() -> Iterator[Upstream]:
 @pytest.fixture
 def upstream(running_fake: Upstream) -> Upstream:
     """The fake upstream, its memory of earlier tests cleared."""
-    running_fake.requests.clear()
-    running_fake.headers.clear()
-    running_fake.release.clear()
-    running_fake.hung_up.clear()
+    running_fake.forget()
     return running_fake
 
 

@@ -27,6 +27,7 @@ A real HTTP server on a thread of its own, for what a healthy upstream never doe
 
 import asyncio
 import json
+import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,31 @@ WORDS = ("one ", "two ", "three ", "four ")
 
 
 @dataclass
+class Faults:
+    """How often the models `flaky-...` fail, of all calls; the rest is answered. By a seed, so that a run can be repeated."""
+
+    errors: float = 0.0
+    """A status 500, 503 or 429."""
+    hangs: float = 0.0
+    """Nothing comes until the client hangs up; of a stream, nothing after its head or its first event."""
+    cuts: float = 0.0
+    """The connection ends in the middle of the body; of a stream, before its first token."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._chance = random.Random(self.seed)  # noqa: S311 no secret
+
+    def draw(self) -> str:
+        """`error`, `hang`, `cut`, or "" for none."""
+        chance = self._chance.random()
+        for fault, share in (("error", self.errors), ("hang", self.hangs), ("cut", self.cuts)):
+            if chance < share:
+                return fault
+            chance -= share
+        return ""
+
+
+@dataclass
 class Upstream:
     """A running fake: where it is, and what it was sent."""
 
@@ -51,6 +77,19 @@ class Upstream:
     release: threading.Event = field(default_factory=threading.Event)
     hung_up: threading.Event = field(default_factory=threading.Event)
     """Set when a client of the model `endless` has left."""
+    faults: Faults = field(default_factory=Faults)
+    hanging: int = 0
+    """Calls that hang at the moment."""
+    paths: list[str] = field(default_factory=list)
+    """Of every request, also those that are answered 404."""
+
+    def forget(self) -> None:
+        """Everything that a test before has left."""
+        for memory in (self.requests, self.headers, self.paths):
+            memory.clear()
+        self.release.clear()
+        self.hung_up.clear()
+        self.faults = Faults()
 
 
 UPSTREAM = web.AppKey("upstream", Upstream)
@@ -79,6 +118,7 @@ async def _start(upstream: Upstream) -> web.AppRunner:
     app[UPSTREAM] = upstream
     app.router.add_post("/v1/chat/completions", _chat)
     app.router.add_post("/v1/completions", _chat)
+    app.router.add_route("*", "/{path:.*}", _unknown)
     app.router.add_get("/v1/models", _models)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
@@ -88,12 +128,21 @@ async def _start(upstream: Upstream) -> web.AppRunner:
     return runner
 
 
+async def _unknown(request: web.Request) -> web.StreamResponse:
+    request.app[UPSTREAM].paths.append(request.path)
+    raise web.HTTPNotFound
+
+
 async def _chat(request: web.Request) -> web.StreamResponse:
     upstream: Upstream = request.app[UPSTREAM]
     body = await request.json()
+    upstream.paths.append(request.path)
     upstream.requests.append(body)
     upstream.headers.append(dict(request.headers))
     model: str = body["model"]
+    fault = (body.get("metadata") or {}).get("fault") or (upstream.faults.draw() if model.startswith("flaky-") else "")
+    if fault:
+        return await _fail(request, upstream, body, fault)
     if model == "slow":
         await asyncio.to_thread(upstream.release.wait, 20)
     if model.startswith("status-"):
@@ -105,6 +154,11 @@ async def _chat(request: web.Request) -> web.StreamResponse:
         return web.Response(text="<html>welcome</html>")
     if model == "tells-key":
         return _refused(f"what is {request.headers.get('authorization')}?", None)
+    if model == "error-long":
+        message = "This model's maximum context length is 8 tokens. However, you requested 9 tokens."
+        return web.json_response({"error": {"message": message, "type": "BadRequestError", "code": 400}}, status=400)
+    if model == "empty-200":
+        return web.Response(text="<html>hello</html>")
     if model == "bare-500":
         return web.Response(status=500, text="<html>oops</html>")
     if model == "cut-before":
@@ -127,6 +181,38 @@ async def _models(request: web.Request) -> web.Response:
 def _refused(message: str, param: str | None) -> web.Response:
     error = {"message": message, "type": "invalid_request_error", "param": param, "code": None}
     return web.json_response({"error": error}, status=400)
+
+
+STATUSES = (500, 503, 429)
+
+
+async def _fail(request: web.Request, upstream: Upstream, body: dict[str, Any], fault: str) -> web.StreamResponse:
+    """One of the faults of `Faults`. They take turns at where exactly a stream breaks."""
+    turn = len(upstream.requests)
+    if fault == "error":
+        return web.json_response({"error": {"message": "by chance"}}, status=STATUSES[turn % len(STATUSES)])
+    response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+    if body.get("stream"):
+        await response.prepare(request)
+        if turn % 2:
+            role = _chunk(body["model"], {"role": "assistant", "content": ""})
+            await response.write(f"data: {json.dumps(role)}\n\n".encode())
+    if fault == "hang":
+        await _hang(request, upstream)
+    elif not body.get("stream"):
+        return await _cut(request, json.dumps(_whole(body)).encode())
+    if request.transport:
+        request.transport.close()
+    return response
+
+
+async def _hang(request: web.Request, upstream: Upstream) -> None:
+    upstream.hanging += 1
+    try:
+        while request.transport and not request.transport.is_closing():
+            await asyncio.sleep(0.02)
+    finally:
+        upstream.hanging -= 1
 
 
 def usage(body: dict[str, Any]) -> dict[str, Any]:
