@@ -129,7 +129,7 @@ class RouteRollback(Part, frozen=True):
     """The body of POST /v1/routes/{route_id}/rollback; may be left out."""
 
     revision: int | None = None
-    """Which one to go back to; left out: the one before the current."""
+    """Which one to go back to; left out: the one before the current, or before what the current one repeats."""
     if_revision: int | None = None
     """Refuse when the route is at another revision by now: two people who press the button at once go back once."""
 

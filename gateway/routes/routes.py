@@ -122,8 +122,8 @@ async def list_revisions(sv: Sv, admin: Admin, route_id: FromPath[str], query: Q
 
 @post("/v1/routes/{route_id:str}/rollback", status_code=200)
 async def roll_route_back(sv: Sv, admin: Admin, route_id: FromPath[str], body: RawBody) -> RouteObject:
-    """A new revision that repeats an earlier one; without `revision` the one before the current, so that a second call
-    takes the first back.
+    """A new revision that repeats an earlier one; without `revision` the one before the current, and when that is itself
+    a rollback, the one before what it repeats: a second call goes one further back.
 
     An earlier revision may name models that have gone since: it is refused only when none is left that can be called.
     """
@@ -132,7 +132,8 @@ async def roll_route_back(sv: Sv, admin: Admin, route_id: FromPath[str], body: R
     await sv.mirrors.catch_up()
     async with sv.database.session() as session:
         row = await _locked(session, route_id, wanted.if_revision)
-        number = _earlier(row, wanted.revision)
+        number = await routes.before(session, row) if wanted.revision is None else wanted.revision
+        _check_is_earlier(row, number, is_given=wanted.revision is not None)
         spec = _readable((await routes.revision(session, row, number)).spec)
         _check_one_is_left(sv, row, number, spec)
         await routes.revise(session, row, spec, created_by=admin.id, restores=number)
@@ -155,16 +156,14 @@ async def _locked(session: AsyncSession, route_id: str, if_revision: int | None)
     return row
 
 
-def _earlier(row: RouteRow, wanted: int | None) -> int:
+def _check_is_earlier(row: RouteRow, number: int, *, is_given: bool) -> None:
     """Raises Conflict."""
-    number = row.revision - 1 if wanted is None else wanted
-    if number == 0 and wanted is None:
-        message = f"The route `{row.name}` is at its first revision: there is none to go back to."
+    if number == 0 and not is_given:
+        message = f"The route `{row.name}` does what its first revision did: there is none to go back to."
         raise Conflict(message, param="revision", headers=routes.FINAL)
     if number == row.revision:
         message = f"Revision {number} of the route `{row.name}` is in force already."
         raise Conflict(message, param="revision", headers=routes.FINAL)
-    return number
 
 
 def _readable(spec: dict[str, Any]) -> RouteSpec:

@@ -98,6 +98,17 @@ async def revision(session: AsyncSession, row: RouteRow, number: int) -> RouteRe
     return found
 
 
+async def before(session: AsyncSession, row: RouteRow) -> int:
+    """The number of the revision before the one that the current one is, or repeats; 0 where there is none.
+
+    So one step back after another goes further back: a rollback that is sent twice never ends at what it was to undo.
+    """
+    number = row.revision
+    while (restores := (await revision(session, row, number)).restores) is not None:
+        number = restores
+    return number - 1
+
+
 async def revisions(session: AsyncSession, row: RouteRow, cursor: Cursor, after: int | None) -> Sequence[Any]:
     """One page and, where there are more, one row of the next."""
     number = RouteRevisionRow.number

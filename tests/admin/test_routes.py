@@ -120,7 +120,7 @@ class TestRollback:
 
     def test_of_the_first_is_refused(self, url: str) -> None:
         answered(url, "set", "young", "--target", "a")
-        assert "first revision" in failure(called(url, "rollback", "young"))
+        assert "none to go back to" in failure(called(url, "rollback", "young"))
 
 
 class TestList:

@@ -300,11 +300,19 @@ class TestRollback:
         shown = [(each["number"], each["restores"], each["spec"]["sticky"]) for each in await history(admin, route)]
         assert shown == [(3, 1, "user"), (2, None, None), (1, None, "user")]
 
-    async def test_a_second_takes_the_first_back(self, admin: httpx.AsyncClient) -> None:
+    async def test_a_second_goes_further_back_and_never_to_what_the_first_undid(self, admin: httpx.AsyncClient) -> None:
         route = await create(admin)
+        for model in ("crlf", "slow"):
+            await change(admin, route, targets=[{"model": model}])
+        assert models(await roll_back(admin, route)) == ["crlf"]
+        assert models(await roll_back(admin, route)) == ["echo"]
+        error = error_in(await admin.post(f"{ROUTES}/{route['id']}/rollback"), 409)
+        assert "none to go back to" in error["message"]
+        shown = [(each["number"], each["restores"]) for each in await history(admin, route)]
+        assert shown == [(5, 1), (4, 2), (3, None), (2, None), (1, None)]
         await change(admin, route, targets=[{"model": "slow"}])
         assert models(await roll_back(admin, route)) == ["echo"]
-        assert models(await roll_back(admin, route)) == ["slow"]
+        assert models(await roll_back(admin, route, revision=3)) == ["slow"]
 
     async def test_goes_to_any_revision(self, admin: httpx.AsyncClient) -> None:
         route = await create(admin)
@@ -330,7 +338,7 @@ class TestRollback:
     async def test_of_what_never_was_is_refused(self, admin: httpx.AsyncClient) -> None:
         route = await create(admin)
         url = f"{ROUTES}/{route['id']}/rollback"
-        assert "first revision" in error_in(await admin.post(url), 409)["message"]
+        assert "none to go back to" in error_in(await admin.post(url), 409)["message"]
         assert "in force already" in error_in(await admin.post(url, json={"revision": 1}), 409)["message"]
         for number in (0, 2, -1, 10**30):
             error = error_in(await admin.post(url, json={"revision": number}), 400)
