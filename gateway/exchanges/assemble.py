@@ -93,6 +93,8 @@ def _take_delta(message: dict[str, Any], delta: dict[str, Any]) -> None:
             }
         elif isinstance(value, str) and name != "role" and (known is None or isinstance(known, str)):
             message[name] = (known or "") + value
+        elif isinstance(known, list) and isinstance(value, list):
+            known.extend(value)
         elif known is None:
             message[name] = value
 

@@ -100,8 +100,9 @@ def _message(message: Message, *, functions: bool) -> dict[str, Any]:
         "refusal": refusal_text(message.stop_details),
     }
     if thoughts:
-        translated["reasoning_content"] = "".join(block.thinking for block in blocks if block.type == "thinking")
         translated["thinking_blocks"] = thoughts
+    if reasoning := "".join(block.thinking for block in blocks if block.type == "thinking"):
+        translated["reasoning_content"] = reasoning
     if calls:
         translated |= {"function_call": calls[0]["function"]} if functions else {"tool_calls": calls}
     return translated

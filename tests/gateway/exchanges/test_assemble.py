@@ -97,6 +97,10 @@ class TestChat:
         assert whole["choices"][0]["message"]["annotations"] == [{"a": 1}]
         assert (whole["system_fingerprint"], whole["service_tier"], whole["x"]) == ("fp_1", "default", {"y": 1})
 
+    def test_lists_are_joined(self) -> None:
+        whole = body(chunk(delta(annotations=[{"a": 1}])), chunk(delta(annotations=[{"b": 2}, 3])))
+        assert whole["choices"][0]["message"]["annotations"] == [{"a": 1}, {"b": 2}, 3]
+
     def test_a_stream_that_was_cut_gives_what_had_arrived(self) -> None:
         whole = body(chunk(delta(role="assistant", content="")), chunk(delta(content="Hel")))
         assert whole["choices"][0]["finish_reason"] is None
