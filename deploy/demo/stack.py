@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 from rich.console import Console
 
 from deploy.probes import free_port
@@ -115,6 +116,15 @@ class DemoStack:
         """Until the stack ends (a Ctrl-C reaches it through its parent)."""
         if self._process is not None:
             self._process.wait()
+
+    def kill(self) -> list[psutil.Process]:
+        """`kill -9` of `tuneway serve` alone. -> the processes that it had."""
+        assert self._process is not None
+        processes = psutil.Process(self._process.pid).children(recursive=True)
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+        return processes
 
     def stop(self) -> None:
         """SIGTERM, and the status must be 0: stopping cleanly is part of the promise."""
