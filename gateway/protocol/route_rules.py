@@ -11,6 +11,7 @@ MAX_NAME = 256
 MAX_WEIGHT = 1e9
 MAX_RETRIES = 10
 MAX_BACKOFF_MS = 600_000
+MAX_FAILURES = 1_000_000
 MAX_SECONDS = 86_400.0
 MAX_METADATA_KEY = 64
 """OpenAI's limit for the keys of a call's metadata."""
@@ -75,6 +76,8 @@ def _fallbacks(spec: RouteSpec) -> Iterator[Fault]:
     for place, fallback in enumerate(spec.fallbacks):
         if not fallback.on:
             yield f"fallbacks[{place}].on", "without a condition it never answers; leave `on` out for every condition."
+        elif len(set(fallback.on)) < len(fallback.on):
+            yield f"fallbacks[{place}].on", "a condition is there twice."
 
 
 def _models(path: str, models: list[str], remedy: str) -> Iterator[Fault]:
@@ -110,8 +113,8 @@ def _seconds(spec: RouteSpec) -> Iterator[Fault]:
         seconds = getattr(spec.timeouts, name)
         if seconds is not None and not 0 < seconds <= MAX_SECONDS:
             yield f"timeouts.{name}", f"it is more than 0 and at most {MAX_SECONDS:.0f} seconds, not {seconds}."
-    if spec.breaker.failures < 0:
-        yield "breaker.failures", f"it is 0 (never) or more, not {spec.breaker.failures}."
+    if not 0 <= spec.breaker.failures <= MAX_FAILURES:
+        yield "breaker.failures", f"it is 0 (never) to {MAX_FAILURES}, not {spec.breaker.failures}."
     seconds = spec.breaker.open_seconds
     if not 0 < seconds <= MAX_SECONDS:
         yield "breaker.open_seconds", f"it is more than 0 and at most {MAX_SECONDS:.0f} seconds, not {seconds}."
