@@ -8,11 +8,13 @@ from typing import Any, get_args
 import click
 import msgspec
 import pytest
+from litestar.handlers import HTTPRouteHandler
 
 from admin.routes import routes as commands
 from gateway.protocol import routes
 from gateway.protocol.route_rules import check_name, check_spec, faults
 from gateway.protocol.routes import CONDITIONS, RouteCreate, RouteUpdate
+from gateway.routes import ROUTES
 from gateway.settings import load
 
 PAGE = (Path(__file__).parents[2] / "docs" / "routing.md").read_text()
@@ -62,3 +64,16 @@ def test_the_defaults_are_those_of_the_code() -> None:
     assert f"| {retries.count}, {retries.backoff_ms}, {retries.max_backoff_ms} |" in PAGE
     assert f"| {breaker.failures}, {breaker.open_seconds:g} |" in PAGE
     assert spec.balance == get_args(msgspec.structs.fields(routes.RouteSpec)[3].type)[0] == "weight"
+
+
+def test_the_endpoints_exist() -> None:
+    known = {
+        (method, path.replace(":str", "").replace(":path", ""))
+        for handler in ROUTES
+        if isinstance(handler, HTTPRouteHandler)
+        for path in handler.paths
+        for method in handler.http_methods
+    }
+    named = set(re.findall(r"`(GET|POST|DELETE) (/v1/\S+)`", PAGE))
+    assert len(named) >= 7
+    assert named - known == set()
