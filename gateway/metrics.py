@@ -1,12 +1,16 @@
 """Prometheus metrics of this process. Labels are few and bounded: never a key or a client's text."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from gateway.exchanges.record import Record
 from gateway.routing.attempts import Answered, Attempt
+from gateway.routing.residency import Residency
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
@@ -14,8 +18,10 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120,
 class Metrics:
     """One registry a process, so that tests and workers do not share counts."""
 
-    def __init__(self) -> None:
+    def __init__(self, residency: Residency | None = None) -> None:
         self.registry = CollectorRegistry()
+        if residency:
+            self.registry.register(Replicas(residency))
         self.calls = Counter(
             "tuneway_calls", "Model calls by how they ended", ["endpoint", "outcome"], registry=self.registry
         )
@@ -75,3 +81,31 @@ class Metrics:
 
     def render(self) -> bytes:
         return generate_latest(self.registry)
+
+
+class Replicas(Collector):
+    """What the worker found and did, from its mirror: the worker itself has no endpoint. Every gateway process tells the
+    same, so take the maximum over them, not the sum. A replica's label is its base URL."""
+
+    def __init__(self, residency: Residency) -> None:
+        self._residency = residency
+
+    def collect(self) -> Iterator[Metric]:
+        states, loaded = self._residency.states, self._residency.loaded_counts()
+        up = GaugeMetricFamily(
+            "tuneway_replica_up", "1 for a replica that answers, 0 down or asleep", labels=["replica"]
+        )
+        ready = GaugeMetricFamily("tuneway_adapters_ready", "Fine-tuned models loaded and probed", labels=["replica"])
+        for replica, state in states.items():
+            up.add_metric([replica], float(state == "up"))
+            ready.add_metric([replica], loaded[replica])
+        yield from (up, ready)
+        for name, what in (
+            ("loads", "Fine-tuned models that became ready"),
+            ("evictions", "Fine-tuned models that left for others"),
+            ("failures", "Fine-tuned models that were refused, or failed their probe"),
+        ):
+            family = CounterMetricFamily(f"tuneway_adapter_{name}", what, labels=["replica"])
+            for replica, counts in self._residency.counts.items():
+                family.add_metric([replica], getattr(counts, name))
+            yield family

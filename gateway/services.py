@@ -172,7 +172,7 @@ def _build(settings: Settings) -> Services:
         upstreams=UpstreamClient(settings.timeouts),
         spool=spool,
         drain=Drain(spool, database),
-        metrics=Metrics(),
+        metrics=Metrics(residency),
         python_sandbox=_python_sandbox(settings.grading),
         background=background,
     )

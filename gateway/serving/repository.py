@@ -1,6 +1,6 @@
 """SQL of replicas, of what each has loaded, and of the deployment history."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -115,6 +115,26 @@ async def set_loaded(
     session: AsyncSession, model_id: str, url: str, outcome: Outcome, event: Event | None = None
 ) -> None:
     """What a replica has of a model from now on, known to every gateway process within a second of the commit."""
+    await set_loaded_on(session, model_id, {url: (outcome, event)})
+
+
+async def set_loaded_on(
+    session: AsyncSession, model_id: str, changes: Mapping[str, tuple[Outcome, Event | None]]
+) -> None:
+    """`set_loaded` for several replicas: base URL -> outcome and event.
+
+    Whoever writes here takes locks in one order, so that nobody waits for each other: rows of models, then replicas by
+    their URL, then the mirror's version. So a transaction calls this once, and for one model.
+    """
+    for url, (outcome, _) in sorted(changes.items()):
+        await _set_loaded(session, model_id, url, outcome)
+    for url, (_, event) in sorted(changes.items()):
+        if event:
+            await add_event(session, model_id, url, event)
+    await touch(session, MIRROR)
+
+
+async def _set_loaded(session: AsyncSession, model_id: str, url: str, outcome: Outcome) -> None:
     problem = outcome.problem
     values = {
         "model_id": model_id,
@@ -127,14 +147,12 @@ async def set_loaded(
     }
     query = insert(LoadedModelRow).values(values)
     await session.execute(query.on_conflict_do_update(index_elements=["model_id", "replica"], set_=values))
-    if event:
-        await add_event(session, model_id, url, event)
-    await touch(session, MIRROR)
 
 
-async def forget(session: AsyncSession, model_id: str, url: str) -> None:
+async def forget(session: AsyncSession, model_id: str, url: str, event: Event) -> None:
     query = delete(LoadedModelRow).where(LoadedModelRow.model_id == model_id, LoadedModelRow.replica == url)
     await session.execute(query)
+    await add_event(session, model_id, url, event)
     await touch(session, MIRROR)
 
 

@@ -4,6 +4,9 @@ import asyncio
 import secrets
 from dataclasses import dataclass, field
 
+PLACING = 4
+"""Models that one worker loads on one replica at a time: so many more than `engine.max_adapters` it may hold for a moment."""
+
 
 @dataclass
 class Watch:
@@ -18,6 +21,8 @@ class Watch:
     """Monotonic seconds: something that was refused is worth another try then, whatever stays."""
     evicting: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Two that make room at once would unload twice as many."""
+    placing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PLACING))
+    """Held from before a model is loaded until what it drives out is gone."""
     _changing: dict[str, asyncio.Lock] = field(default_factory=dict[str, asyncio.Lock])
 
     def changing(self, model: str) -> asyncio.Lock:

@@ -73,8 +73,8 @@ async def make_room(wv: WorkerServices, url: str, *, newest: str | None = None) 
 
 async def evict(wv: WorkerServices, url: str, model_ids: list[str]) -> None:
     """First every gateway process learns of it, then the engine: no call meets an engine that has just forgotten."""
-    async with wv.database.session() as session:
-        for model_id in sorted(model_ids):
+    for model_id in model_ids:
+        async with wv.database.session() as session:
             await repository.set_loaded(session, model_id, url, Outcome("evicted"), EVICTED)
     await asyncio.sleep(MIRROR_SECONDS)
     for model_id in model_ids:

@@ -50,8 +50,7 @@ async def unload_model(wv: WorkerServices, model_id: str, replica: str, reason: 
     async with wv.database.session() as session:
         rows = await repository.of_model(session, model_id)
         targets = [url for url in rows if replica in ("", url)]
-        for url in sorted(targets):
-            event = Event(action="unloaded", reason=reason)
-            await repository.set_loaded(session, model_id, url, Outcome("unloaded"), event)
+        gone = Outcome("unloaded"), Event(action="unloaded", reason=reason)
+        await repository.set_loaded_on(session, model_id, dict.fromkeys(targets, gone))
     await asyncio.sleep(MIRROR_SECONDS)
     await asyncio.gather(*(unload_gone(wv, url, model_id) for url in targets))

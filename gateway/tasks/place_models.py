@@ -35,6 +35,14 @@ async def place(
     Raises:
         Unavailable: the database is away.
     """
+    async with watch_of(wv, url).placing:
+        outcome = await _place(wv, url, model, (reason, action), wanted=wanted)
+        if outcome.state == "ready":
+            await engine_room.make_room(wv, url, newest=model.id)
+    return outcome
+
+
+async def _place(wv: WorkerServices, url: str, model: ModelRow, why: tuple[str, Action], *, wanted: bool) -> Outcome:
     async with watch_of(wv, url).changing(model.id):
         async with wv.database.session() as session:
             row = await session.get(LoadedModelRow, (model.id, url))
@@ -47,9 +55,7 @@ async def place(
         known = (
             row is not None and row.state == "failed" and outcome.problem and row.problem == outcome.problem.sentence
         )
-        await note(wv, model, url, outcome, None if known else event_of(outcome, reason, action))
-    if outcome.state == "ready":
-        await engine_room.make_room(wv, url, newest=model.id)
+        await note(wv, model, url, outcome, None if known else event_of(outcome, *why))
     return outcome
 
 

@@ -159,8 +159,8 @@ async def _record(
         if not await repository.move(session, job_id, "succeeded", holder=lease.holder, **values):
             return False
         await add_model(session, model)
-        for url, outcome in sorted(outcomes.items()):
-            await serving.set_loaded(session, model.id, url, outcome, event_of(outcome, f"job {job_id}"))
+        changes = {url: (outcome, event_of(outcome, f"job {job_id}")) for url, outcome in outcomes.items()}
+        await serving.set_loaded_on(session, model.id, changes)
         if warning:
             await repository.add_event(session, job_id, "not-loaded", warning, level="warn")
         await repository.add_event(session, job_id, "model", f"New fine-tuned model created: {model.id}")

@@ -176,11 +176,9 @@ async def _unload(wv: WorkerServices, url: str, view: View) -> None:
             await unload_gone(wv, url, name)
         elif name in view.deleted or (name not in view.rows and _is_orphan(view, name, path)):
             await _unload_deleted(wv, url, name)
-    async with wv.database.session() as session:
-        for name in sorted(view.loaded.keys() & view.deleted - view.served.keys()):
-            event = Event(action="unloaded", reason="it was deleted")
-            await repository.add_event(session, name, url, event)
-            await repository.forget(session, name, url)
+    for name in view.loaded.keys() & view.deleted - view.served.keys():
+        async with wv.database.session() as session:
+            await repository.forget(session, name, url, Event(action="unloaded", reason="it was deleted"))
 
 
 def _is_orphan(view: View, name: str, path: Path) -> bool:

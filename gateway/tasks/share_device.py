@@ -80,8 +80,10 @@ async def wake_one(wv: WorkerServices, url: str) -> None:
         log.info("%s is awake", url)
     async with wv.database.session() as session:
         rows = await repository.replicas(session, [url])
-        if url in rows and rows[url].state == "asleep":
-            loaded = await repository.loaded_on(session, url)
-            ready = [model_id for model_id, row in loaded.items() if row.state == "ready"]
-            await repository.set_lost(session, url, sorted(ready), SLEPT)
-            await repository.set_state(session, url, "up")
+        if url not in rows or rows[url].state != "asleep":
+            return
+        loaded = await repository.loaded_on(session, url)
+        ready = [model_id for model_id, row in loaded.items() if row.state == "ready"]
+        await repository.set_lost(session, url, ready, SLEPT)
+    async with wv.database.session() as session:  # then: nothing gets calls that was not probed
+        await repository.set_state(session, url, "up")
