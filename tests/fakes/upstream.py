@@ -55,7 +55,7 @@ class Faults:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        self._chance = random.Random(self.seed)  # noqa: S311 no secret
+        self._chance = random.Random(self.seed)
 
     def draw(self) -> str:
         """`error`, `hang`, `cut`, or "" for none."""
@@ -209,7 +209,7 @@ async def _fail(request: web.Request, upstream: Upstream, body: dict[str, Any], 
 async def _hang(request: web.Request, upstream: Upstream) -> None:
     upstream.hanging += 1
     try:
-        while request.transport and not request.transport.is_closing():
+        while request.transport and not request.transport.is_closing():  # noqa: ASYNC110 nobody tells
             await asyncio.sleep(0.02)
     finally:
         upstream.hanging -= 1

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 from collections import Counter
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,8 +67,8 @@ class Calls:
 
 
 @pytest.fixture
-async def calls(sv: Services, project_key: dict[str, Any]) -> AsyncIterator[Calls]:
-    yield Calls(sv, f"Bearer {project_key['value']}".encode())
+async def calls(sv: Services, project_key: dict[str, Any]) -> Calls:
+    return Calls(sv, f"Bearer {project_key['value']}".encode())
 
 
 def connections(sv: Services) -> tuple[int, int]:
