@@ -119,7 +119,15 @@ def model_names(row: UpstreamRow) -> list[str]:
 
 
 def models_of(row: UpstreamRow) -> list[str | ServedModel]:
-    return msgspec.convert(row.models, list[str | ServedModel])
+    """Without those that a newer version wrote and this one cannot read: one must not take the others down."""
+    return [model for each in row.models if (model := _model(each)) is not None]
+
+
+def _model(stored: Any) -> str | ServedModel | None:
+    try:
+        return msgspec.convert(stored, str | ServedModel)
+    except msgspec.ValidationError:
+        return None
 
 
 @dataclass(frozen=True)

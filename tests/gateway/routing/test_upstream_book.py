@@ -114,6 +114,13 @@ class TestLoad:
         assert found is not None
         assert "`gopher`, which this version does not know" in (found.problem or "")
 
+    async def test_a_model_of_a_newer_version_is_passed_over(self, database: Database) -> None:
+        row = await made(database)
+        strange: list[Any] = ["acme-1", {"model": "x", "colour": "red"}, 5, None]
+        async with database.session() as session:
+            await session.execute(update(UpstreamRow).where(UpstreamRow.id == row.id).values(models=strange))
+        assert [each.model for each in (await loaded(database)).deployments] == ["acme-1"]
+
 
 class TestCatalog:
     async def test_the_settings_come_first(self, database: Database) -> None:
