@@ -94,7 +94,7 @@ class TestExport:
 
     def test_adapter(self, client: OpenAI, tuned: FineTuningJob, tmp_path: Path) -> None:
         directory = exported(client, str(tuned.fine_tuned_model), "adapter", tmp_path)
-        assert {path.name for path in directory.iterdir()} >= {
+        assert {path.name for path in directory.iterdir()} == {
             "README.md",
             "adapter_config.json",
             "adapter_model.safetensors",

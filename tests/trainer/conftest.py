@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.trainer.jobs import write_job
+from trainer.contract import Started
 
 # Read by the libraries when they are imported, as in trainer/__main__.py.
 os.environ |= {
@@ -133,3 +134,36 @@ def make_job(tmp_path: Path, nano_model: Path) -> Callable[..., Path]:
         return write_job(tmp_path / name, **{"base_model": nano_model, **fields})
 
     return make
+
+
+@pytest.fixture
+def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Makes runs in this process stop after that step; after none for 0."""
+    progress = pytest.importorskip("trainer.progress").Progress
+    count = progress._count
+
+    def install(stopping_step: int) -> None:
+        def count_and_stop(self: Any, step: int) -> Any:
+            self._job.stop.requested = step == stopping_step
+            return count(self, step)
+
+        monkeypatch.setattr(progress, "_count", count_and_stop)
+
+    return install
+
+
+@pytest.fixture
+def stop_and_go_on(stop_at: Callable[[int], None]) -> Callable[[Path, int], None]:
+    """Runs a job until it is stopped after a step, and then to its end."""
+    runs = pytest.importorskip("tests.trainer.runs")
+
+    def stop_and_go_on(job: Path, step: int) -> None:
+        stop_at(step)
+        assert runs.run(job) == 143
+        assert not (job / "result.json").exists()
+        stop_at(0)
+        assert runs.run(job) == 0
+        started = [event for event in runs.events(job) if isinstance(event, Started)]
+        assert started[-1].resumed_step == step
+
+    return stop_and_go_on

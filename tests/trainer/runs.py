@@ -42,3 +42,13 @@ def losses(directory: Path) -> list[float]:
 def weights(directory: Path, output: str = "adapter") -> dict[str, Tensor]:
     """Of what the job made: an adapter, or a model."""
     return load_file(directory / output / f"{'adapter_model' if output == 'adapter' else output}.safetensors")
+
+
+def check_same_run(job: Path, other: Path) -> None:
+    """The same curve, result and files, bit for bit."""
+    assert by_step(job) == by_step(other)
+    assert result(job).metrics == result(other).metrics
+    assert result(job).trained_tokens == result(other).trained_tokens
+    output = result(other).output
+    for file in (other / output).iterdir():
+        assert (job / output / file.name).read_bytes() == file.read_bytes(), file.name

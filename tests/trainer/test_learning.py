@@ -10,29 +10,14 @@ import pytest
 pytest.importorskip("trl")
 
 from tests.trainer.jobs import COLOUR_CHATS, chat, write_jsonl
-from tests.trainer.runs import ONE_BATCH, by_step, only, result, run
+from tests.trainer.runs import ONE_BATCH, by_step, check_same_run, only, result, run
 from trainer import checkpoints, progress
 from trainer.contract import ADAPTER_FILES, CheckpointSaved, Failed, Message, Started, decode_event
 from trainer.methods.supervised import TokenWeightedTrainer
-from trainer.progress import Progress
 
 pytestmark = pytest.mark.train
 
 MakeJob = Callable[..., Path]
-
-
-@pytest.fixture
-def stop_at(monkeypatch: pytest.MonkeyPatch):
-    count = Progress._count
-
-    def install(stopping_step: int) -> None:
-        def count_and_stop(progress: Progress, step: int) -> Any:
-            progress._job.stop.requested = step == stopping_step
-            return count(progress, step)
-
-        monkeypatch.setattr(Progress, "_count", count_and_stop)
-
-    return install
 
 
 class TestResume:
@@ -40,24 +25,15 @@ class TestResume:
 
     @pytest.mark.parametrize("kind", ["lora", "qlora", "full"])
     @pytest.mark.parametrize("step", [5, 6, 12])
-    def test_a_stopped_run_goes_on_bit_for_bit(self, make_job: MakeJob, stop_at, kind: str, step: int):
+    def test_a_stopped_run_goes_on_bit_for_bit(self, make_job: MakeJob, stop_and_go_on, kind: str, step: int):
         """In the middle of an epoch, at its end (before its validation), and at the very end."""
         whole, job = (
             make_job(name, validation=COLOUR_CHATS[:5], training_type=kind, **self.SPEC)
             for name in ("whole", "stopped")
         )
         assert run(whole) == 0
-        stop_at(step)
-        assert run(job) == 143
-        assert not (job / "result.json").exists()
-        stop_at(0)
-        assert run(job) == 0
-        assert only(job, Started)[-1].resumed_step == step
-        assert by_step(job) == by_step(whole)
-        assert result(job).metrics == result(whole).metrics
-        assert result(job).trained_tokens == result(whole).trained_tokens
-        output = result(job).output
-        assert all((job / output / file.name).read_bytes() == file.read_bytes() for file in (whole / output).iterdir())
+        stop_and_go_on(job, step)
+        check_same_run(job, whole)
 
     @pytest.mark.parametrize(("step", "epoch"), [(1, 0), (5, 1), (6, 2)])
     def test_a_stop_leaves_a_checkpoint_that_is_announced_once(self, make_job: MakeJob, stop_at, step: int, epoch: int):

@@ -19,6 +19,7 @@ The reference is the model that training starts from:
 """
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,11 +30,11 @@ from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.utils import use_adapter
 
-from trainer import devices, hyperparameters, learning, model, references
+from trainer import devices, files, learning, model, references
 from trainer.batches import ByLength, Filled, ValidationBatches
 from trainer.contract import Succeeded
-from trainer.data import count_examples, require_enough
-from trainer.failures import OutOfMemory, Param, invalid_file, is_out_of_memory
+from trainer.failures import OutOfMemory, Param, is_out_of_memory
+from trainer.files import Format
 from trainer.job import Job
 from trainer.labels import IGNORED, ChatLabels
 from trainer.learning import Plan
@@ -50,37 +51,19 @@ FROZEN_COPY = "ref"
 
 def train(job: Job) -> Succeeded:
     """Reads, trains, saves. Raises TrainingFailed, Stopped, OutOfMemory, or whatever torch raises."""
-    spec = job.spec
-    base = model.open_base(job)
-    context = hyperparameters.context_length(base.shape, job.hardware.device, spec)
-    training = _read(job, base, spec.training_file, "training_file", int(context.value))
-    validation = (
-        _read(job, base, spec.validation_file, "validation_file", int(context.value))
-        if spec.validation_file is not None
-        else None
-    )
-    chosen = model.choose(job, base, examples=len(training.rows), context=context)
+    found = files.read(job, PAIRS)
+    training, validation = found.training, found.validation
+    chosen = model.choose(job, found.base, examples=len(training.rows), context=found.context)
     plan = learning.plan(job, chosen, training, validation, examples=len(training.rows))
-    trainer = _trainer(job, base, training, plan)
+    trainer = _trainer(job, found.base, training, plan)
     return learning.learn(job, trainer, plan, _with_references(job, trainer, plan, training, validation))
 
 
 # ---- Reading
 
 
-def _read(job: Job, base: Base, name: str, param: Param, context: int) -> Pairs:
-    """Reads and tokenizes one file; says how many pairs were cut or left out, and what to do about it."""
-    noun = param.removesuffix("_file")
-    count = count_examples(job.path(name), param)
-    if param == "training_file":
-        require_enough(count, hyperparameters.MINIMUM_EXAMPLES)
-    job.events.say(f"Reading {count} {noun} pairs.")
-    pairs = tokenize(ChatLabels(base.tokenizer), read_preferences(job.path(name), param), context, param)
-    for problem in _problems(pairs, noun, context):
-        job.events.warn(problem)
-    if not pairs.rows:
-        raise invalid_file(param, f"None of the {pairs.examples} {noun} pairs has two different answers to compare.")
-    return pairs
+def _tokenize(labels: ChatLabels, path: Path, context: int, param: Param) -> Pairs:
+    return tokenize(labels, read_preferences(path, param), context, param)
 
 
 def _problems(pairs: Pairs, noun: str, context: int) -> Iterator[str]:
@@ -104,6 +87,9 @@ def _problems(pairs: Pairs, noun: str, context: int) -> Iterator[str]:
             f"After an answer in {pairs.unending} {noun} pairs, the base model's chat template writes no end-of-turn "
             "token: the model may not learn where to stop."
         )
+
+
+PAIRS = Format(noun="pairs", tokenize=_tokenize, problems=_problems, nothing="two different answers to compare")
 
 
 # ---- Building

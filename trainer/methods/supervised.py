@@ -7,17 +7,20 @@ TRL's SFTTrainer runs the loop. What is ours:
 - events, validation, checkpoints and stopping hang on the callback after each optimizer step (`trainer.learning`).
 """
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from trainer import devices, hyperparameters, learning, model, packing
+from trainer import devices, files, learning, model, packing
 from trainer.batches import ByLength, Filled, Padding, ValidationBatches, rows, to_dataset, with_filler
 from trainer.contract import Succeeded
-from trainer.data import count_examples, read_examples, require_enough
-from trainer.failures import Param, invalid_file
+from trainer.data import read_examples
+from trainer.failures import Param
+from trainer.files import Format
 from trainer.job import Job
 from trainer.labels import ChatLabels, Labelled
 from trainer.learning import Plan
@@ -30,55 +33,45 @@ from trainer.watched import WatchedTrainer
 
 def train(job: Job) -> Succeeded:
     """Reads, trains, saves. Raises TrainingFailed, Stopped, OutOfMemory, or whatever torch raises."""
-    spec = job.spec
-    base = model.open_base(job)
-    context = hyperparameters.context_length(base.shape, job.hardware.device, spec)
-    training = _read(job, base, spec.training_file, "training_file", int(context.value))
-    validation = (
-        _read(job, base, spec.validation_file, "validation_file", int(context.value))
-        if spec.validation_file is not None
-        else None
-    )
-    chosen = model.choose(job, base, examples=len(training.input_ids), context=context)
+    found = files.read(job, CHATS)
+    base, training = found.base, found.training
+    chosen = model.choose(job, base, examples=len(training.input_ids), context=found.context)
     weights = model.load(job, base, chosen)
-    chosen = packing.decide(spec, chosen, weights, training)
-    plan = learning.plan(job, chosen, training, validation, examples=len(training.input_ids))
+    chosen = packing.decide(job.spec, chosen, weights, training)
+    plan = learning.plan(job, chosen, training, found.validation, examples=len(training.input_ids))
     trainer = _trainer(job, base, weights, training, plan)
-    return learning.learn(job, trainer, plan, _validation_batches(validation, base, plan))
+    return learning.learn(job, trainer, plan, _validation_batches(found.validation, base, plan))
 
 
-def _read(job: Job, base: Base, name: str, param: Param, context: int) -> Labelled:
-    """Reads and tokenizes one file; says how many examples were cut or left out, and what to do about it."""
-    noun = param.removesuffix("_file")
-    count = count_examples(job.path(name), param)
-    if param == "training_file":
-        require_enough(count, hyperparameters.MINIMUM_EXAMPLES)
-    job.events.say(f"Reading {count} {noun} examples.")
-    labelled = ChatLabels(base.tokenizer).label(read_examples(job.path(name), param), context, param)
+def _tokenize(labels: ChatLabels, path: Path, context: int, param: Param) -> Labelled:
+    return labels.label(read_examples(path, param), context, param)
+
+
+def _problems(labelled: Labelled, noun: str, context: int) -> Iterator[str]:
     if labelled.truncated:
-        job.events.warn(
+        yield (
             f"{labelled.truncated} of {labelled.examples} {noun} examples are longer than {context} tokens and were "
             "cut at the end. Shorten or split them so that nothing of their answers is lost."
         )
     if labelled.skipped:
-        job.events.warn(
+        yield (
             f"{labelled.skipped} of {labelled.examples} {noun} examples have no assistant message to learn from "
             f"within {context} tokens and were left out. Shorten them, or check their roles and weights."
         )
     if labelled.expanded:
-        job.events.warn(
+        yield (
             f"The base model's chat template writes an answer differently once others follow, so {labelled.expanded} of "
             f"{labelled.examples} {noun} examples became one sequence for each answer: {len(labelled.input_ids)} "
             f"sequences with {labelled.summary().tokens} tokens in all."
         )
     if labelled.unending:
-        job.events.warn(
+        yield (
             f"After an answer in {labelled.unending} {noun} examples, the base model's chat template writes no "
             "end-of-turn token: the model may not learn where to stop."
         )
-    if not labelled.input_ids:
-        raise invalid_file(param, f"None of the {labelled.examples} {noun} examples has a token to learn from.")
-    return labelled
+
+
+CHATS = Format(noun="examples", tokenize=_tokenize, problems=_problems, nothing="a token to learn from")
 
 
 def _trainer(job: Job, base: Base, weights: Any, training: Labelled, plan: Plan) -> "TokenWeightedTrainer":

@@ -19,14 +19,13 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.trainer.jobs import COLOUR_CHATS, COLOUR_PAIRS, chat, pair, write_job
-from tests.trainer.runs import by_step, events, losses, only, result, run, weights
+from tests.trainer.runs import by_step, check_same_run, events, losses, only, result, run, weights
 from trainer import references
 from trainer.contract import CheckpointSaved, Failed, Message, Metrics, Started
 from trainer.labels import ChatLabels
 from trainer.methods.dpo import PreferenceTrainer
 from trainer.pairs import Pairs, tokenize
 from trainer.preferences import read_preferences
-from trainer.progress import Progress
 from trainer.starter import STARTER, corpus, slots
 from trainer.starter.evaluate import answers
 
@@ -221,20 +220,6 @@ class TestGradientCheckpointing:
 
 
 @pytest.fixture
-def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    count = Progress._count
-
-    def install(stopping_step: int) -> None:
-        def count_and_stop(progress: Progress, step: int) -> Any:
-            progress._job.stop.requested = step == stopping_step
-            return count(progress, step)
-
-        monkeypatch.setattr(Progress, "_count", count_and_stop)
-
-    return install
-
-
-@pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many pairs each measurement of the reference had."""
     calls: list[int] = []
@@ -250,22 +235,12 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 class TestResume:
     @pytest.mark.parametrize(("kind", "step"), [("lora", 8), *((kind, 6) for kind in KINDS)])
-    def test_a_stopped_run_goes_on_bit_for_bit(self, make: MakeJob, stop_at, kind: str, step: int):
+    def test_a_stopped_run_goes_on_bit_for_bit(self, make: MakeJob, stop_and_go_on, kind: str, step: int):
         """In the middle of an epoch, and at its end (before its validation)."""
         whole, job = make(kind, "whole"), make(kind, "stopped")
         assert run(whole) == 0
-        stop_at(step)
-        assert run(job) == 143
-        assert not (job / "result.json").exists()
-        stop_at(0)
-        assert run(job) == 0
-        assert only(job, Started)[-1].resumed_step == step
-        assert by_step(job) == by_step(whole)
-        assert result(job).metrics == result(whole).metrics
-        assert result(job).trained_tokens == result(whole).trained_tokens
-        output = result(whole).output
-        for file in (whole / output).iterdir():
-            assert (job / output / file.name).read_bytes() == file.read_bytes()
+        stop_and_go_on(job, step)
+        check_same_run(job, whole)
         assert sorted({event.step for event in only(job, CheckpointSaved)} - {step}) == sorted({4, 8, 12} - {step})
         assert [event.sequence for event in events(job)] == list(range(1, len(events(job)) + 1))
 

@@ -189,6 +189,7 @@ class TestAdapter:
         assert sorted(path.name for path in (job / "adapter").iterdir()) == [
             "adapter_config.json",
             "adapter_model.safetensors",
+            "probe.json",
         ]
         config = json.loads((job / "adapter" / "adapter_config.json").read_text())
         assert (config["peft_type"], config["r"], config["bias"]) == ("LORA", 32, "none")
