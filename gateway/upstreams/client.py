@@ -24,6 +24,10 @@ from gateway.settings import TimeoutSettings
 
 ERROR_BODY_LIMIT = 64 * 1024
 SHUTTING_DOWN = "This gateway is shutting down; please retry."
+SHORTEST_SECRET = 8
+"""Characters; in a message anything shorter is a word."""
+NOT_SECRET = ("anthropic-", "openai-")
+"""How the headers begin that say a version or an organisation."""
 PASSED_ON = ("retry-after", "retry-after-ms", "x-should-retry")
 
 
@@ -209,7 +213,7 @@ async def _refusal(response: aiohttp.ClientResponse, upstream: str, way: Way) ->
             body += piece  # read() gives what has arrived, which may be half of it
     finally:
         response.close()
-    error = way.read_error(response.status, body)
+    error = _without_secrets(way.read_error(response.status, body), way)
     headers = {name: response.headers[name] for name in PASSED_ON if name in response.headers}
     match response.status:
         case 401 | 403 as status:
@@ -227,6 +231,17 @@ async def _refusal(response: aiohttp.ClientResponse, upstream: str, way: Way) ->
             detail = f": {error.message}" if error else "."
             message = f"The upstream `{upstream}` answered {status}{detail}"
             return UpstreamFailed(message, headers=headers, answered=status)
+
+
+def _without_secrets(error: ErrorObject | None, way: Way) -> ErrorObject | None:
+    """A provider that repeats what it was sent would tell our clients its key."""
+    if error is None:
+        return None
+    for name, value in way.headers.items():
+        secret = value.rpartition(" ")[2]  # behind `Bearer` or `Basic`
+        if len(secret) >= SHORTEST_SECRET and not name.startswith(NOT_SECRET):
+            error.message = error.message.replace(secret, "***")
+    return error
 
 
 def _proxy_refused(upstream: str, status: int) -> UpstreamFailed:

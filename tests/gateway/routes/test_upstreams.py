@@ -573,3 +573,15 @@ class TestWithoutTheKey:
             healed = (await there.post(f"{URL}/{sealed['id']}", json={"api_key": KEY})).json()
             assert healed["problem"] is None
             assert (await client.post(CHAT, json=chat("acme-1"))).status_code == 200
+
+    async def test_a_route_falls_back_meanwhile(
+        self, elsewhere: App, admin: httpx.AsyncClient, project_key: dict[str, Any], upstream: Upstream
+    ) -> None:
+        await made(admin, base_url=upstream.url, api_key=KEY)
+        route = {"name": "bot", "targets": [{"model": "acme-1"}], "fallbacks": [{"model": "echo"}]}
+        assert (await admin.post("/v1/routes", json=route)).status_code == 200
+        await elsewhere.services.mirrors.refresh()
+        async with client_of(elsewhere, project_key["value"]) as client:
+            answer = await client.post(CHAT, json=chat("bot"))
+        assert (answer.status_code, answer.headers["x-tuneway-model"]) == (200, "echo")
+        assert [headers["Authorization"] for headers in upstream.headers] == ["Bearer sk-fake"]

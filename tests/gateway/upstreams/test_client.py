@@ -17,7 +17,7 @@ from gateway.errors import (
     to_openai_error,
 )
 from gateway.settings import TimeoutSettings
-from gateway.upstreams.client import UpstreamClient, UpstreamReply
+from gateway.upstreams.client import UpstreamClient, UpstreamReply, Way
 from tests.conftest import chat
 from tests.fakes.upstream import Upstream
 from tests.polling import until
@@ -118,6 +118,17 @@ class TestStatuses:
             port = server.sockets[0].getsockname()[1]
             with pytest.raises(UpstreamRefused, match="in two pieces"):
                 await door.post("fake", f"http://127.0.0.1:{port}/v1", b"{}")
+
+
+class TestSecrets:
+    @pytest.mark.parametrize("header", ["Bearer sk-0123456789", "Basic c2stMDEyMzQ1Njc4OTo=", "sk-0123456789"])
+    async def test_that_a_provider_repeats_are_not_passed_on(
+        self, header: str, door: UpstreamClient, upstream: Upstream
+    ) -> None:
+        body, url = json.dumps(chat("tells-key")).encode(), f"{upstream.url}/chat/completions"
+        with pytest.raises(UpstreamRefused) as raised:
+            await door.post("fake", url, body, way=Way(headers={"authorization": header}))
+        assert str(raised.value) == f"what is {header.replace(header.split()[-1], '***')}?"
 
 
 class TestConnections:
