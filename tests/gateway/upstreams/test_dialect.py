@@ -92,6 +92,13 @@ class TestAnthropic:
             dialect.request("/chat/completions", json.dumps(body | more).encode(), served_name=None)
             assert called in json.loads(dialect.reply(reply))["choices"][0]["message"]
 
+    def test_and_nobody_else_at_the_same_time(self) -> None:
+        body = {"model": "tools", "messages": [{"role": "user", "content": "x"}]}
+        first, second = dialect_of("anthropic"), dialect_of("anthropic")
+        first.request("/chat/completions", json.dumps(body | {"functions": [{"name": "f"}]}).encode(), served_name=None)
+        second.request("/chat/completions", json.dumps(body).encode(), served_name=None)
+        assert b'"function_call":{' in first.reply(answer(body).to_json().encode())
+
     def test_an_error_is_read(self) -> None:
         error = ANTHROPIC.error(
             529, b'{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}'

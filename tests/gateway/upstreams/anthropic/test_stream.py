@@ -250,7 +250,7 @@ class TestOddOrders:
     def test_several_message_deltas_finish_once(self) -> None:
         whole = list(events_of(message("echo")))
         early = {"type": "message_delta", "delta": {"stop_reason": None}, "usage": {"output_tokens": 3}}
-        late = {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 11}}
+        late = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 11}}
         events = read(translated([*whole[:-2], early, whole[-2], late, whole[-1]]))
         assert [each.finish_reason for chunk in events for each in chunk.choices if each.finish_reason] == ["stop"]
         assert events[-1].usage.completion_tokens == 11
