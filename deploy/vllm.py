@@ -21,7 +21,7 @@ from gateway.settings import Settings, VllmSettings, child_environment
 
 SERVER = ("-P", "-m", "vllm.entrypoints.openai.api_server")
 START_SECONDS = 1800.0
-STOP_SECONDS = 20.0
+STOP_SECONDS = 8.0  # the gateway has stopped before it: no call is under way
 FINAL = (0, 1, 2)
 """It ends with 0 after a fatal error of its engine, with 1 when it cannot begin, with 2 for a wrong option."""
 SHOWN_LINES = 4
