@@ -28,7 +28,8 @@ def every() -> Iterator[tuple[str, str]]:
     yield from (("POST", path) for path in HOT)
 
 
-FOR_ADMINS = ("/v1/organization", "/v1/fine_tuning/checkpoints", "/v1/routes", "/v1/upstreams")
+SERVING = tuple(f"/v1/models/{name}" for name in ("load", "unload", "active", "deployments"))
+FOR_ADMINS = ("/v1/organization", "/v1/fine_tuning/checkpoints", "/v1/routes", "/v1/upstreams", *SERVING)
 PROTECTED = sorted({(method, path) for method, path in every() if path not in OPEN})
 
 
