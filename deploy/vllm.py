@@ -43,7 +43,6 @@ QUIET: Mapping[str, str] = {
     "DO_NOT_TRACK": "1",
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    "TRANSFORMERS_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "PYTHONUNBUFFERED": "1",
     "VLLM_HOST_IP": "127.0.0.1",  # its processes find each other there
@@ -61,7 +60,7 @@ class VllmOptions:
     """What the settings say about it. `sleeps`: it must be able to give its memory away."""
 
     settings: VllmSettings = field(default_factory=VllmSettings)
-    api_key: str = ""
+    api_key: str = field(default="", repr=False)
     sleeps: bool = False
 
 
@@ -78,7 +77,7 @@ class Vllm:
     python: str
     on_cpu: bool
     options: VllmOptions
-    api_key: str
+    api_key: str = field(repr=False)
     """Of this run, where the operator has not set one."""
 
     def part(self, leash: tuple[str, ...], *, model: str, name: str, port: int) -> Part:
@@ -149,17 +148,29 @@ class Vllm:
 def find_vllm(options: VllmOptions) -> Vllm:
     """Look into the Python that it is to run in, without importing it. Raises StackError when it is not there."""
     python = options.settings.python or sys.executable
-    try:
-        looked = subprocess.run((python, "-P", "-c", LOOK), capture_output=True, timeout=LOOK_SECONDS, check=True)
-        found = json.loads(looked.stdout)
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
-        raise StackError(f"vllm.python: {python} is not a Python that can be run: {error}") from error
+    found = _look(python)
     if not found["there"]:
         raise StackError(
             f"vLLM is not installed for {python}: pip install 'tuneway[vllm]' for a CPU, pip install vllm for a GPU (in an "
             f"environment of its own that [vllm] python names), or start with --engine embedded."
         )
     return Vllm(python, bool(found["cpu"]), options, options.api_key or secrets.token_urlsafe(32))
+
+
+def _look(python: str) -> dict[str, bool]:
+    try:
+        looked = subprocess.run((python, "-P", "-c", LOOK), capture_output=True, timeout=LOOK_SECONDS, check=False)
+    except OSError as error:
+        raise StackError(f"vllm.python: {python} cannot be run: {error.strerror}.") from error
+    except subprocess.TimeoutExpired:
+        raise StackError(f"vllm.python: {python} has not answered within {LOOK_SECONDS} seconds.") from None
+    try:
+        return json.loads(looked.stdout)
+    except ValueError:
+        said = (looked.stderr or looked.stdout).decode(errors="replace").strip().splitlines()
+        raise StackError(
+            f"vllm.python: {python} is not Python 3.11 or newer; it says: {said[-1] if said else 'nothing'}."
+        ) from None
 
 
 def cause(log: str) -> str | None:

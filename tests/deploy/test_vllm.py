@@ -146,12 +146,18 @@ class TestFindVllm:
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
         assert find_vllm(VllmOptions()).python == sys.executable
 
-    @pytest.mark.parametrize("says", ["no json", '{"there": 1'])
-    def test_a_program_that_is_no_python(self, tmp_path: Path, says: str):
-        with pytest.raises(StackError, match=r"vllm\.python: .* is not a Python"):
+    @pytest.mark.parametrize(("says", "told"), [("no json", "it says: no json"), ("", "it says: nothing")])
+    def test_a_program_that_is_no_python(self, tmp_path: Path, says: str, told: str):
+        with pytest.raises(StackError, match=rf"vllm\.python: .* is not Python 3\.11 or newer; {told}\.$"):
             find_vllm(VllmOptions(VllmSettings(python=python(tmp_path, says))))
-        with pytest.raises(StackError, match=r"vllm\.python: /no/such is not a Python"):
+
+    def test_a_program_that_is_not_there(self):
+        with pytest.raises(StackError, match=r"vllm\.python: /no/such cannot be run: No such file or directory\."):
             find_vllm(VllmOptions(VllmSettings(python="/no/such")))
+
+    def test_shows_no_key(self, tmp_path: Path):
+        settings = VllmSettings(python=python(tmp_path, '{"there": true, "cpu": true}'))
+        assert "sk-given" not in repr(find_vllm(VllmOptions(settings, api_key="sk-given")))
 
 
 class TestCause:
