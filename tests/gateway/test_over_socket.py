@@ -95,6 +95,28 @@ class TestLeaving:
         row = (await running_gateway.rows())[-1]
         assert (row.requested_model, row.input_tokens, row.output_tokens) == ("slow", 12, 4)
 
+    @pytest.mark.parametrize("stream", [False, True])
+    async def test_while_a_retry_is_waited_for(
+        self, stream: bool, running_gateway: RunningGateway, upstream: Upstream
+    ) -> None:
+        """Nobody is there to answer, so nobody is asked again: long before the wait is over, it ends."""
+        name = f"patient-{stream}"
+        wait = {"count": 1, "backoff_ms": 60_000, "max_backoff_ms": 60_000}
+        await make_route(running_gateway, name=name, targets=[{"model": "bare-500"}], retries=wait)
+        before = len(await running_gateway.rows())
+        async with client_of(running_gateway) as caller:
+            call = asyncio.ensure_future(caller.post(CHAT, json=chat(name, stream=stream)))
+            await until(lambda: upstream.requests)
+            await asyncio.sleep(0.1)
+            assert not call.done()
+            call.cancel()
+            await asyncio.wait([call])
+        await until_rows(running_gateway, before + 1)
+        row = (await running_gateway.rows())[-1]
+        assert (row.requested_model, row.outcome, row.route) == (name, "client_left", f"{name}@1")
+        assert (len(upstream.requests), row.error, row.input_tokens) == (1, None, None)
+        assert "Traceback" not in running_gateway.log
+
     async def test_in_the_middle_of_its_own_request(self, running_gateway: RunningGateway) -> None:
         before = len(await running_gateway.rows())
         _, writer = await asyncio.open_connection("127.0.0.1", running_gateway.port)
@@ -106,6 +128,30 @@ class TestLeaving:
             assert (await caller.post(CHAT, json=chat("echo"))).status_code == 200
         await until_rows(running_gateway, before + 1)
         assert "Traceback" not in running_gateway.log
+
+
+async def make_route(gateway: RunningGateway, **spec: Any) -> None:
+    headers = {"authorization": f"Bearer {ADMIN_KEY}"}
+    async with httpx.AsyncClient(base_url=gateway.url, headers=headers, timeout=30) as admin:
+        answer = await admin.post("/v1/routes", json=spec)
+    assert answer.status_code == 200, answer.text
+
+
+class TestFallingBack:
+    async def test_is_seen_in_the_headers_alone(
+        self, running_gateway: RunningGateway, caller: httpx.AsyncClient
+    ) -> None:
+        target, fallback = [{"model": "cut-before"}], [{"model": "echo"}]
+        await make_route(running_gateway, name="steady", targets=target, fallbacks=fallback, retries={"count": 0})
+        async with sdk_of(running_gateway, strict=True) as sdk:
+            raw = await sdk.chat.completions.with_raw_response.create(model="steady", messages=HELLO)
+            assert raw.parse().choices[0].message.content == "hello"
+            stream = await sdk.chat.completions.create(model="steady", messages=HELLO, stream=True)
+            assert "".join([chunk.choices[0].delta.content or "" async for chunk in stream]) == "".join(WORDS)
+        seen = {name: raw.headers[f"x-tuneway-{name}"] for name in ("model", "route", "fallback", "attempts")}
+        assert seen == {"model": "echo", "route": "steady@1", "fallback": "connection", "attempts": "2"}
+        off = await caller.post(CHAT, json=chat("steady"), headers={"x-tuneway-fallback": "off"})
+        assert off.status_code == 502
 
 
 async def until_rows(gateway: RunningGateway, count: int) -> None:
