@@ -1,13 +1,15 @@
 """A model onto a replica: loaded, shown by a probe that it is applied, and written down; only then it gets traffic."""
 
+import asyncio
 import logging
 from datetime import timedelta
 
 import msgspec
 
 from gateway.db.tables import LoadedModelRow, ModelRow
-from gateway.errors import Refusal
+from gateway.errors import Refusal, UpstreamRefused
 from gateway.fine_tuning import models
+from gateway.fine_tuning.lease import to_its_end
 from gateway.kit.clock import now
 from gateway.services import WorkerServices
 from gateway.serving import repository
@@ -19,6 +21,8 @@ from gateway.upstreams.probe import Measured, probe
 
 log = logging.getLogger(__name__)
 
+UNKNOWN = "does not exist"
+"""How vLLM and the embedded engine answer calls of a model that they have not loaded."""
 LOADING_SECONDS = 30.0
 """Whoever began to load a model longer ago has died over it, most likely; two that load it do each other no harm."""
 
@@ -51,12 +55,19 @@ async def _place(wv: WorkerServices, url: str, model: ModelRow, why: tuple[str, 
             if row is not None and row.state in engine_room.GONE and not wanted:
                 return Outcome("evicted")
             await repository.set_loaded(session, model.id, url, Outcome("loading"))
-        outcome = await load_and_probe(wv, url, model)
-        known = (
-            row is not None and row.state == "failed" and outcome.problem and row.problem == outcome.problem.sentence
-        )
-        await note(wv, model, url, outcome, None if known else event_of(outcome, *why))
+        try:
+            outcome = await load_and_probe(wv, url, model)
+            await note(wv, model, url, outcome, None if _is_known(row, outcome) else event_of(outcome, *why))
+        except asyncio.CancelledError:  # this worker stops: the next need not wait for it
+            await to_its_end(note(wv, model, url, Outcome("lost"), None))
+            raise
     return outcome
+
+
+def _is_known(row: LoadedModelRow | None, outcome: Outcome) -> bool:
+    """It was refused before, in the same words: once in the history and in the log is enough."""
+    problem = outcome.problem
+    return row is not None and row.state == "failed" and problem is not None and row.problem == problem.sentence
 
 
 async def load_and_probe(wv: WorkerServices, url: str, model: ModelRow) -> Outcome:
@@ -141,5 +152,8 @@ async def _not_applied(wv: WorkerServices, url: str, model: ModelRow, measured: 
 def _refused(wv: WorkerServices, model: ModelRow, refusal: Refusal) -> Outcome:
     path = wv.settings.data_dir / model.adapter_path
     seen = engine_path(wv.settings, model.adapter_path)
-    problem = problem_of(refusal, kind=model.kind, path=path, engine_path=seen)
+    if isinstance(refusal, UpstreamRefused) and refusal.upstream_status == 404 and UNKNOWN in str(refusal):
+        problem = Problem("replica_down", "The replica lost the model while it was loaded; it is tried again.")
+    else:
+        problem = problem_of(refusal, kind=model.kind, path=path, engine_path=seen)
     return Outcome("failed" if problem.is_lasting else "lost", problem)
