@@ -11,6 +11,7 @@ from deploy.worker import TASKS
 from gateway import queue
 from gateway.services import WorkerServices
 from gateway.tasks.reconcile_adapters import watch_replica
+from tests.fakes.fine_tuning import until
 
 
 @asynccontextmanager
@@ -23,9 +24,12 @@ async def working(wv: WorkerServices, *, round_seconds: float | None = None) -> 
     if round_seconds:
         work += [watch_replica(wv, url, round_seconds) for url in wv.settings.engine.urls]
     running = [asyncio.ensure_future(each) for each in work]
+    asking = queue.Queue(wv.settings.redis.url)
     try:
+        await until(asking.worker_alive)
         yield
     finally:
         for each in running:
             each.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+        await asking.close()
