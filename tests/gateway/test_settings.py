@@ -69,8 +69,8 @@ class TestFile:
             ),
             ('[[routes]]\nname = "ft:r"\ntargets = [{ model = "a" }]', "routes[0].name: names that begin with `ft:`"),
             (
-                '[[routes]]\nname = "r"\ntargets = [{ modle = "a" }]',
-                "unknown field `modle` - at `$.routes[0].targets[0]`",
+                '[[routes]]\nname = "r"\ntargets = [{ model_x = "a" }]',
+                "unknown field `model_x` - at `$.routes[0].targets[0]`",
             ),
             ('upstreams = "x"', "Expected `array`, got `str` - at `$.upstreams`"),
             ("upstreams = [1]", "Expected `object`, got `int` - at `$.upstreams[0]`"),

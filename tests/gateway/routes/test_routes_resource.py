@@ -152,7 +152,7 @@ class TestCreate:
             ({"targets": []}, "targets"),
             ({"targets": [{"model": "echo", "weight": -1}]}, "targets[0].weight"),
             ({"targets": [{"model": "echo"}, {"model": "echo"}]}, "targets[1].model"),
-            ({"targets": [{"model": "echo", "wieght": 1}]}, "targets[0].wieght"),
+            ({"targets": [{"model": "echo", "weight_x": 1}]}, "targets[0].weight_x"),
             ({"targets": [{"weight": 1}]}, "targets[0].model"),
             ({"targets": [{"model": "echo", "weight": "many"}]}, "targets[0].weight"),
             ({"fallbacks": [{"model": "slow", "on": ["rain"]}]}, "fallbacks[0].on[0]"),
