@@ -87,6 +87,8 @@ class FakeAnthropic:
     requests: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     """Names in lower case."""
+    transports: set[asyncio.BaseTransport] = field(default_factory=set)
+    """Of connections that were used."""
 
     @property
     def url(self) -> str:
@@ -107,7 +109,7 @@ def running_anthropic(tls: ssl.SSLContext | None = None) -> Iterator[FakeAnthrop
     try:
         yield fake
     finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(_stop(fake, runner), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
@@ -126,6 +128,14 @@ async def _start(fake: FakeAnthropic, tls: ssl.SSLContext | None) -> web.AppRunn
     return runner
 
 
+async def _stop(fake: FakeAnthropic, runner: web.AppRunner) -> None:
+    await runner.cleanup()
+    for transport in fake.transports:
+        transport.abort()  # a TLS connection would wait for the other side's goodbye
+    for _ in range(3):
+        await asyncio.sleep(0)  # lost connections close their sockets
+
+
 async def _models(request: web.Request) -> web.Response:
     models = [
         ModelInfo(type="model", id=model, display_name=model.title(), lifecycle="active", created_at=RELEASED)
@@ -139,6 +149,8 @@ def _refusal(request: web.Request) -> web.Response | None:
     """What the headers of a request lack."""
     headers = {name.lower(): value for name, value in request.headers.items()}
     request.app[FAKE].headers.append(headers)
+    assert request.transport is not None
+    request.app[FAKE].transports.add(request.transport)
     if "x-api-key" not in headers and not headers.get("authorization", "").startswith("Bearer "):
         return _error(401, "authentication_error", "x-api-key header is required")
     if headers.get("anthropic-version") not in VERSIONS:

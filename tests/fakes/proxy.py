@@ -19,6 +19,8 @@ class Proxy:
     """Of the user `team`; empty: nobody is asked."""
     requests: list[str] = field(default_factory=list)
     """First lines."""
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
+    """Of every connection, to both sides."""
 
     @property
     def url(self) -> str:
@@ -36,7 +38,7 @@ def running_proxy(password: str = "") -> Iterator[Proxy]:
     try:
         yield proxy
     finally:
-        asyncio.run_coroutine_threadsafe(_stop(server), loop).result(10)
+        asyncio.run_coroutine_threadsafe(_stop(proxy, server), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
@@ -44,6 +46,7 @@ def running_proxy(password: str = "") -> Iterator[Proxy]:
 
 async def _start(proxy: Proxy) -> asyncio.Server:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        proxy.writers.append(writer)
         try:
             await _serve(proxy, reader, writer)
         except (OSError, asyncio.IncompleteReadError):
@@ -57,12 +60,12 @@ async def _start(proxy: Proxy) -> asyncio.Server:
     return server
 
 
-async def _stop(server: asyncio.Server) -> None:
+async def _stop(proxy: Proxy, server: asyncio.Server) -> None:
     server.close()
+    for writer in proxy.writers:
+        writer.transport.abort()
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(*tasks, *(writer.wait_closed() for writer in proxy.writers), return_exceptions=True)
 
 
 async def _serve(proxy: Proxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -86,6 +89,7 @@ async def _serve(proxy: Proxy, reader: asyncio.StreamReader, writer: asyncio.Str
         kept = re.sub(r"(?im)^proxy-authorization:.*\r\n", "", headers)
         opening = f"{method} {match[3]} {version}\r\nvia: 1.1 test\r\nconnection: close\r\n{kept}".encode()
     upstream_reader, upstream_writer = await asyncio.open_connection(host, int(port))
+    proxy.writers.append(upstream_writer)
     upstream_writer.write(opening)
     await asyncio.gather(_pump(reader, upstream_writer), _pump(upstream_reader, writer))
 
