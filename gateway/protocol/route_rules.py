@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from gateway.errors import ECHO_LIMIT, InvalidRequest
+from gateway.protocol.models import RESERVED
 from gateway.protocol.routes import RouteSpec
 
 MAX_TARGETS = 50
@@ -45,7 +46,7 @@ def name_fault(name: str) -> str | None:
         return "a name has no spaces and no invisible characters."
     if name.startswith(TUNED):
         return f"names that begin with `{TUNED}` belong to fine-tuned models."
-    return None
+    return f"/v1/models/{name} is something else: give it another name." if name in RESERVED else None
 
 
 def faults(spec: RouteSpec) -> Iterator[Fault]:

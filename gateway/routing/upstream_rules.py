@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from gateway.errors import InvalidRequest
+from gateway.protocol.models import RESERVED
 from gateway.protocol.upstreams import ServedModel
 
 LONGEST_NAME, LONGEST_URL, LONGEST_VALUE = 256, 2000, 8192
@@ -194,6 +195,12 @@ def _model(name: str, param: str) -> None:
         raise InvalidRequest(
             f"Invalid '{param}': names that begin with `ft:` belong to the models that are trained here. Give it another:"
             ' {"model": "...", "served_name": "ft:..."}.',
+            param=param,
+        )
+    if name in RESERVED:
+        raise InvalidRequest(
+            f"Invalid '{param}': /v1/models/{name} is something else. Give it another name:"
+            f' {{"model": "...", "served_name": "{name}"}}.',
             param=param,
         )
 

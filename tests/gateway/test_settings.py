@@ -230,6 +230,8 @@ class TestRepeats:
                 MINIMAL + '[engine]\nurl = "http://127.0.0.1:9/v1"\nmodel = "m"',
                 "models of upstreams: `m` is named twice",
             ),
+            ('[engine]\nmodel = "active"', "no model, alias or route can be called `active`"),
+            (MINIMAL + '[routing.aliases]\nload = "m"', "no model, alias or route can be called `load`"),
         ],
     )
     def test_are_refused(self, text: str, message: str, config: Path) -> None:

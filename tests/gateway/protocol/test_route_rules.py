@@ -89,7 +89,22 @@ class TestNameFault:
         assert name_fault(name) is None
 
     @pytest.mark.parametrize(
-        "name", ["", "x" * 257, "a b", " a", "a\n", "a\x00", "a\u200b", "a\u00a0b", "a\u202eb", "\ud800", "ft:x", "ft:"]
+        "name",
+        [
+            "",
+            "x" * 257,
+            "a b",
+            " a",
+            "a\n",
+            "a\x00",
+            "a\u200b",
+            "a\u00a0b",
+            "a\u202eb",
+            "\ud800",
+            "ft:x",
+            "ft:",
+            "active",
+        ],
     )
     def test_others_are_not(self, name: str) -> None:
         assert name_fault(name)

@@ -361,6 +361,7 @@ class TestFields:
             ({"models": ["a", {"model": "b", "served_name": ""}]}, "models[1].served_name"),
             ({"models": ["a", "a"]}, "models"),
             ({"models": ["ft:base:org::1"]}, "models[0]"),
+            ({"models": ["active"]}, "models[0]"),
             ({"api_key": ""}, "api_key"),
             ({"api_key": f"{KEY}\n"}, "api_key"),
             ({"api_key": f"{KEY}é"}, "api_key"),
