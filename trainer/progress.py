@@ -45,6 +45,10 @@ class Learner(Protocol):
         """Σ over validation batches, or None when asked to stop by `stop`."""
         ...
 
+    def begin_epoch(self, epoch: int) -> None:
+        """Before the epoch's first batch, or the first one that is left of it."""
+        ...
+
     def write_checkpoint(self, path: Path) -> None:
         """All files of a checkpoint but its manifest."""
         ...
@@ -125,6 +129,9 @@ class Progress(TrainerCallback):
         self._began = self._saved_at = time.monotonic()
         if self._resumed is not None:
             self._finish_interrupted_epoch(*self._resumed)
+
+    def on_epoch_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._learner.begin_epoch(state.global_step // self._schedule.steps_per_epoch)
 
     def on_pre_optimizer_step(self, args: Any, state: TrainerState, control: TrainerControl, **live: Any) -> None:
         self._learning_rate = live["lr_scheduler"].get_last_lr()[0]

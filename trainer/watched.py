@@ -10,6 +10,7 @@ from torch.utils.data import Sampler
 from transformers import PreTrainedModel, PrinterCallback, Trainer
 
 from trainer import devices
+from trainer.batches import ByLength, Filled
 from trainer.model import finish, write_adapter, write_weights
 from trainer.probe import Prober
 from trainer.progress import Progress
@@ -25,7 +26,7 @@ class WatchedTrainer(Trainer):
     """Set before the training begins."""
 
     def __init__(
-        self, *, model: Any, base_model: str, sampler: Sampler[int], padding: Any, tally: Tally, **arguments: Any
+        self, *, model: Any, base_model: str, sampler: ByLength | Filled, padding: Any, tally: Tally, **arguments: Any
     ):
         """`base_model` is the name that the adapter keeps of it; `padding` makes a batch of examples."""
         given = _trained_weights(model) if isinstance(model, PeftModel) else {}
@@ -92,6 +93,11 @@ class WatchedTrainer(Trainer):
     def add_score(self, inputs: dict[str, torch.Tensor], tally: Tally) -> None:
         """Adds one validation batch, which is on the device."""
         raise NotImplementedError
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Counted from 0. Where several processes go on in the middle of an epoch, accelerate's data loader does not reach
+        its sampler (it is wrapped once more), and they would go on with the order of the first epoch."""
+        self._sampler.set_epoch(epoch)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         return self._sampler

@@ -9,6 +9,8 @@ import pytest
 
 pytest.importorskip("trl")
 
+from accelerate.data_loader import DataLoaderShard
+
 from tests.trainer.jobs import COLOUR_CHATS, chat, write_jsonl
 from tests.trainer.runs import ONE_BATCH, by_step, check_same_run, only, result, run
 from trainer import checkpoints, progress
@@ -33,6 +35,16 @@ class TestResume:
         )
         assert run(whole) == 0
         stop_and_go_on(job, step)
+        check_same_run(job, whole)
+
+    def test_goes_on_with_the_order_of_its_epoch(
+        self, make_job: MakeJob, stop_and_go_on, monkeypatch: pytest.MonkeyPatch
+    ):
+        """With several processes, accelerate's loader does not tell it to the sampler (tests/trainer/test_devices.py)."""
+        whole, job = (make_job(name, **self.SPEC) for name in ("whole", "stopped"))
+        assert run(whole) == 0
+        monkeypatch.setattr(DataLoaderShard, "set_epoch", lambda *_: None)
+        stop_and_go_on(job, 5)
         check_same_run(job, whole)
 
     @pytest.mark.parametrize(("step", "epoch"), [(1, 0), (5, 1), (6, 2)])
