@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from datetime import timedelta
+from pathlib import Path
 
 import msgspec
 
@@ -13,8 +14,9 @@ from gateway.fine_tuning.lease import to_its_end
 from gateway.kit.clock import now
 from gateway.services import WorkerServices
 from gateway.serving import repository
-from gateway.serving.failures import Problem, problem_of
+from gateway.serving.failures import WAYS_OUT, Problem, problem_of
 from gateway.serving.repository import Action, Event, Outcome
+from gateway.serving.shapes import misfit
 from gateway.tasks import engine_room
 from gateway.tasks.replicas import engine_at, engine_path, watch_of
 from gateway.upstreams.probe import Measured, probe
@@ -75,6 +77,8 @@ async def load_and_probe(wv: WorkerServices, url: str, model: ModelRow) -> Outco
 
     What it had loaded before may be stale or not applied (vLLM after a sleep): then it is loaded anew, once.
     """
+    if problem := await asyncio.to_thread(_misfit, wv, model):
+        return Outcome("failed", problem)
     try:
         await engine_room.load(wv, url, model)
         measured = await _probe(wv, url, model)
@@ -87,6 +91,14 @@ async def load_and_probe(wv: WorkerServices, url: str, model: ModelRow) -> Outco
     if measured.applied is not False:
         return Outcome("ready", probe=msgspec.to_builtins(measured))
     return await _not_applied(wv, url, model, measured)
+
+
+def _misfit(wv: WorkerServices, model: ModelRow) -> Problem | None:
+    """Of an adapter of another base."""
+    if model.kind == "full" or not wv.settings.engine.model_path:
+        return None
+    found = misfit(wv.settings.data_dir / model.adapter_path, Path(wv.settings.engine.model_path))
+    return Problem("wrong_base", f"{found} {WAYS_OUT['wrong_base']}") if found else None
 
 
 async def probe_again(wv: WorkerServices, url: str, model: ModelRow) -> Outcome | None:

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,6 +22,7 @@ from tests.fakes.engine import FakeEngine, running_engine
 from tests.fakes.fine_tuning import ended, finals, until
 from tests.fakes.tuned_models import add_job, add_tuned
 from tests.fakes.working import working
+from tests.gateway.serving.test_shapes import write
 from trainer.contract import PROBE, Probe
 
 pytestmark = pytest.mark.anyio
@@ -167,6 +169,17 @@ class TestWatch:
         other.unapplied.clear()
         await round_(wv)
         assert (await states(wv, model.id))[other.url] == ("ready", None)
+
+    async def test_adapter_of_another_base_never_reaches_the_engine(
+        self, wv: WorkerServices, settings: Settings, engine: FakeEngine, model: ModelRow
+    ) -> None:
+        """vLLM would take it, and answer nonsense with it."""
+        write(Path(settings.engine.model_path) / "model.safetensors", **{"model.q.weight": [64, 32]})
+        weights = settings.data_dir / model.adapter_path / "adapter_model.safetensors"
+        write(weights, **{"base_model.model.model.q.lora_A.weight": [8, 48]})
+        await reconcile_adapters(wv)
+        assert (await states(wv, model.id))[engine.url] == ("failed", "wrong_base")
+        assert engine.loads == []
 
     async def test_other_files_under_its_name_are_replaced(
         self, wv: WorkerServices, engine: FakeEngine, other: FakeEngine, model: ModelRow
