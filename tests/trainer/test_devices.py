@@ -17,7 +17,7 @@ import torch
 
 from tests.trainer.jobs import COLOUR_CHATS, chat
 from tests.trainer.runs import by_step, events, losses, only, result, run, weights
-from trainer.contract import CheckpointSaved, Message, Started, decode_spec, encode
+from trainer.contract import PROBE, CheckpointSaved, Message, Started, decode_probe, decode_spec, encode
 
 pytestmark = [pytest.mark.train, pytest.mark.slow]
 
@@ -47,33 +47,43 @@ def check_same_curve(job: Path, other: Path) -> None:
     assert result(job).trained_tokens == result(other).trained_tokens
     pairs = zip(weights(job).values(), weights(other).values(), strict=True)
     assert all(torch.allclose(mine, theirs, atol=1e-4) for mine, theirs in pairs)
+    probes = [decode_probe((one / "adapter" / PROBE).read_bytes()) for one in (job, other)]
+    assert probes[0].logprobs == pytest.approx(probes[1].logprobs, abs=1e-2)
+
+
+def check_told_once(job: Path, saved: list[int]) -> None:
+    """By the first of the two, which also measured what lies beside the result."""
+    assert only(job, Started)[0].hyperparameters.micro_batch == 2
+    assert [event.sequence for event in events(job)] == list(range(1, len(events(job)) + 1))
+    assert [event.step for event in only(job, CheckpointSaved)] == saved
 
 
 class TestTwoDevices:
-    @pytest.mark.parametrize("spec", [{"packing": False}, {"packing": True}], ids=["padded", "packed"])
-    def test_learn_what_one_learns(self, make_job: MakeJob, spec: dict[str, bool]):
-        together, alone = make_job("together", **SPEC, **spec), make_job("alone", **SPEC, **spec)
-        assert launch(together).wait() == 0
+    def test_learn_packed_examples_as_one_does(self, make_job: MakeJob):
+        together, alone = (make_job(name, **SPEC, packing=True) for name in ("together", "alone"))
+        process = launch(together)
         assert run(alone) == 0
+        assert process.wait() == 0
         check_same_curve(together, alone)
-        assert only(together, Started)[0].hyperparameters.micro_batch == 2
-        assert [event.sequence for event in events(together)] == list(range(1, len(events(together)) + 1))
-        assert [event.step for event in only(together, CheckpointSaved)] == [4, 8]
+        check_told_once(together, saved=[4, 8])
         assert launch(together).wait() == 0, "a job that has succeeded is left as it is"
 
-    def test_stop_at_the_same_step_and_go_on(self, make_job: MakeJob):
-        stopped, whole = (make_job(name, **SPEC | {"n_epochs": 10}) for name in ("stopped", "whole"))
+    def test_stop_at_the_same_step_and_go_on_to_what_one_learns(self, make_job: MakeJob):
+        stopped, whole = (make_job(name, **SPEC | {"n_epochs": 6}, packing=False) for name in ("stopped", "whole"))
         process = launch(stopped)
-        while not (stopped / "events.jsonl").exists() or len(by_step(stopped)) < 10:
+        while not (stopped / "events.jsonl").exists() or len(by_step(stopped)) < 5:
             assert process.poll() is None, "ended too early"
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         process.wait()
         assert not (stopped / "result.json").exists()
-        assert launch(stopped).wait() == 0
-        assert 10 <= only(stopped, Started)[-1].resumed_step < 40
+        process = launch(stopped)
         assert run(whole) == 0
+        assert process.wait() == 0
+        (resumed,) = {event.resumed_step for event in only(stopped, Started)} - {0}
+        assert 5 <= resumed < 24
         check_same_curve(stopped, whole)
+        check_told_once(stopped, saved=sorted({resumed, *range(4, 25, 4)}))
 
     def test_a_failure_of_all_is_told_once(self, make_job: MakeJob):
         job = make_job(**SPEC | {"batch_size": 5})
@@ -87,6 +97,7 @@ class TestTwoDevices:
         assert [event for event in only(job, Message) if event.level == "error"] == []
         spec = msgspec.structs.replace(decode_spec((job / "spec.json").read_bytes()), largest_micro_batch=1)
         (job / "spec.json").write_bytes(encode(spec))
-        assert launch(job, "tests.trainer.crowded").wait() == 0
+        process = launch(job, "tests.trainer.crowded")
         assert run(alone) == 0
+        assert process.wait() == 0
         check_same_curve(job, alone)
