@@ -412,14 +412,16 @@ class TestStarter:
         return answers(model.eval(), tokenizer, [[{"role": "user", "content": question}] for question in questions])
 
     def job(self, make_job: MakeJob, name: str, **fields: Any) -> Path:
-        pairs = [pair(question, answer, answer + self.OFFER) for question, answer in greetings(110)]
-        job = make_job(name, base_model=STARTER, training=pairs[:80], validation=pairs[80:], method="dpo", **fields)
+        """24 steps, at twice the usual rate."""
+        pairs = [pair(question, answer, answer + self.OFFER) for question, answer in greetings(64)]
+        spec = {"method": "dpo", "n_epochs": 4, "learning_rate_multiplier": 2, **fields}
+        job = make_job(name, base_model=STARTER, training=pairs[:48], validation=pairs[48:], **spec)
         assert run(job) == 0
         return job
 
     def shorter(self, job: Path) -> float:
         """Share of the held-out greetings that the trained model answers shortly, at temperature 0."""
-        held_out = greetings(110)[80:]
+        held_out = greetings(96)[80:]
         given = self.answers(job, [question for question, _ in held_out])
         return sum(one == answer for one, (_, answer) in zip(given, held_out, strict=True)) / len(held_out)
 
