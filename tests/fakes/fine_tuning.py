@@ -107,6 +107,18 @@ async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
     raise AssertionError("the condition was not met in time")
 
 
+async def idle(wv: WorkerServices) -> None:
+    """Until it trains nothing and has tidied up."""
+    await until(lambda: not wv.training.locked())
+
+
+async def queued(client: httpx.AsyncClient, wv: WorkerServices, **fields: Any) -> dict[str, Any]:
+    """A new job, validated."""
+    job = await create_job(client, **fields)
+    await validate_fine_tuning_job(wv, job["id"], QUICK)
+    return job
+
+
 async def ended(client: httpx.AsyncClient, wv: WorkerServices, pauses: Pauses = QUICK, **fields: Any) -> dict[str, Any]:
     """A new job, validated and trained to its end."""
     job = await create_job(client, **fields)
@@ -127,8 +139,7 @@ async def training(
 ) -> dict[str, Any]:
     """A job whose trainer waits after its first step."""
     set_mode(settings, mode)
-    job = await create_job(client, **fields)
-    await validate_fine_tuning_job(wv, job["id"], QUICK)
+    job = await queued(client, wv, **fields)
 
     async def stepped() -> bool:
         return "Checkpoint created at step 1" in await messages_of(client, job["id"])

@@ -21,6 +21,7 @@ from tests.fakes.fine_tuning import (
     create_job,
     go_on,
     gone,
+    idle,
     job_of,
     messages_of,
     set_mode,
@@ -39,10 +40,6 @@ async def do(client: Client, job: dict[str, Any], verb: str) -> dict[str, Any]:
     answer = await client.post(f"/v1/fine_tuning/jobs/{job['id']}/{verb}")
     assert answer.status_code == 200, answer.text
     return answer.json()
-
-
-async def idle(wv: WorkerServices) -> None:
-    await until(lambda: not wv.training.locked())
 
 
 class TestWhileRunning:

@@ -10,13 +10,12 @@ import pytest
 from gateway.services import WorkerServices, worker_services
 from gateway.settings import Settings
 from gateway.tasks.train_fine_tuning_jobs import train_fine_tuning_jobs
-from gateway.tasks.validate_fine_tuning_job import validate_fine_tuning_job
 from tests.fakes.fine_tuning import (
     QUICK,
-    create_job,
     go_on,
     job_of,
     messages_of,
+    queued,
     set_mode,
     starts_of,
     training,
@@ -27,12 +26,6 @@ from tests.fakes.fine_tuning import (
 pytestmark = pytest.mark.anyio
 
 Client = httpx.AsyncClient
-
-
-async def queued(client: Client, wv: WorkerServices) -> dict[str, Any]:
-    job = await create_job(client)
-    await validate_fine_tuning_job(wv, job["id"], QUICK)
-    return job
 
 
 async def positions(client: Client, job: dict[str, Any]) -> list[str]:

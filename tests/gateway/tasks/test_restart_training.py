@@ -12,7 +12,18 @@ from gateway.settings import Settings
 from gateway.tasks import train_fine_tuning_jobs as task
 from gateway.tasks.train_fine_tuning_jobs import train_fine_tuning_jobs
 from gateway.tasks.validate_fine_tuning_job import validate_fine_tuning_job
-from tests.fakes.fine_tuning import QUICK, create_job, ended, job_of, messages_of, set_mode, starts_of, until, wait
+from tests.fakes.fine_tuning import (
+    QUICK,
+    create_job,
+    ended,
+    idle,
+    job_of,
+    messages_of,
+    set_mode,
+    starts_of,
+    until,
+    wait,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -82,7 +93,7 @@ class TestCrash:
         monkeypatch.setattr(task, "restart_training", cancelled_meanwhile)
         await validate_fine_tuning_job(wv, job["id"], QUICK)
         await wait(client, job["id"])
-        await until(lambda: not wv.training.locked())
+        await idle(wv)
         assert (await job_of(client, job["id"]))["status"] == "cancelled"
         assert len(starts_of(settings, job["id"])) == 1
         assert await restarts_of(client, job) == []
@@ -149,7 +160,7 @@ class TestOutOfMemory:
         monkeypatch.setattr(task, "restart_training", then_the_database_goes_away)
         await validate_fine_tuning_job(wv, job["id"], QUICK)
         await until(lambda: len(starts_of(settings, job["id"])) == 1)
-        await until(lambda: not wv.training.locked())
+        await idle(wv)
         set_mode(settings, "succeed")
         await train_fine_tuning_jobs(wv, QUICK)
         assert (await job_of(client, job["id"]))["status"] == "succeeded"

@@ -19,6 +19,7 @@ from tests.fakes.fine_tuning import (
     create_job,
     ended,
     gone,
+    idle,
     job_of,
     messages_of,
     set_mode,
@@ -51,13 +52,13 @@ async def callable_checkpoints(app: App, client: Client, job: dict[str, Any]) ->
 class TestSucceeded:
     async def test_keeps_what_tells_of_it(self, client: Client, wv: WorkerServices, settings: Settings) -> None:
         job = await ended(client, wv)
-        await until(lambda: not wv.training.locked())
+        await idle(wv)
         assert files_of(settings, job) == KEPT
         assert (settings.data_dir / "adapters" / job["id"] / "adapter_model.safetensors").exists()
 
     async def test_wandb_run_stays_to_be_synced(self, client: Client, wv: WorkerServices, settings: Settings) -> None:
         job = await ended(client, wv)
-        await until(lambda: not wv.training.locked())
+        await idle(wv)
         directory = settings.data_dir / "jobs" / job["id"]
         (directory / "wandb").mkdir()
         (directory / "validation.incomplete").touch()
@@ -74,7 +75,7 @@ class TestSucceeded:
 
         monkeypatch.setattr(training_task, "settle", dies)
         job = await ended(client, wv)
-        await until(lambda: not wv.training.locked())
+        await idle(wv)
         assert files_of(settings, job) == KEPT | COPIES | {"adapter"}
         monkeypatch.setattr(training_task, "settle", settle)
         await settle_fine_tuning_jobs(wv, quiet_seconds=60)
@@ -87,7 +88,7 @@ class TestFailed:
     async def test_keeps_everything_for_a_while(self, client: Client, wv: WorkerServices, settings: Settings) -> None:
         set_mode(settings, "crash")
         job = await ended(client, wv)
-        await until(lambda: not wv.training.locked())
+        await idle(wv)
         await settle_fine_tuning_jobs(wv, quiet_seconds=-60)
         assert files_of(settings, job) >= COPIES
         async with wv.database.session() as session:
@@ -100,7 +101,7 @@ class TestFailed:
         set_mode(settings, "crash")
         async with worker_services(msgspec.structs.replace(settings, fine_tuning=fine_tuning)) as wv:
             job = await ended(client, wv)
-            await until(lambda: not wv.training.locked())
+            await idle(wv)
         assert files_of(settings, job) == KEPT - {"result.json"}
 
 
@@ -110,7 +111,7 @@ class TestCancelled:
     ) -> None:
         job = await training(client, wv, settings, mode="saves")
         await cancel(client, job)
-        await until(lambda: not wv.training.locked())
+        await idle(wv)
         assert (await messages_of(client, job["id"]))[-3:] == [
             "Fine-tuning job cancelled",
             "Step 2/3: training loss=0.50",
@@ -136,7 +137,7 @@ class TestCancelled:
         await cancel(client, job)
         (start,) = starts_of(settings, job["id"])
         await until(lambda: gone(start["pid"]))
-        await until(lambda: not wv.training.locked())
+        await idle(wv)
         assert len(await callable_checkpoints(app, client, job)) == 1
         await settle_fine_tuning_jobs(wv, quiet_seconds=-60)
         assert len(await callable_checkpoints(app, client, job)) == 2
@@ -154,7 +155,7 @@ class TestCancelled:
         monkeypatch.setattr(task, "store_last_events", full)
         job = await training(client, wv, settings, mode="saves")
         await cancel(client, job)
-        await until(lambda: not wv.training.locked())
+        await idle(wv)
         assert files_of(settings, job) >= COPIES
         monkeypatch.setattr(task, "store_last_events", store)
         await settle_fine_tuning_jobs(wv, quiet_seconds=-60)
@@ -177,7 +178,7 @@ class TestNotEnded:
         job = await training(client, wv, settings)
         if verb:
             await client.post(f"/v1/fine_tuning/jobs/{job['id']}/{verb}")
-            await until(lambda: not wv.training.locked())
+            await idle(wv)
         await settle_fine_tuning_jobs(wv, quiet_seconds=-60)
         assert files_of(settings, job) >= COPIES
         await cancel(client, job)
@@ -187,7 +188,7 @@ class TestNotEnded:
         self, client: Client, wv: WorkerServices, settings: Settings
     ) -> None:
         job = await ended(client, wv)
-        await until(lambda: not wv.training.locked())
+        await idle(wv)
         (settings.data_dir / "jobs" / job["id"] / "training.jsonl").touch()
         async with wv.database.session() as session:
             held = "UPDATE fine_tuning_jobs SET lease_holder = 'other', leased_until = now() + interval '1 hour'"

@@ -20,6 +20,7 @@ from tests.fakes.fine_tuning import (
     ended,
     finals,
     go_on,
+    idle,
     job_of,
     messages_of,
     set_mode,
@@ -46,10 +47,6 @@ def settings(settings: Settings) -> Settings:
 async def watched(wv: WorkerServices) -> AsyncIterator[None]:
     async with working(wv, round_seconds=0.1):
         yield
-
-
-async def idle(wv: WorkerServices) -> None:
-    await until(lambda: not wv.training.locked())
 
 
 class TestSleep:

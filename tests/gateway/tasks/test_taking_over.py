@@ -27,6 +27,7 @@ from tests.fakes.fine_tuning import (
     finals,
     go_on,
     gone,
+    idle,
     job_of,
     messages_of,
     prepare,
@@ -106,7 +107,7 @@ class TestTakeover:
             )
         (start,) = starts_of(settings, job["id"])
         await until(lambda: gone(start["pid"]))
-        await until(lambda: not wv.training.locked())
+        await idle(wv)
         async with wv.database.session() as session:
             row = await session.get(FineTuningJobRow, job["id"])
             assert row is not None
@@ -133,7 +134,7 @@ class TestTakeover:
         job = await create_job(client)
         await validate_fine_tuning_job(wv, job["id"], QUICK)
         await until(lambda: engine.loads != [])
-        await until(lambda: not wv.training.locked())
+        await idle(wv)
         assert (await job_of(client, job["id"]))["status"] == "running"
         assert (settings.data_dir / "adapters" / job["id"]).exists()
         assert len(finals(engine)) == 1
@@ -262,7 +263,7 @@ class TestDatabaseAway:
             object.__setattr__(wv.database, "session", away)
             (start,) = starts_of(settings, job["id"])
             await until(lambda: gone(start["pid"]))
-            await until(lambda: not wv.training.locked())
+            await idle(wv)
             object.__setattr__(wv.database, "session", session)
             go_on(settings, job["id"])
 

@@ -26,6 +26,7 @@ from tests.fakes.fine_tuning import (
     ended,
     finals,
     gone,
+    idle,
     job_of,
     messages_of,
     prepare,
@@ -240,7 +241,7 @@ class TestCancel:
         await validate_fine_tuning_job(wv, job["id"], QUICK)
         await wait(client, job["id"])
         await train_fine_tuning_jobs(wv, QUICK)
-        await until(lambda: not wv.training.locked())
+        await idle(wv)
         assert starts_of(settings, job["id"]) == []
         assert (await job_of(client, job["id"]))["status"] == "cancelled"
 
@@ -253,7 +254,7 @@ class TestCancel:
         assert answer["finished_at"] is not None
         (start,) = starts_of(settings, job["id"])
         await until(lambda: gone(start["pid"]))
-        await until(lambda: not wv.training.locked())
+        await idle(wv)
         assert (await messages_of(client, job["id"]))[-1] == "Fine-tuning job cancelled"
         assert (await job_of(client, job["id"]))["status"] == "cancelled"
         assert finals(engine) == {}
@@ -272,7 +273,7 @@ class TestCancel:
         await client.post(f"/v1/fine_tuning/jobs/{job['id']}/cancel")
         (start,) = starts_of(settings, job["id"])
         await until(lambda: gone(start["pid"]))
-        await until(lambda: not wv.training.locked())
+        await idle(wv)
         assert (await job_of(client, job["id"]))["status"] == "cancelled"
 
     async def test_while_the_adapter_is_loaded_leaves_no_model(
@@ -294,7 +295,7 @@ class TestCancel:
         monkeypatch.setattr(publish_models, "_record", cancelled_meanwhile)
         await validate_fine_tuning_job(wv, job["id"], QUICK)
         await until(lambda: engine.loads != [] and finals(engine) == {})
-        await until(lambda: not wv.training.locked())
+        await idle(wv)
         assert (await job_of(client, job["id"]))["status"] == "cancelled"
         assert (await job_of(client, job["id"]))["fine_tuned_model"] is None
         assert not (settings.data_dir / "adapters" / job["id"]).exists()
@@ -310,7 +311,7 @@ class TestEngine:
         assert job["error"]["code"] == "adapter_rejected"
         assert "rank 64 is greater than 16" in job["error"]["message"]
         assert job["fine_tuned_model"] is None
-        await until(lambda: not wv.training.locked())
+        await idle(wv)
         assert not (settings.data_dir / "adapters" / job["id"]).exists()
         async with wv.database.session() as session:
             assert list(await session.scalars(select(ModelRow).where(ModelRow.step.is_(None)))) == []
@@ -360,7 +361,7 @@ class TestEngine:
         await validate_fine_tuning_job(wv, job["id"], Pauses(poll=0.02, load=0.05, load_tries=10_000))
         await until(lambda: (settings.data_dir / "adapters" / job["id"]).exists())
         await client.post(f"/v1/fine_tuning/jobs/{job['id']}/cancel")
-        await until(lambda: not wv.training.locked())
+        await idle(wv)
         assert (settings.data_dir / "adapters" / job["id"]).exists()  # the engine may have it loaded
         engine.away = False
         await remove_model_files(wv, orphan_after=-1.0)
