@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from datetime import timedelta
 
 from gateway.db.tables import LoadedModelRow, ModelRow
 from gateway.errors import Refusal, UpstreamRefused
@@ -69,6 +70,14 @@ async def make_room(wv: WorkerServices, url: str, *, newest: str | None = None) 
         ready = [tenant(row) for row in rows if row.id in loaded and loaded[row.id].state == "ready"]
         if going := leaving(ready, room, now(), newest=newest):
             await evict(wv, url, going)
+        elif _others_are_leaving(loaded):
+            await asyncio.sleep(MIRROR_SECONDS)
+
+
+def _others_are_leaving(loaded: dict[str, LoadedModelRow]) -> bool:
+    """Another worker has made room, and the engine still holds what it drives out."""
+    lately = now() - timedelta(seconds=MIRROR_SECONDS)
+    return any(row.state == "evicted" and row.changed_at > lately for row in loaded.values())
 
 
 async def evict(wv: WorkerServices, url: str, model_ids: list[str]) -> None:

@@ -68,7 +68,7 @@ class TestDelete:
                 call()
             assert refused.value.code == "model_not_found"
         log = stack.data_dir / "logs" / "worker.log"
-        wait_until(lambda: f"unloaded {name}\n" in log.read_text(errors="replace"), "the engine has let go of it")
+        wait_until(lambda: f"unloaded {name} from " in log.read_text(errors="replace"), "the engine has let go of it")
         assert client.models.retrieve(str(tuned.fine_tuned_model))
         assert client.fine_tuning.jobs.retrieve(job.id).fine_tuned_model == name
 
