@@ -10,15 +10,18 @@ pytestmark = pytest.mark.train
 
 
 class TestEstimate:
-    def test_says_before_what_the_job_did(self, client: OpenAI, tuned: FineTuningJob) -> None:
-        """The speed is that of the last job, whichever that was. What a template writes around a message is four tokens in every report; the
-        starter's writes a few more."""
+    def test_says_before_what_the_job_did(self, client: OpenAI, stranger: OpenAI, tuned: FineTuningJob) -> None:
+        """The speed is that of the last job, whichever that was. What a template writes around a message is four tokens in
+        every report; the starter's writes a few more."""
         asked = {"model": "starter", "training_file": tuned.training_file, "method": _method(12, 8)}
         told = client.post("/fine_tuning/estimate", body=asked, cast_to=dict[str, Any])
         actual = _extra(tuned, "actual")
         assert told["steps"] == actual["steps"]
         [lora] = [option for option in told["options"] if option["training_type"] == "lora"]
         assert lora["speed_source"] == "measured"
+        pages = [each.get("/fine_tuning/jobs?limit=100", cast_to=dict[str, Any]) for each in (client, stranger)]
+        speeds = [job["actual"]["tokens_per_second"] for page in pages for job in page["data"] if job["actual"]]
+        assert any(lora["tokens_per_second"] == pytest.approx(speed, abs=0.1) for speed in speeds)
         assert told["trained_tokens"] == pytest.approx(actual["trained_tokens"], rel=0.25)
         assert told["hardware"]["name"] == _extra(tuned, "training")["device"]
 
