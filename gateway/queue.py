@@ -6,12 +6,14 @@ every task must be harmless when repeated; what must happen exactly once is deci
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 from arq import ArqRedis, Worker, create_pool, func
 from arq.connections import RedisSettings
+from redis.asyncio.client import Pipeline
 from redis.exceptions import RedisError
 
 from gateway.errors import Unavailable
@@ -123,14 +125,66 @@ async def work(url: str, tasks: Mapping[str, Task], services: Any, *, tries: int
             )
         except (OSError, RedisError) as error:
             raise Unavailable(f"Redis cannot be reached: {error}") from error
+        pool.pipeline = _pipelines_of(pool)
         try:
             await _work(pool, tasks, services)
         except (OSError, RedisError) as error:
             log.warning("Redis is away, tasks wait: %s", error)
 
 
+class _Pipeline(Pipeline):
+    """Lets its connection go even when it is cancelled amid the tidying up; the pool, closed next, closes that one too.
+
+    redis-py keeps it then, so that a worker's stop would end with a warning about an unclosed client.
+    """
+
+    async def reset(self) -> None:
+        try:
+            await super().reset()
+        finally:
+            self.connection = None
+
+
+def _pipelines_of(pool: ArqRedis) -> Callable[..., Pipeline]:
+    connections: Any = pool.connection_pool
+    return lambda transaction=True, shard_hint=None: _Pipeline(
+        connections, pool.response_callbacks, transaction, shard_hint
+    )
+
+
+class _Worker(Worker):
+    """Knows what it still tells Redis: arq shields that from a cancellation and then forgets it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._told_by: set[asyncio.Task[Any]] = set()
+
+    async def finish_job(self, *arguments: Any, **options: Any) -> None:
+        with self._telling():
+            await super().finish_job(*arguments, **options)
+
+    async def finish_failed_job(self, *arguments: Any, **options: Any) -> None:
+        with self._telling():
+            await super().finish_failed_job(*arguments, **options)
+
+    @contextmanager
+    def _telling(self) -> Generator[None]:
+        task = asyncio.current_task()
+        assert task is not None
+        self._told_by.add(task)
+        try:
+            yield
+        finally:
+            self._told_by.discard(task)
+
+    async def told(self) -> None:
+        """Wait until no task runs and Redis knows of those that ended."""
+        await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+        await asyncio.gather(*self._told_by, return_exceptions=True)
+
+
 async def _work(pool: ArqRedis, tasks: Mapping[str, Task], services: Any) -> None:
-    worker = Worker(
+    worker = _Worker(
         functions=[func(_adapted(task), name=name, max_tries=MAX_TRIES) for name, task in tasks.items()],
         queue_name=NAME,
         redis_pool=pool,
@@ -151,7 +205,7 @@ async def _work(pool: ArqRedis, tasks: Mapping[str, Task], services: Any) -> Non
         await _close(worker, pool)
 
 
-async def _close(worker: Worker, pool: ArqRedis) -> None:
+async def _close(worker: _Worker, pool: ArqRedis) -> None:
     """Cancel what runs; it stays on the queue. Redis may be away by now."""
     pool.close = pool.aclose  # arq calls it by its deprecated name
     try:
@@ -159,6 +213,7 @@ async def _close(worker: Worker, pool: ArqRedis) -> None:
     except (OSError, RedisError, asyncio.CancelledError) as error:
         log.info("tasks are given up: %r", error)
     finally:
+        await worker.told()
         await pool.aclose()
 
 

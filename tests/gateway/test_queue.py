@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import redis.asyncio
+from redis.asyncio.client import Pipeline
 
 from deploy.redis import embedded_redis
 from gateway import queue as module
@@ -135,6 +136,28 @@ class TestWork:
             worker.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await worker
+
+    async def test_stopped_while_it_tidies_up_it_leaves_no_connection(
+        self, url: str, queue: Queue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tidying: list[Pipeline] = []
+        reset = Pipeline.reset
+
+        async def cut(pipeline: Pipeline) -> None:
+            if pipeline.connection and not tidying:
+                tidying.append(pipeline)
+                await asyncio.Event().wait()
+            if pipeline.connection and pipeline in tidying:
+                raise asyncio.CancelledError
+            await reset(pipeline)
+
+        await queue.enqueue("remember", "a")
+        monkeypatch.setattr(Pipeline, "reset", cut)
+        async with working(url, Tasks()):
+            await until(lambda: tidying != [])
+            connection: Any = tidying[0].connection
+        assert all(pipeline.connection is None for pipeline in tidying)
+        assert not connection.is_connected
 
     async def test_redis_that_stays_away_is_told(self, tmp_path: Path) -> None:
         with pytest.raises(Unavailable, match="Redis cannot be reached"):
