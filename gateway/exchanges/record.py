@@ -40,6 +40,15 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     route: str | None = None
     attempts: bytes | None = None
     """JSON, when there was more than one."""
+    logging: str = "full"
+    """What the key lets us keep of the bodies."""
+    user_id: str = ""
+    """Whom the key belongs to."""
+    input_nano: int = 0
+    """`cost_nano` is the sum of this and the next three."""
+    cached_input_nano: int = 0
+    output_nano: int = 0
+    request_nano: int = 0
 
 
 encode = msgspec.msgpack.Encoder().encode

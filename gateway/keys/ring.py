@@ -26,6 +26,19 @@ class ApiKey:
     project_id: str
     """Empty for an admin key."""
     expires_at: float | None
+    user_id: str = ""
+    """The person it belongs to; empty for a service account's."""
+    role: str = "owner"
+    """Of an admin key."""
+    tags: tuple[str, ...] = ()
+    allowed_models: frozenset[str] | None = None
+    """None: all of its project."""
+    scopes: frozenset[str] | None = None
+    """None: every endpoint."""
+    logging: str = "full"
+    """What the exchange log keeps: full, metadata or off."""
+    tier: str | None = None
+    """A class of rate limits; None for the project's."""
 
     @property
     def is_admin(self) -> bool:
@@ -106,7 +119,19 @@ class KeyRing:
 
 
 def _key(row: ApiKeyRow) -> ApiKey:
-    return ApiKey(row.id, row.name, row.project_id or "", _timestamp(row.expires_at))
+    return ApiKey(
+        id=row.id,
+        name=row.name,
+        project_id=row.project_id or "",
+        expires_at=_timestamp(row.expires_at),
+        user_id=row.user_id or "",
+        role=row.role,
+        tags=tuple(row.tags),
+        allowed_models=None if row.allowed_models is None else frozenset(row.allowed_models),
+        scopes=None if row.scopes is None else frozenset(row.scopes),
+        logging=row.logging,
+        tier=row.tier,
+    )
 
 
 def _timestamp(moment: datetime | None) -> float | None:

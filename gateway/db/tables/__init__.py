@@ -1,6 +1,8 @@
 """Every table, one noun a file. Importing this package fills Base.metadata."""
 
 from gateway.db.tables.api_keys import ApiKeyRow
+from gateway.db.tables.audit_logs import AuditLogRow
+from gateway.db.tables.budgets import BudgetEventRow, BudgetLeaseRow, BudgetRow, BudgetWindowRow
 from gateway.db.tables.changes import ChangeRow
 from gateway.db.tables.exchanges import ExchangeRow
 from gateway.db.tables.files import FileRow, UploadPartRow, UploadRow
@@ -11,14 +13,24 @@ from gateway.db.tables.fine_tuning import (
     FineTuningJobRow,
     ModelRow,
 )
+from gateway.db.tables.ledger import LedgerRow, UsageHourRow
+from gateway.db.tables.prices import PriceRow
 from gateway.db.tables.projects import ProjectRow, ServiceAccountRow
+from gateway.db.tables.rate_limits import RateLimitRow
 from gateway.db.tables.routes import RouteRevisionRow, RouteRow
 from gateway.db.tables.serving import DeploymentEventRow, LoadedModelRow, ReplicaRow
 from gateway.db.tables.training_runs import TrainingHardwareRow, TrainingSpeedRow
 from gateway.db.tables.upstreams import UpstreamRow
+from gateway.db.tables.users import InviteRow, ProjectUserRow, SessionRow, UserRow
+from gateway.db.tables.webhooks import WebhookDeliveryRow, WebhookRow
 
 __all__ = [
     "ApiKeyRow",
+    "AuditLogRow",
+    "BudgetEventRow",
+    "BudgetLeaseRow",
+    "BudgetRow",
+    "BudgetWindowRow",
     "ChangeRow",
     "CheckpointPermissionRow",
     "DeploymentEventRow",
@@ -27,16 +39,26 @@ __all__ = [
     "FineTuningCheckpointRow",
     "FineTuningEventRow",
     "FineTuningJobRow",
+    "InviteRow",
+    "LedgerRow",
     "LoadedModelRow",
     "ModelRow",
+    "PriceRow",
     "ProjectRow",
+    "ProjectUserRow",
+    "RateLimitRow",
     "ReplicaRow",
     "RouteRevisionRow",
     "RouteRow",
     "ServiceAccountRow",
+    "SessionRow",
     "TrainingHardwareRow",
     "TrainingSpeedRow",
     "UploadPartRow",
     "UploadRow",
     "UpstreamRow",
+    "UsageHourRow",
+    "UserRow",
+    "WebhookDeliveryRow",
+    "WebhookRow",
 ]

@@ -54,6 +54,8 @@ class ExchangeRow(Base):
     """Until the first piece of a streamed reply."""
     upstream_ms: Mapped[float | None]
     request_metadata: Mapped[dict[str, Any] | None]
+    logging: Mapped[str] = mapped_column(default="full", server_default="full")
+    """What the key lets us keep: full; metadata (request and reply are empty); off (also out of /v1/exchanges)."""
 
     __table_args__ = (
         Index("ix_exchanges_created_at", "created_at"),

@@ -1,8 +1,10 @@
 """Projects and their service accounts (OpenAI's Administration API, contract section 8)."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ForeignKey, Index
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from gateway.db.base import Base
@@ -15,6 +17,10 @@ class ProjectRow(Base):
     name: Mapped[str]
     created_at: Mapped[datetime]
     archived_at: Mapped[datetime | None]
+    tier: Mapped[str | None]
+    """A class of rate limits from the settings; None for the default one."""
+    model_permissions: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    """OpenAI's object: {"mode": "allow_list" | "deny_list", "model_ids": [...]}; None allows every model."""
 
     __table_args__ = (Index("ix_projects_created_at_id", "created_at", "id"),)
 
