@@ -34,7 +34,15 @@ EXAMPLES: dict[type[msgspec.Struct], dict[str, Any]] = {
         "fallbacks": ({"model": "gpt-4o-mini", "on": ("server_error", "connection", "timeout")},),
         "sticky": "user",
     },
-    PriceSettings: {"model": "gpt-4o-mini", "input": 0.15, "cached_input": 0.075, "output": 0.6},
+    PriceSettings: {
+        "model": "gpt-4o-mini",
+        "input": 0.15,
+        "cached_input": 0.075,
+        "output": 0.6,
+        "training": 3.0,
+        "training_hour": 2.5,
+        "max_output_tokens": 16384,
+    },
 }
 
 

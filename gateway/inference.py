@@ -23,7 +23,7 @@ from gateway.exchanges.record import Outcome, Record
 from gateway.keys.ring import ApiKey
 from gateway.kit.ids import new_request_id
 from gateway.kit.money import format_usd
-from gateway.metering.cost import cost_nano
+from gateway.metering.cost import Cost, cost
 from gateway.metering.usage import Usage, estimate_usage, read_usage
 from gateway.protocol.decode import decode
 from gateway.protocol.envelope import ChatEnvelope, CompletionEnvelope, Envelope
@@ -117,8 +117,8 @@ async def run(sv: Services, call: Call) -> Reply | StreamedReply:
         raise
     reply_id, usage = read_usage(answer)
     usage = usage or estimate_usage(call.body, answer.decode(errors="replace"))
-    cost = finish(sv, call, End(reply=answer, reply_id=reply_id, usage=usage))
-    return Reply(_headers(sv, call, "application/json") | _cost_header(cost), answer)
+    nano = finish(sv, call, End(reply=answer, reply_id=reply_id, usage=usage))
+    return Reply(_headers(sv, call, "application/json") | _cost_header(nano), answer)
 
 
 async def complete(sv: Services, authorization: bytes, body: bytes) -> bytes:
@@ -228,17 +228,17 @@ def finish(sv: Services, call: Call, end: End) -> int | None:
     if call.answered:
         call.answered.release()
     deployment, usage = call.deployment, end.usage
-    price = sv.prices.find(deployment.model, deployment.base_model) if deployment else None
-    cost = cost_nano(usage, price) if usage and price else None
-    entry = _record(call, end, cost_nano=cost, priced=price is not None or usage is None)
+    price = sv.prices.find(deployment.model, deployment.base_model, call.created_at) if deployment else None
+    charged = cost(usage, price) if usage and price else None
+    entry = _record(call, end, charged, priced=price is not None or usage is None)
     sv.spool.append(record.encode(entry))
     sv.metrics.observe(entry)
     if call.attempts:
         sv.metrics.observe_attempts(call.attempts.made, call.answered)
-    return cost
+    return charged.total if charged else None
 
 
-def _record(call: Call, end: End, *, cost_nano: int | None, priced: bool) -> Record:
+def _record(call: Call, end: End, charged: Cost | None, *, priced: bool) -> Record:
     assert call.key is not None
     key, deployment, usage, now = call.key, call.deployment, end.usage, time.perf_counter()
     refusal = refusal_of(end.error) if end.error else None
@@ -263,7 +263,7 @@ def _record(call: Call, end: End, *, cost_nano: int | None, priced: bool) -> Rec
         cached_input_tokens=usage.cached_input_tokens if usage else None,
         output_tokens=usage.output_tokens if usage else None,
         usage_estimated=usage.estimated if usage else False,
-        cost_nano=cost_nano,
+        cost_nano=charged.total if charged else None,
         priced=priced,
         duration_ms=(now - call.started) * 1000,
         first_token_ms=(end.first_at - call.started) * 1000 if end.first_at else None,
@@ -271,6 +271,10 @@ def _record(call: Call, end: End, *, cost_nano: int | None, priced: bool) -> Rec
         request_metadata=call.envelope.metadata if call.envelope else None,
         route=call.plan.route_label if call.plan else None,
         attempts=msgspec.json.encode(made) if made is not None and len(made) > 1 else None,
+        input_nano=charged.input if charged else 0,
+        cached_input_nano=charged.cached_input if charged else 0,
+        output_nano=charged.output if charged else 0,
+        request_nano=charged.request if charged else 0,
     )
 
 

@@ -21,7 +21,7 @@ from gateway.keys.ring import KeyRing
 from gateway.kit.background import Background
 from gateway.kit.sealing import Sealer, read_keys
 from gateway.kit.signals import when_told_to_stop
-from gateway.metering.prices import PriceBook
+from gateway.metering.price_book import PriceBook
 from gateway.metrics import Metrics
 from gateway.queue import Queue
 from gateway.routing.attempts import Attempts, Traffic
@@ -150,9 +150,9 @@ def _build(settings: Settings) -> Services:
     sealer = Sealer(read_keys(settings.encryption_key.reveal()))
     upstream_book = UpstreamBook(sealer)
     keys, catalog, residency = KeyRing(settings.secret_key.reveal()), Catalog(settings, upstream_book), Residency()
-    route_book = RouteBook(settings.routes)
+    route_book, prices = RouteBook(settings.routes), PriceBook(settings.prices)
     queue, background = Queue(settings.redis.url), Background()
-    mirrors = Mirrors(database, [keys, catalog, residency, route_book, upstream_book])
+    mirrors = Mirrors(database, [keys, catalog, residency, route_book, upstream_book, prices])
     spool = Spool(settings.data_dir / DIRECTORY, segment_bytes=settings.exchanges.segment_bytes)
     return Services(
         settings=settings,
@@ -168,7 +168,7 @@ def _build(settings: Settings) -> Services:
         sealer=sealer,
         names=Names(catalog, route_book, mirrors, settings.routing, settings.timeouts),
         mirrors=mirrors,
-        prices=PriceBook(settings.prices),
+        prices=prices,
         upstreams=UpstreamClient(settings.timeouts),
         spool=spool,
         drain=Drain(spool, database),

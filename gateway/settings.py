@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from gateway.kit.money import nano_from_usd
+from gateway.kit.money import MAX_PRICE_USD, nano_from_usd
 from gateway.kit.sealing import read_keys
 from gateway.protocol.models import RESERVED
 from gateway.protocol.route_rules import faults, name_fault
@@ -74,6 +74,15 @@ def _refuse_less_than_one(section: Section, names: tuple[str, ...]) -> None:
         value = getattr(section, name)
         if value is not None and value < 1:
             raise ValueError(f"{name}: {value} is less than 1")
+
+
+def _refuse_no_price(what: str, usd: float) -> None:
+    """Not more than costs in the database can hold; never nan, and nothing finer than a nano-dollar."""
+    if usd < 0:
+        raise ValueError(f"{what} is negative")
+    if not usd <= MAX_PRICE_USD:
+        raise ValueError(f"{what}: {usd} is no number of at most {MAX_PRICE_USD} (USD)")
+    nano_from_usd(usd)
 
 
 class DatabaseSettings(Section, frozen=True):
@@ -208,13 +217,20 @@ class PriceSettings(Section, frozen=True, kw_only=True):
     """USD per 1M input tokens that the upstream read from its cache; like `input` when left out."""
     output: float
     """USD per 1M output tokens."""
+    per_request: float = 0.0
+    """USD for each request, whatever its tokens."""
+    training: float | None = None
+    """USD per 1M tokens that a fine-tuning job trains; left out, they cost nothing."""
+    training_hour: float | None = None
+    """USD per hour of one device in training; left out, [fine_tuning] usd_per_hour."""
+    max_output_tokens: int | None = None
+    """The most that the model answers: what a call that names no limit may cost a budget."""
 
     def __post_init__(self) -> None:
-        for name in ("input", "cached_input", "output"):
-            value = getattr(self, name)
-            if value is not None and value < 0:
-                raise ValueError(f"price `{name}` of `{self.model}` is negative")
-            nano_from_usd(value or 0)
+        for name in ("input", "cached_input", "output", "per_request", "training", "training_hour"):
+            if (usd := getattr(self, name)) is not None:
+                _refuse_no_price(f"price `{name}` of `{self.model}`", usd)
+        _refuse_less_than_one(self, ("max_output_tokens",))
 
 
 class TimeoutSettings(Section, frozen=True):

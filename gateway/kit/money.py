@@ -3,6 +3,8 @@
 from decimal import Decimal
 
 NANO = 1_000_000_000
+MAX_PRICE_USD = 100_000
+"""Of a price, whatever it is for: above it the cost of one call could be more than a column of the database holds."""
 
 
 def nano_from_usd(usd: float | Decimal | str) -> int:

@@ -1,6 +1,5 @@
-"""What tokens cost, per model."""
+"""What a model costs."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gateway.kit.money import nano_from_usd
@@ -16,19 +15,28 @@ class Price:
     input: int
     cached_input: int
     output: int
+    request: int = 0
+    """For each request, whatever its tokens: nano-dollars."""
+    training: int | None = None
+    """Per 1M trained tokens; None: a training's tokens cost nothing that is known here."""
+    training_hour: int | None = None
+    """Per hour of one device in training."""
+    max_output_tokens: int | None = None
+    """The most that the model ever answers: what a call that names no limit can cost."""
 
 
-class PriceBook:
-    """Prices by model name, from the settings."""
+def of_settings(configured: PriceSettings) -> Price:
+    cached = configured.input if configured.cached_input is None else configured.cached_input
+    return Price(
+        input=nano_from_usd(configured.input),
+        cached_input=nano_from_usd(cached),
+        output=nano_from_usd(configured.output),
+        request=nano_from_usd(configured.per_request),
+        training=_nano(configured.training),
+        training_hour=_nano(configured.training_hour),
+        max_output_tokens=configured.max_output_tokens,
+    )
 
-    def __init__(self, prices: Iterable[PriceSettings]) -> None:
-        self._prices = {price.model: _price(price) for price in prices}
 
-    def find(self, model: str, base_model: str | None = None) -> Price | None:
-        """The price of `model`, else of the base it was tuned from, else None: never a silent zero."""
-        return self._prices.get(model) or (self._prices.get(base_model) if base_model else None)
-
-
-def _price(price: PriceSettings) -> Price:
-    cached = price.input if price.cached_input is None else price.cached_input
-    return Price(nano_from_usd(price.input), nano_from_usd(cached), nano_from_usd(price.output))
+def _nano(usd: float | None) -> int | None:
+    return None if usd is None else nano_from_usd(usd)

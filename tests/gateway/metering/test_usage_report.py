@@ -8,7 +8,7 @@ import pytest
 from gateway.db.database import Database
 from gateway.db.tables import ExchangeRow
 from gateway.kit.clock import from_unix
-from gateway.metering.cost import cost_nano
+from gateway.metering.cost import cost as cost_of
 from gateway.metering.prices import Price
 from gateway.metering.time_buckets import Buckets
 from gateway.metering.usage import Usage
@@ -65,7 +65,7 @@ class TestLineItems:
         for _ in range(500):
             usages = [Usage(random.randint(0, 10**6), 0, random.randint(0, 10**6)) for _ in range(random.randint(1, 9))]
             price = Price(random.randint(0, 10**11), random.randint(0, 10**10), random.randint(0, 10**11))
-            cost = sum(cost_nano(usage, price) for usage in usages)
+            cost = sum(cost_of(usage, price).total for usage in usages)
             total = summed(
                 cost, input=sum(each.input_tokens for each in usages), cached=0,
                 output=sum(each.output_tokens for each in usages),
