@@ -21,7 +21,7 @@ from gateway.db.tables.routes import RouteRevisionRow, RouteRow
 from gateway.db.tables.serving import DeploymentEventRow, LoadedModelRow, ReplicaRow
 from gateway.db.tables.training_runs import TrainingHardwareRow, TrainingSpeedRow
 from gateway.db.tables.upstreams import UpstreamRow
-from gateway.db.tables.users import InviteRow, ProjectUserRow, SessionRow, UserRow
+from gateway.db.tables.users import InviteRow, ProjectUserRow, SessionRow, SignInFailureRow, UserRow
 from gateway.db.tables.webhooks import WebhookDeliveryRow, WebhookRow
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "RouteRow",
     "ServiceAccountRow",
     "SessionRow",
+    "SignInFailureRow",
     "TrainingHardwareRow",
     "TrainingSpeedRow",
     "UploadPartRow",

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from gateway.db.base import Base
@@ -13,8 +13,8 @@ class UserRow(Base):
     __tablename__ = "users"
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    email: Mapped[str] = mapped_column(unique=True)
-    """In lower case."""
+    email: Mapped[str]
+    """In lower case; unique among people who were not deleted."""
     name: Mapped[str]
     role: Mapped[str]
     """In the organisation: owner or reader."""
@@ -30,13 +30,14 @@ class UserRow(Base):
     """None: a secret was made, but no code of it was shown yet; it is not asked for."""
     totp_last_step: Mapped[int | None]
     """The last time step whose code was used: none is taken twice (RFC 6238, section 5.2)."""
-    failed_logins: Mapped[int] = mapped_column(default=0, server_default="0")
-    locked_until: Mapped[datetime | None]
+    recovery_codes: Mapped[list[str]] = mapped_column(default=list, server_default="[]")
+    """Keyed hashes, hexadecimal, of those that were not used yet; each takes the place of one TOTP code."""
     last_login_at: Mapped[datetime | None]
 
     __table_args__ = (
         UniqueConstraint("oidc_issuer", "oidc_subject"),
         Index("ix_users_added_at_id", "added_at", "id"),
+        Index("ix_users_email", "email", unique=True, postgresql_where=text("deleted_at IS NULL")),
     )
 
 
@@ -85,3 +86,18 @@ class SessionRow(Base):
     user_agent: Mapped[str]
 
     __table_args__ = (Index("ix_sessions_user_id", "user_id"),)
+
+
+class SignInFailureRow(Base):
+    """Wrong passwords and codes that one account, address or browser has sent lately (gateway/access/lock_out.py).
+
+    Not columns of `users`: an email that belongs to nobody is locked like any other, so that nobody learns which exist.
+    """
+
+    __tablename__ = "sign_in_failures"
+
+    subject: Mapped[str] = mapped_column(primary_key=True)
+    """`account:`, `address:` or `device:` and which one."""
+    failures: Mapped[int]
+    failed_at: Mapped[datetime]
+    locked_until: Mapped[datetime | None]

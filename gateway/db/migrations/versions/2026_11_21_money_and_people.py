@@ -44,6 +44,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_logs")),
     )
     op.create_index("ix_audit_logs_effective_at_id", "audit_logs", ["effective_at", "id"], unique=False)
+    for column in ("project_id", "type", "actor_id", "actor_email", "resource_id"):
+        op.create_index(f"ix_audit_logs_{column}_effective_at_id", "audit_logs", [column, "effective_at", "id"])
     op.create_table(
         "invites",
         sa.Column("id", sa.String(), nullable=False),
@@ -148,14 +150,21 @@ def upgrade() -> None:
         sa.Column("totp_secret", sa.LargeBinary(), nullable=True),
         sa.Column("totp_confirmed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("totp_last_step", sa.BigInteger(), nullable=True),
-        sa.Column("failed_logins", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("locked_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("recovery_codes", postgresql.JSONB(astext_type=sa.Text()), server_default="[]", nullable=False),
         sa.Column("last_login_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
-        sa.UniqueConstraint("email", name=op.f("uq_users_email")),
         sa.UniqueConstraint("oidc_issuer", "oidc_subject", name=op.f("uq_users_oidc_issuer_oidc_subject")),
     )
     op.create_index("ix_users_added_at_id", "users", ["added_at", "id"], unique=False)
+    op.create_index("ix_users_email", "users", ["email"], unique=True, postgresql_where=sa.text("deleted_at IS NULL"))
+    op.create_table(
+        "sign_in_failures",
+        sa.Column("subject", sa.String(), nullable=False),
+        sa.Column("failures", sa.BigInteger(), nullable=False),
+        sa.Column("failed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("locked_until", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("subject", name=op.f("pk_sign_in_failures")),
+    )
     op.create_table(
         "webhooks",
         sa.Column("id", sa.String(), nullable=False),
@@ -164,6 +173,12 @@ def upgrade() -> None:
         sa.Column("url", sa.String(), nullable=False),
         sa.Column("events", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("secret", sa.LargeBinary(), nullable=False),
+        sa.Column("secret_hint", sa.String(), nullable=False),
+        sa.Column("previous_secret", sa.LargeBinary(), nullable=True),
+        sa.Column("previous_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("failing_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("problem", sa.String(), nullable=True),
         sa.Column("disabled_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_webhooks")),
@@ -213,7 +228,12 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook_deliveries")),
     )
-    op.create_index("ix_webhook_deliveries_next_at", "webhook_deliveries", ["next_at"], unique=False)
+    op.create_index(
+        "ix_webhook_deliveries_due",
+        "webhook_deliveries",
+        ["webhook_id", "next_at"],
+        postgresql_where=sa.text("next_at IS NOT NULL"),
+    )
     op.create_index(
         "ix_webhook_deliveries_webhook_id_created_at", "webhook_deliveries", ["webhook_id", "created_at"], unique=False
     )
@@ -230,6 +250,7 @@ def upgrade() -> None:
         sa.Column("hard", sa.Boolean(), nullable=False),
         sa.Column("thresholds", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("source", sa.String(), nullable=False),
+        sa.Column("notification", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
         sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
             "scope = 'organization' AND project_id IS NULL AND api_key_id IS NULL"
@@ -289,6 +310,12 @@ def upgrade() -> None:
         ),
     )
     op.create_index("ix_budget_events_created_at_id", "budget_events", ["created_at", "id"], unique=False)
+    op.create_index(
+        "ix_budget_events_unannounced",
+        "budget_events",
+        ["created_at"],
+        postgresql_where=sa.text("announced_at IS NULL"),
+    )
     op.create_table(
         "budget_leases",
         sa.Column("budget_id", sa.String(), nullable=False),
@@ -341,6 +368,7 @@ def _extend_tables() -> None:
         "api_keys",
         "project_id IS NULL OR (service_account_id IS NULL) <> (user_id IS NULL)",
     )
+    _extend_jobs()
     op.add_column("exchanges", sa.Column("logging", sa.String(), server_default="full", nullable=False))
     op.add_column("projects", sa.Column("tier", sa.String(), nullable=True))
     op.add_column(
@@ -349,7 +377,21 @@ def _extend_tables() -> None:
     )
 
 
+def _extend_jobs() -> None:
+    """The ends of jobs before there were webhooks are old news."""
+    op.add_column("fine_tuning_jobs", sa.Column("announced_at", sa.DateTime(timezone=True), nullable=True))
+    op.execute("UPDATE fine_tuning_jobs SET announced_at = finished_at WHERE finished_at IS NOT NULL")
+    op.create_index(
+        "ix_fine_tuning_jobs_unannounced",
+        "fine_tuning_jobs",
+        ["finished_at"],
+        postgresql_where=sa.text("finished_at IS NOT NULL AND announced_at IS NULL"),
+    )
+
+
 def downgrade() -> None:
+    op.drop_index("ix_fine_tuning_jobs_unannounced", table_name="fine_tuning_jobs")
+    op.drop_column("fine_tuning_jobs", "announced_at")
     op.drop_constraint(op.f("ck_api_keys_one_owner"), "api_keys", type_="check")
     op.drop_constraint(op.f("ck_api_keys_admin_or_project"), "api_keys", type_="check")
     op.create_check_constraint(
@@ -374,19 +416,22 @@ def _drop_tables() -> None:
     op.drop_table("budget_windows")
     op.drop_index("ix_budget_leases_holder", table_name="budget_leases")
     op.drop_table("budget_leases")
+    op.drop_index("ix_budget_events_unannounced", table_name="budget_events")
     op.drop_index("ix_budget_events_created_at_id", table_name="budget_events")
     op.drop_table("budget_events")
     op.drop_table("rate_limits")
     op.drop_index("ix_budgets_created_at_id", table_name="budgets")
     op.drop_table("budgets")
     op.drop_index("ix_webhook_deliveries_webhook_id_created_at", table_name="webhook_deliveries")
-    op.drop_index("ix_webhook_deliveries_next_at", table_name="webhook_deliveries")
+    op.drop_index("ix_webhook_deliveries_due", table_name="webhook_deliveries")
     op.drop_table("webhook_deliveries")
     op.drop_index("ix_sessions_user_id", table_name="sessions")
     op.drop_table("sessions")
     op.drop_table("project_users")
     op.drop_index("ix_webhooks_created_at_id", table_name="webhooks")
     op.drop_table("webhooks")
+    op.drop_table("sign_in_failures")
+    op.drop_index("ix_users_email", table_name="users", postgresql_where=sa.text("deleted_at IS NULL"))
     op.drop_index("ix_users_added_at_id", table_name="users")
     op.drop_table("users")
     op.drop_table("usage_hours")
@@ -395,5 +440,7 @@ def _drop_tables() -> None:
     op.drop_table("ledger")
     op.drop_index("ix_invites_created_at_id", table_name="invites")
     op.drop_table("invites")
+    for column in ("project_id", "type", "actor_id", "actor_email", "resource_id"):
+        op.drop_index(f"ix_audit_logs_{column}_effective_at_id", table_name="audit_logs")
     op.drop_index("ix_audit_logs_effective_at_id", table_name="audit_logs")
     op.drop_table("audit_logs")
