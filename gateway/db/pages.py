@@ -19,26 +19,38 @@ class Page(Generic[Row]):
 
     rows: list[Row]
     has_more: bool
+    """Beyond this page in the direction of reading: behind it, or, with `before` alone, in front of it."""
 
 
 async def fetch_page(
     session: AsyncSession, query: Select[Any], table: Any, cursor: Cursor, *, order: Sequence[Any] | None = None
 ) -> Page[Any]:
-    """One page of the rows of `query`.
+    """One page of the rows of `query`: behind `after`, or the one that ends right before `before`, in the same order.
 
     Args:
         order: columns that sort the list and are unique together; (created_at, id) when left out.
 
     Raises:
-        InvalidRequest: no row of the query has the id `cursor.after`.
+        InvalidRequest: no row of the query has the id `cursor.after` or `cursor.before`.
     """
     columns = tuple(order or (table.created_at, table.id))
     place = tuple_(*columns)
-    if cursor.after is not None:
-        edge = (await session.execute(query.with_only_columns(*columns).where(table.id == cursor.after))).first()
-        if edge is None:
-            raise InvalidRequest(f"Invalid 'after': no object with id '{cursor.after}' is in this list.", param="after")
-        query = query.where(place < tuple_(*edge) if cursor.descending else place > tuple_(*edge))
-    directed = [column.desc() if cursor.descending else column.asc() for column in columns]
+    backwards = cursor.before is not None and cursor.after is None
+    descending = cursor.descending is not backwards
+    for name, wanted in (("after", cursor.after), ("before", cursor.before)):
+        if wanted is not None:
+            edge = await _edge(session, query.with_only_columns(*columns).where(table.id == wanted), name, wanted)
+            is_below = cursor.descending is (name == "after")
+            query = query.where(place < edge if is_below else place > edge)
+    directed = [column.desc() if descending else column.asc() for column in columns]
     rows = list(await session.scalars(query.order_by(*directed).limit(cursor.limit + 1)))
-    return Page(rows[: cursor.limit], len(rows) > cursor.limit)
+    kept, has_more = rows[: cursor.limit], len(rows) > cursor.limit
+    return Page(kept[::-1] if backwards else kept, has_more)
+
+
+async def _edge(session: AsyncSession, query: Select[Any], param: str, wanted: str) -> Any:
+    """The place of one row in the list. Raises InvalidRequest."""
+    edge = (await session.execute(query)).first()
+    if edge is None:
+        raise InvalidRequest(f"Invalid '{param}': no object with id '{wanted}' is in this list.", param=param)
+    return tuple_(*edge)

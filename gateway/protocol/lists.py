@@ -7,11 +7,12 @@ import msgspec
 
 
 class Cursor(msgspec.Struct, frozen=True, kw_only=True):
-    """Which page of a list: at most `limit` items behind the one with id `after` (exclusive)."""
+    """Which page of a list: at most `limit` items behind the one with id `after`, or right before `before` (exclusive)."""
 
     limit: int
     after: str | None
     descending: bool
+    before: str | None = None
 
 
 class HasId(Protocol):

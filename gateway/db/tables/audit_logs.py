@@ -28,4 +28,11 @@ class AuditLogRow(Base):
     detail: Mapped[dict[str, Any]]
     """What is shown below the key that is named like the type."""
 
-    __table_args__ = (Index("ix_audit_logs_effective_at_id", "effective_at", "id"),)
+    __table_args__ = (
+        Index("ix_audit_logs_effective_at_id", "effective_at", "id"),
+        Index("ix_audit_logs_project_id_effective_at_id", "project_id", "effective_at", "id"),
+        Index("ix_audit_logs_type_effective_at_id", "type", "effective_at", "id"),
+        Index("ix_audit_logs_actor_id_effective_at_id", "actor_id", "effective_at", "id"),
+        Index("ix_audit_logs_actor_email_effective_at_id", "actor_email", "effective_at", "id"),
+        Index("ix_audit_logs_resource_id_effective_at_id", "resource_id", "effective_at", "id"),
+    )

@@ -1,8 +1,9 @@
 """Budgets, what is spent of them, and what is leased to whom (docs/decisions/0012-leases-in-postgresql.md)."""
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -29,7 +30,9 @@ class BudgetRow(Base):
     thresholds: Mapped[list[int]] = mapped_column(JSONB)
     """Percents of the limit, rising; reaching one is told once in each window."""
     source: Mapped[str]
-    """budgets, spend_limit or spend_alert: the API that made it and shows it."""
+    """budgets, spend_limit or spend_alert: the API that made it and changes it."""
+    notification: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    """A spend alert's: OpenAI's notification_channel."""
     deleted_at: Mapped[datetime | None]
 
     __table_args__ = (
@@ -97,4 +100,5 @@ class BudgetEventRow(Base):
     __table_args__ = (
         UniqueConstraint("budget_id", "starts_at", "threshold", "limit_nano"),
         Index("ix_budget_events_created_at_id", "created_at", "id"),
+        Index("ix_budget_events_unannounced", "created_at", postgresql_where=text("announced_at IS NULL")),
     )

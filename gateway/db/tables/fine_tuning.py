@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from gateway.db.base import Base
@@ -53,8 +53,15 @@ class FineTuningJobRow(Base):
     leased_until: Mapped[datetime | None]
     """The worker that runs the job extends this; past it, another may take the job over."""
     lease_holder: Mapped[str | None]
+    announced_at: Mapped[datetime | None]
+    """When its end was handed to the webhooks."""
 
     __table_args__ = (
+        Index(
+            "ix_fine_tuning_jobs_unannounced",
+            "finished_at",
+            postgresql_where=text("finished_at IS NOT NULL AND announced_at IS NULL"),
+        ),
         Index("ix_fine_tuning_jobs_project_id_created_at_id", "project_id", "created_at", "id"),
         Index("ix_fine_tuning_jobs_status", "status"),
         Index("ix_fine_tuning_jobs_fingerprint", "fingerprint"),

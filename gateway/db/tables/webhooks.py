@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index
+from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from gateway.db.base import Base
@@ -20,6 +20,16 @@ class WebhookRow(Base):
     """Types of events that it gets."""
     secret: Mapped[bytes]
     """Sealed (gateway/kit/sealing.py): it signs every delivery (standardwebhooks.com)."""
+    secret_hint: Mapped[str]
+    """What of the secret may be shown: its last characters."""
+    previous_secret: Mapped[bytes | None]
+    """Sealed. After a rotation it signs, too, until `previous_until`."""
+    previous_until: Mapped[datetime | None]
+    updated_at: Mapped[datetime]
+    failing_since: Mapped[datetime | None]
+    """The first failure after the last delivery that was taken."""
+    problem: Mapped[str | None]
+    """Why it was disabled."""
     disabled_at: Mapped[datetime | None]
     deleted_at: Mapped[datetime | None]
 
@@ -45,6 +55,6 @@ class WebhookDeliveryRow(Base):
     last_error: Mapped[str | None]
 
     __table_args__ = (
-        Index("ix_webhook_deliveries_next_at", "next_at"),
+        Index("ix_webhook_deliveries_due", "webhook_id", "next_at", postgresql_where=text("next_at IS NOT NULL")),
         Index("ix_webhook_deliveries_webhook_id_created_at", "webhook_id", "created_at"),
     )

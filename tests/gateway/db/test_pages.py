@@ -52,6 +52,24 @@ class TestFetchPage:
         second = await page(database, after=first.rows[-1].id)
         assert [row.id for row in first.rows + second.rows] == ["c", "b", "a"]
 
+    async def test_before_is_the_page_in_front_in_the_same_order(self, database: Database) -> None:
+        await add(database, ("a", 1), ("b", 2), ("e", 3), ("c", 3), ("d", 3))
+
+        async def ids(**places: object) -> tuple[list[str], bool]:
+            cursor = Cursor(**({"limit": 2, "after": None, "descending": True} | places))  # type: ignore[arg-type]
+            async with database.session() as session:
+                found = await fetch_page(session, ALL, ProjectRow, cursor)
+            return [row.id for row in found.rows], found.has_more
+
+        assert await ids(before="b") == (["d", "c"], True)
+        assert await ids(before="d") == (["e"], False)
+        assert await ids(before="e") == ([], False)
+        assert await ids(before="d", descending=False) == (["b", "c"], True)
+        assert await ids(after="e", before="a", limit=1) == (["d"], True)
+        with pytest.raises(InvalidRequest) as refused:
+            await ids(before="x")
+        assert refused.value.param == "before"
+
     async def test_says_whether_there_is_more(self, database: Database) -> None:
         await add(database, ("a", 1), ("b", 2))
         assert not (await page(database, 2)).has_more
