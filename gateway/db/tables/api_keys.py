@@ -32,8 +32,10 @@ class ApiKeyRow(Base):
     """What the exchange log keeps of its calls: full, metadata (no bodies) or off (the bill alone)."""
     tier: Mapped[str | None]
     """A class of rate limits from the settings; None for the project's."""
-    replaced_by: Mapped[str | None]
-    """The key that took its place; this one works on until `expires_at`."""
+    old_hash: Mapped[bytes | None]
+    """Of the secret that the present one replaced: a rotated key keeps its id, and with it its budgets, limits and usage."""
+    old_hash_expires_at: Mapped[datetime | None]
+    """Until then both secrets work."""
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
