@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from gateway.datasets.isolated import Isolated
@@ -21,6 +20,8 @@ from gateway.keys.ring import KeyRing
 from gateway.kit.background import Background
 from gateway.kit.sealing import Sealer, read_keys
 from gateway.kit.signals import when_told_to_stop
+from gateway.metering.hours import post_hours
+from gateway.metering.ledger import Ledger
 from gateway.metering.price_book import PriceBook
 from gateway.metrics import Metrics
 from gateway.queue import Queue
@@ -96,6 +97,8 @@ class WorkerServices:
     """As many trainings at a time as there are devices."""
     devices: deque[str]
     """Those on which nothing is trained; "" is whatever the trainer finds."""
+    sealer: Sealer = field(default_factory=Sealer)
+    """Of the secrets in the database."""
     watches: dict[str, Watch] = field(default_factory=dict[str, Watch])
     """Base URL of a replica of the engine -> what this worker remembers of it."""
     background: Background = field(default_factory=Background)
@@ -134,6 +137,7 @@ async def worker_services(settings: Settings) -> AsyncGenerator[WorkerServices]:
         upstreams=UpstreamClient(settings.timeouts),
         training=asyncio.Semaphore(len(devices)),
         devices=deque(devices),
+        sealer=Sealer(read_keys(settings.encryption_key.reveal())),
     )
     await wv.upstreams.open()
     wv.background.spawn(_check(wv.files), "check the file storage")
@@ -171,7 +175,7 @@ def _build(settings: Settings) -> Services:
         prices=prices,
         upstreams=UpstreamClient(settings.timeouts),
         spool=spool,
-        drain=Drain(spool, database),
+        drain=Drain(spool, database, post=Ledger([post_hours]).post),
         metrics=Metrics(residency),
         python_sandbox=_python_sandbox(settings.grading),
         background=background,
@@ -212,13 +216,10 @@ async def _close(sv: Services) -> None:
             for stream in list(sv.streams):
                 await stream.ended.wait()
     await sv.background.close()
-    last_uses = (sv.keys.save_last_used, sv.residency.save_last_used)
-    for last in (sv.drain.drain, *(partial(save, sv.database) for save in last_uses)):
-        try:
-            await last()
-        except Unavailable:  # the spool stays on disk for the next process
-            continue
-    sv.spool.close()
+    await sv.drain.close()
+    for save_last_used in (sv.keys.save_last_used, sv.residency.save_last_used):
+        with suppress(Unavailable):
+            await save_last_used(sv.database)
     await sv.upstreams.close()
     await sv.queue.close()
     await sv.database.close()

@@ -1,23 +1,23 @@
-"""From the spool into PostgreSQL: batches by COPY, each exchange once, in the background."""
+"""From the spool into PostgreSQL: batches by COPY, each exchange once, in the background.
+
+A batch is one transaction: the exchange log, and the ledger with whatever follows from it. An exchange that the log has
+is posted to the ledger no second time, so that a segment may be read again.
+"""
 
 import logging
-import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import asyncpg
-import msgspec
 
 from gateway.db.database import Database
-from gateway.db.tables import ExchangeRow
+from gateway.errors import Unavailable
 from gateway.exchanges import record
-from gateway.exchanges.assemble import assemble
-from gateway.exchanges.record import Record
+from gateway.exchanges.rows import COLUMNS, exchange_row, ledger_row
 from gateway.exchanges.spool import LOCK, Segment, Spool, orphan_segments
-from gateway.kit.clock import from_unix
 
 log = logging.getLogger(__name__)
 
@@ -25,18 +25,34 @@ BATCH_RECORDS = 2000
 BATCH_BYTES = 4 * 1024 * 1024
 REFUSED = (asyncpg.DataError, ValueError, OverflowError, TypeError)
 """A value that the server or the driver does not take."""
-COLUMNS = tuple(column.key for column in ExchangeRow.__table__.columns)
-_escaped_nul = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+STORE = "INSERT INTO exchanges SELECT * FROM incoming ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING id"
 REJECTED = "rejected"
 """Directory under DATA_DIR for what the database will never take (a torn or unstorable record): kept, never dropped."""
 
+Row = Mapping[str, Any]
+"""Columns by name."""
+Rows = tuple[Row, Row | None]
+"""Of one exchange: in the log, and in the ledger."""
+Post = Callable[[Any, Sequence[Row]], Awaitable[None]]
+"""Writes rows to the ledger, given asyncpg's connection inside the transaction (gateway/metering/ledger.py)."""
+Released = Callable[[str], Awaitable[None]]
+"""Told that a process has ended, by the name of its spool, once all that it spent is in the ledger; maybe twice."""
+
+
+async def _nothing_held(holder: str) -> None: ...
+
 
 class Drain:
-    """Empties this process's spool and those of dead processes."""
+    """Empties this process's spool and those of dead processes.
 
-    def __init__(self, spool: Spool, database: Database) -> None:
+    The name of a spool's directory is the `holder` of what its process spends (gateway/db/tables/ledger.py).
+    """
+
+    def __init__(self, spool: Spool, database: Database, *, post: Post, released: Released = _nothing_held) -> None:
         self._spool = spool
         self._database = database
+        self._post = post
+        self._released = released
 
     async def drain(self) -> None:
         """Write everything that was appended before this call. Raises Unavailable while the database is away."""
@@ -53,6 +69,7 @@ class Drain:
             for segment in orphan_segments(directory):
                 found += await self._drain_segment(segment, own=False)
                 self._discard(segment)
+            await self._released(directory.name)
             (directory / LOCK).unlink(missing_ok=True)
             with suppress(OSError):  # another process looked in at this moment; the next round removes it
                 directory.rmdir()
@@ -60,13 +77,26 @@ class Drain:
             log.info("recovered %d exchanges from the spool of a process that died", found)
         return found
 
+    async def close(self) -> None:
+        """The last drain of this process; where the database is away, the next process does what is left of it."""
+        done = False
+        try:
+            await self.drain()
+            if not self._spool.size:
+                await self._released(self._spool.directory.name)
+                done = True
+        except Unavailable as away:
+            log.warning("left to the next process: the exchange log in %s (%s)", self._spool.directory, away)
+        finally:
+            self._spool.close(leave=not done)
+
     async def _drain_segment(self, segment: Segment, *, own: bool = True) -> int:
         count = 0
         while True:
             payloads, offset = segment.read(max_records=BATCH_RECORDS, max_bytes=BATCH_BYTES)
             if not payloads:
                 return count
-            await self._store(payloads)
+            await self._store(payloads, segment.path.parent.name)
             count += len(payloads)
             if own:
                 self._spool.drained(segment, offset)
@@ -83,26 +113,27 @@ class Drain:
         else:
             segment.path.unlink()
 
-    async def _store(self, payloads: Sequence[bytes]) -> None:
-        rows = [values for payload in payloads if (values := self._row(payload)) is not None]
+    async def _store(self, payloads: Sequence[bytes], holder: str) -> None:
+        rows = [rows for payload in payloads if (rows := self._rows(payload, holder)) is not None]
         try:
             await self._insert(rows)
         except REFUSED:
             for payload in payloads:
-                await self._store_alone(payload)
+                await self._store_alone(payload, holder)
 
-    async def _store_alone(self, payload: bytes) -> None:
-        if (values := self._row(payload)) is None:
+    async def _store_alone(self, payload: bytes, holder: str) -> None:
+        if (rows := self._rows(payload, holder)) is None:
             return
         try:
-            await self._insert([values])
+            await self._insert([rows])
         except REFUSED as error:
             self._reject(payload, error)
 
-    def _row(self, payload: bytes) -> tuple[Any, ...] | None:
+    def _rows(self, payload: bytes, holder: str) -> Rows | None:
         """None for a record that cannot be read; it is kept aside, so that it does not hold up the others."""
         try:
-            return row(record.decode(payload))
+            each = record.decode(payload)
+            return exchange_row(each), ledger_row(each, holder)
         except Exception as error:  # noqa: BLE001 whatever is wrong with it, the others must go on
             self._reject(payload, error)
             return None
@@ -113,34 +144,19 @@ class Drain:
         self._rejected.mkdir(exist_ok=True)
         (self._rejected / name).write_bytes(payload)
 
-    async def _insert(self, rows: list[tuple[Any, ...]]) -> None:
+    async def _insert(self, rows: Sequence[Rows]) -> None:
+        """Both or neither. Of rows with one id the first counts."""
+        exchanges: dict[str, Rows] = {}
+        for each in rows:
+            exchanges.setdefault(each[0]["id"], each)
+        records = [tuple(exchange.values()) for exchange, _ in exchanges.values()]
         async with self._database.raw() as connection:
             await connection.execute("CREATE TEMP TABLE incoming (LIKE exchanges) ON COMMIT DROP")
-            await connection.copy_records_to_table("incoming", records=rows, columns=COLUMNS)
-            await connection.execute("INSERT INTO exchanges SELECT * FROM incoming ON CONFLICT (id) DO NOTHING")
+            await connection.copy_records_to_table("incoming", records=records, columns=COLUMNS)
+            new = await connection.fetch(STORE)
+            charged = [charge for each in new if (charge := exchanges[each["id"]][1]) is not None]
+            await self._post(connection, charged)
 
     @property
     def _rejected(self) -> Path:
         return self._spool.directory.parent.parent / REJECTED
-
-
-def row(each: Record) -> tuple[Any, ...]:
-    """Values in the order of COLUMNS."""
-    values: dict[str, Any] = msgspec.structs.asdict(each) | {
-        "created_at": from_unix(each.created_at),
-        "error": _json(each.error) if each.error is not None else None,
-        "attempts": _json(each.attempts) if each.attempts is not None else None,
-        "reply": assemble(each.reply) if each.streamed and each.reply else each.reply,
-        "request_metadata": _json(msgspec.json.encode(each.request_metadata)) if each.request_metadata else None,
-    }
-    return tuple(_text(value) if isinstance(value, str) else value for value in map(values.get, COLUMNS))
-
-
-def _text(value: str) -> str:
-    """PostgreSQL's text holds no NUL character."""
-    return value.replace("\x00", "\ufffd")
-
-
-def _json(value: bytes) -> str:
-    """Nor does its jsonb: the escape is replaced, the same letters behind an escaped backslash are not."""
-    return _escaped_nul.sub(r"\1\\ufffd", value.decode())

@@ -107,10 +107,14 @@ class Spool:
                 finally:
                     os.close(lock)
 
-    def close(self) -> None:
-        """Let go of the directory; an empty one is removed, a full one is adopted by the next process."""
+    def close(self, *, leave: bool = False) -> None:
+        """Let go of the directory; an empty one is removed, a full one is adopted by the next process.
+
+        Args:
+            leave: let that one adopt an empty directory too.
+        """
         os.close(self._file)
-        if not self.size:
+        if not self.size and not leave:
             for segment in self.segments:
                 segment.path.unlink()
             (self.directory / LOCK).unlink()

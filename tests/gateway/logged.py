@@ -3,7 +3,7 @@
 from sqlalchemy import select
 
 from gateway.db.database import Database
-from gateway.db.tables import ExchangeRow
+from gateway.db.tables import ExchangeRow, LedgerRow, UsageHourRow
 from gateway.services import Services
 
 
@@ -23,3 +23,13 @@ async def row(sv: Services) -> ExchangeRow:
 async def stored(database: Database) -> list[ExchangeRow]:
     async with database.session() as session:
         return list(await session.scalars(select(ExchangeRow).order_by(ExchangeRow.id)))
+
+
+async def ledger(database: Database) -> list[LedgerRow]:
+    async with database.session() as session:
+        return list(await session.scalars(select(LedgerRow).order_by(LedgerRow.id)))
+
+
+async def hours(database: Database) -> list[UsageHourRow]:
+    async with database.session() as session:
+        return list(await session.scalars(select(UsageHourRow).order_by(*UsageHourRow.__table__.columns)))

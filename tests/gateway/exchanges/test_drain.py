@@ -8,17 +8,22 @@ from pathlib import Path
 import pytest
 
 from gateway.db.database import Database
-from gateway.db.tables import ExchangeRow
+from gateway.db.tables import ExchangeRow, LedgerRow
 from gateway.errors import Unavailable
 from gateway.exchanges import drain as drain_module
 from gateway.exchanges import record
 from gateway.exchanges.drain import REJECTED, Drain
 from gateway.exchanges.spool import Spool
 from gateway.kit.clock import from_unix
+from gateway.metering.hours import post_hours
+from gateway.metering.ledger import Ledger
 from tests.gateway.exchanges.records import PLAIN, encoded
-from tests.gateway.logged import stored
+from tests.gateway.logged import hours, ledger, stored
 
 pytestmark = pytest.mark.anyio
+
+POST = Ledger([post_hours]).post
+COST = PLAIN.cost_nano or 0
 
 
 @pytest.fixture
@@ -28,12 +33,20 @@ def spool(tmp_path: Path) -> Spool:
 
 @pytest.fixture
 async def drain(spool: Spool, database: Database) -> AsyncIterator[Drain]:
-    yield Drain(spool, database)
+    yield Drain(spool, database, post=POST)
     spool.close()
 
 
 async def ids(database: Database) -> list[str]:
     return [row.id for row in await stored(database)]
+
+
+async def posted(database: Database) -> tuple[int, int]:
+    """Rows of the ledger and what they cost; the rollup says the same."""
+    rows, sums = await ledger(database), await hours(database)
+    cost = sum(row.cost_nano for row in rows)
+    assert (sum(each.requests for each in sums), sum(each.cost_nano for each in sums)) == (len(rows), cost)
+    return len(rows), cost
 
 
 def rejected(tmp_path: Path) -> list[bytes]:
@@ -47,7 +60,7 @@ class TestDrain:
         await drain.drain()
         (row,) = await stored(database)
         shown = {name: getattr(row, name) for name in ExchangeRow.__table__.columns.keys()}  # noqa: SIM118
-        expected = {name: getattr(PLAIN, name) for name in record.Record.__struct_fields__}
+        expected = {name: getattr(PLAIN, name) for name in record.Record.__struct_fields__ if name in shown}
         assert shown == expected | {
             "created_at": from_unix(PLAIN.created_at),
             "error": json.loads(error),
@@ -97,6 +110,79 @@ class TestDrain:
         assert len(await ids(database)) == 50
 
 
+class TestLedger:
+    async def test_holds_every_column(self, drain: Drain, spool: Spool, database: Database) -> None:
+        parts = {"input_nano": 40_000, "cached_input_nano": 2_000, "output_nano": 39_999, "request_nano": 1}
+        spool.append(encoded("req_1", user_id="user_1", **parts))
+        await drain.drain()
+        (row,) = await ledger(database)
+        shown = {name: getattr(row, name) for name in LedgerRow.__table__.columns.keys()}  # noqa: SIM118
+        assert shown == parts | {
+            "id": "req_1",
+            "created_at": from_unix(PLAIN.created_at),
+            "kind": "call",
+            "project_id": "proj_1",
+            "api_key_id": "key_1",
+            "user_id": "user_1",
+            "holder": spool.directory.name,
+            "model": "m",
+            "endpoint": "/chat/completions",
+            "batch": False,
+            "priced": True,
+            "input_tokens": 12,
+            "cached_input_tokens": 4,
+            "output_tokens": 4,
+            "device_ms": 0,
+            "cost_nano": 82_000,
+        }
+
+    async def test_its_parts_add_up_whatever_was_recorded(self, drain: Drain, spool: Spool, database: Database) -> None:
+        spool.append(encoded("req_1"))
+        spool.append(encoded("req_2", input_nano=40_000))
+        await drain.drain()
+        assert [(row.input_nano, row.request_nano) for row in await ledger(database)] == [(0, 82_000), (40_000, 42_000)]
+
+    async def test_has_no_row_for_what_used_nothing(self, drain: Drain, spool: Spool, database: Database) -> None:
+        spool.append(encoded("req_1", outcome="refused", input_tokens=None, output_tokens=None, cost_nano=None))
+        spool.append(encoded("req_2", priced=False, cost_nano=None, served_model=None, output_tokens=None))
+        await drain.drain()
+        assert len(await ids(database)) == 2
+        (row,) = await ledger(database)
+        assert (row.id, row.priced, row.cost_nano, row.model, row.output_tokens) == ("req_2", False, 0, "", 0)
+
+    async def test_a_segment_read_again_posts_nothing_again(
+        self, drain: Drain, spool: Spool, database: Database
+    ) -> None:
+        for number in range(3):
+            spool.append(encoded(f"req_{number}"))
+        await drain.drain()
+        spool.append(encoded("req_3"))
+        spool.segments[0].offset = 0
+        await drain.drain()
+        assert await posted(database) == (4, 4 * COST)
+
+    async def test_of_one_id_twice_the_first_counts(self, drain: Drain, spool: Spool, database: Database) -> None:
+        spool.append(encoded("req_1"))
+        spool.append(encoded("req_1", cost_nano=1))
+        await drain.drain()
+        assert await posted(database) == (1, COST)
+
+    async def test_is_written_with_the_log_or_not_at_all(
+        self, drain: Drain, spool: Spool, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def dies(connection: object) -> None:
+            raise Unavailable("gone")
+
+        spool.append(encoded("req_1"))
+        with monkeypatch.context() as patch:
+            patch.setattr(drain, "_post", Ledger([post_hours, dies]).post)
+            with pytest.raises(Unavailable):
+                await drain.drain()
+        assert (await ids(database), await posted(database)) == ([], (0, 0))
+        await drain.drain()
+        assert (await ids(database), await posted(database)) == (["req_1"], (1, COST))
+
+
 class TestStreams:
     async def test_are_stored_as_one_body(self, drain: Drain, spool: Spool, database: Database) -> None:
         chunk = {"id": "c", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": "x"}}]}
@@ -137,12 +223,36 @@ class TestPoison:
         spool.append(encoded("req_3"))
         await drain.drain()
         assert await ids(database) == ["req_1", "req_2", "req_3"]
+        assert await posted(database) == (3, 3 * COST)
+
+    async def test_what_the_ledger_refuses_is_in_neither(
+        self, drain: Drain, spool: Spool, database: Database, tmp_path: Path
+    ) -> None:
+        """A cost whose parts do not fit: the exchange itself could be stored."""
+        poison = encoded("req_2", input_nano=2**63 - 1, output_nano=2**63 - 1)
+        for payload in (encoded("req_1"), poison, encoded("req_3")):
+            spool.append(payload)
+        await drain.drain()
+        assert await ids(database) == ["req_1", "req_3"]
+        assert await posted(database) == (2, 2 * COST)
+        assert rejected(tmp_path) == [poison]
+
+    async def test_an_hour_that_is_full_is_no_end(
+        self, drain: Drain, spool: Spool, database: Database, tmp_path: Path
+    ) -> None:
+        """The rollup's sum would not fit its column."""
+        for number in range(3):
+            spool.append(encoded(f"req_{number}", cost_nano=2**62))
+        await drain.drain()
+        assert await posted(database) == (1, 2**62)
+        assert len(rejected(tmp_path)) == 2
 
     async def test_the_character_nul_is_no_poison(self, drain: Drain, spool: Spool, database: Database) -> None:
         spool.append(
             encoded(
                 "req_1",
                 requested_model="a\0b",
+                served_model="s\0",
                 reply_id="\0",
                 request=b"\0\xff",
                 reply=b"\0\xff",
@@ -153,6 +263,7 @@ class TestPoison:
         await drain.drain()
         (row,) = await stored(database)
         assert (row.requested_model, row.reply_id) == ("a\ufffdb", "\ufffd")
+        assert [each.model for each in await ledger(database)] == ["s\ufffd"]
         assert (row.request, row.reply) == (b"\0\xff", b"\0\xff")
         assert (row.request_metadata, row.error) == ({"k\ufffd": "v\ufffd"}, {"message": "\ufffd"})
 
@@ -227,7 +338,90 @@ class TestAdoptOrphans:
             dead.append(encoded(f"req_{number}"))
         dead.close()
         other_spool = Spool(tmp_path / "spool", segment_bytes=1000)
-        other = Drain(other_spool, database)
+        other = Drain(other_spool, database, post=POST)
         assert sum(await asyncio.gather(drain.adopt_orphans(), other.adopt_orphans())) == 10
         assert len(await ids(database)) == 10
+        assert await posted(database) == (10, 10 * COST)
         other_spool.close()
+
+
+class Released:
+    """Who was said to have ended, and how much was in the ledger at that moment."""
+
+    def __init__(self, database: Database) -> None:
+        self.told: list[tuple[str, int]] = []
+        self.away = False
+        self._database = database
+
+    async def __call__(self, holder: str) -> None:
+        if self.away:
+            raise Unavailable("away")
+        self.told.append((holder, len(await ledger(self._database))))
+
+
+class TestReleased:
+    @pytest.fixture
+    def released(self, drain: Drain, database: Database, monkeypatch: pytest.MonkeyPatch) -> Released:
+        released = Released(database)
+        monkeypatch.setattr(drain, "_released", released)
+        return released
+
+    async def test_once_everything_that_the_dead_spent_is_in_the_ledger(
+        self, drain: Drain, released: Released, tmp_path: Path, database: Database
+    ) -> None:
+        dead = Spool(tmp_path / "spool", segment_bytes=300)
+        for number in range(10):
+            dead.append(encoded(f"req_{number}"))
+        assert len(dead.segments) > 2
+        dead.close()
+        await drain.adopt_orphans()
+        assert released.told == [(dead.directory.name, 10)]
+        assert {row.holder for row in await ledger(database)} == {dead.directory.name}
+
+    async def test_again_where_nobody_listened(self, drain: Drain, released: Released, tmp_path: Path) -> None:
+        dead = Spool(tmp_path / "spool", segment_bytes=10_000)
+        dead.append(encoded("req_1"))
+        dead.close()
+        released.away = True
+        with pytest.raises(Unavailable):
+            await drain.adopt_orphans()
+        assert dead.directory.exists()
+        released.away = False
+        await drain.adopt_orphans()
+        assert released.told == [(dead.directory.name, 1)]
+        assert not dead.directory.exists()
+
+
+class TestClose:
+    @pytest.fixture
+    def own(self, tmp_path: Path) -> Spool:
+        return Spool(tmp_path / "spool", segment_bytes=1500)
+
+    async def test_drains_releases_and_leaves_nothing(self, own: Spool, database: Database) -> None:
+        released = Released(database)
+        own.append(encoded("req_1"))
+        await Drain(own, database, post=POST, released=released).close()
+        assert released.told == [(own.directory.name, 1)]
+        assert not own.directory.exists()
+
+    async def test_what_could_not_be_released_is_left_to_the_next(
+        self, own: Spool, drain: Drain, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        released = Released(database)
+        released.away = True
+        own.append(encoded("req_1"))
+        await Drain(own, database, post=POST, released=released).close()
+        assert (own.size, own.directory.exists()) == (0, True)
+        released.away = False
+        monkeypatch.setattr(drain, "_released", released)
+        await drain.adopt_orphans()
+        assert released.told == [(own.directory.name, 1)]
+        assert await posted(database) == (1, COST)
+
+    async def test_without_the_database_everything_is_left(self, own: Spool, drain: Drain, database: Database) -> None:
+        away = Database("postgresql+asyncpg://postgres@127.0.0.1:1/nothing", pool_size=1, timeout=5)
+        own.append(encoded("req_1"))
+        await Drain(own, away, post=POST).close()
+        await away.close()
+        assert await drain.adopt_orphans() == 1
+        assert await posted(database) == (1, COST)

@@ -1,0 +1,102 @@
+"""Posting: once, with everything that follows, or not at all."""
+
+import asyncio
+from typing import Any
+
+import asyncpg
+import pytest
+
+from gateway.db.database import Database
+from gateway.db.locks import OWN_LEDGER
+from gateway.metering.hours import post_hours
+from gateway.metering.ledger import Ledger
+from tests.gateway.logged import hours, ledger
+from tests.gateway.metering.ledger_rows import HOUR, MIDNIGHT, charge
+from tests.polling import until
+
+pytestmark = pytest.mark.anyio
+
+WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+
+
+class Seen:
+    """A posting that remembers which rows were new."""
+
+    def __init__(self) -> None:
+        self.ids: list[list[str]] = []
+
+    async def __call__(self, connection: Any) -> None:
+        self.ids.append([row["id"] for row in await connection.fetch("SELECT id FROM posted ORDER BY id")])
+
+
+async def post(database: Database, seen: Seen, *rows: dict[str, Any]) -> None:
+    async with database.raw() as connection:
+        await Ledger([post_hours, seen]).post(connection, rows)
+
+
+class TestPost:
+    async def test_postings_see_what_is_new(self, database: Database) -> None:
+        seen = Seen()
+        await post(database, seen, charge("a"), charge("b"))
+        await post(database, seen, charge("b"), charge("c"), charge("a"))
+        await post(database, seen, charge("a"))
+        assert seen.ids == [["a", "b"], ["c"], []]
+        assert [row.id for row in await ledger(database)] == ["a", "b", "c"]
+
+    async def test_nothing_to_post_is_nothing_to_do(self, database: Database) -> None:
+        seen = Seen()
+        await post(database, seen)
+        assert seen.ids == []
+
+    async def test_a_value_that_does_not_fit_leaves_nothing(self, database: Database) -> None:
+        with pytest.raises((asyncpg.DataError, OverflowError)):
+            await post(database, Seen(), charge("a"), charge("b", input_tokens=2**63))
+        assert (await ledger(database), await hours(database)) == ([], [])
+
+    async def test_two_at_once_post_a_row_once(self, database: Database) -> None:
+        """Each in its own order: sorted by id they cannot wait for each other."""
+        seen = Seen()
+        rows = [charge(f"{number:03}", project_id=f"proj_{number % 7}") for number in range(100)]
+        await asyncio.gather(*(post(database, seen, *each) for each in (rows, rows[::-1], rows[50:], rows[:60])))
+        assert sorted(id for ids in seen.ids for id in ids) == [row["id"] for row in rows]
+        assert sum(each.requests for each in await hours(database)) == 100
+
+    async def test_waits_for_who_has_the_ledger_alone(self, database: Database) -> None:
+        """What that one has summed up is complete: the posting comes after it."""
+        async with database.raw() as alone:
+            await alone.execute(OWN_LEDGER)
+            waiting = asyncio.create_task(post(database, Seen(), charge("a")))
+            await until(lambda: alone.fetchval(WAITING))
+            assert await alone.fetchval("SELECT count(*) FROM ledger") == 0
+        await waiting
+        assert len(await ledger(database)) == 1
+
+    async def test_postings_do_not_wait_for_each_other(self, database: Database) -> None:
+        async with database.raw() as first:
+            await Ledger([]).post(first, [charge("a")])
+            await post(database, Seen(), charge("b", project_id="proj_2"))
+            assert [row.id for row in await ledger(database)] == ["b"]
+
+
+class TestHours:
+    async def test_sum_up_by_hour_and_everything_that_is_asked_by(self, database: Database) -> None:
+        others: dict[str, Any] = {
+            "created_at": MIDNIGHT + HOUR, "project_id": "proj_2", "api_key_id": "key_2", "user_id": "user_1",
+            "model": "n", "endpoint": "/embeddings", "kind": "training", "batch": True, "priced": False,
+        }  # fmt: skip
+        rows = [charge("same 1"), charge("same 2", created_at=MIDNIGHT + HOUR - 0.001)]
+        await post(database, Seen(), *rows, *(charge(name, **{name: value}) for name, value in others.items()))
+        found = await hours(database)
+        assert len(found) == 1 + len(others)
+        assert sorted(each.requests for each in found) == [1] * len(others) + [2]
+
+    async def test_add_what_comes_later(self, database: Database) -> None:
+        parts = {
+            "input_tokens": 1, "cached_input_tokens": 2, "output_tokens": 3, "device_ms": 4,
+            "input_nano": 5, "cached_input_nano": 6, "output_nano": 7, "request_nano": 8,
+        }  # fmt: skip
+        for number in range(3):
+            await post(database, Seen(), charge(f"{number}", **parts))
+        (only,) = await hours(database)
+        assert {name: getattr(only, name) for name in parts} == {name: 3 * value for name, value in parts.items()}
+        assert (only.requests, only.cost_nano) == (3, 3 * (5 + 6 + 7 + 8))
