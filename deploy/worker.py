@@ -8,6 +8,8 @@ from gateway import queue
 from gateway.errors import Unavailable
 from gateway.services import WorkerServices, worker_services
 from gateway.settings import Settings
+from gateway.tasks.announce_events import announce_events
+from gateway.tasks.deliver_webhooks import Deliveries
 from gateway.tasks.load_models import load_model, unload_model
 from gateway.tasks.merge_models import merge_model, remove_unused_exports
 from gateway.tasks.reconcile_adapters import watch_replica
@@ -29,6 +31,7 @@ TASKS = {
 ROUND_SECONDS = 2.0
 EXPIRY_SECONDS = 60.0
 SETTLE_SECONDS = 30.0
+WEBHOOK_SECONDS = 1.0
 
 
 def run(settings: Settings) -> int:
@@ -64,3 +67,11 @@ def _start_rounds(wv: WorkerServices) -> None:
     wv.background.repeat(lambda: remove_expired_files(wv), EXPIRY_SECONDS, "remove expired files")
     wv.background.repeat(lambda: remove_model_files(wv), EXPIRY_SECONDS, "remove the files of deleted models")
     wv.background.repeat(lambda: remove_unused_exports(wv), EXPIRY_SECONDS, "remove unused exports")
+    _start_webhooks(wv)
+
+
+def _start_webhooks(wv: WorkerServices) -> None:
+    deliveries = Deliveries(wv)
+    wv.background.repeat(lambda: announce_events(wv), WEBHOOK_SECONDS, "announce events")
+    wv.background.repeat(deliveries.begin, WEBHOOK_SECONDS, "deliver webhooks")
+    wv.background.repeat(deliveries.remove_old, EXPIRY_SECONDS, "remove old deliveries")

@@ -1,22 +1,17 @@
 """What may be written about a provider: URLs, names of models, headers, a proxy. No message repeats a secret."""
 
-import ipaddress
 import re
-import socket
 from collections.abc import Iterable, Mapping
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from gateway.errors import InvalidRequest
+from gateway.kit.addresses import is_metadata
 from gateway.protocol.models import RESERVED
 from gateway.protocol.upstreams import ServedModel
 
 LONGEST_NAME, LONGEST_URL, LONGEST_VALUE = 256, 2000, 8192
 MOST_URLS, MOST_MODELS, MOST_HEADERS = 64, 2000, 64
 SCHEMES = ("http", "https")
-
-METADATA_ADDRESSES = frozenset(map(ipaddress.ip_address, ("169.254.169.254", "169.254.170.2", "fd00:ec2::254")))
-METADATA_NAMES = frozenset({"metadata.google.internal", "metadata.goog"})
-"""Where clouds hand out the credentials of a machine; no provider is there, and its answer would be shown to callers."""
 
 _unprintable = re.compile(r"[\x00-\x1f\x7f]")
 _token = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -164,29 +159,13 @@ def _split(url: str, param: str) -> SplitResult:
         raise InvalidRequest(f"Invalid '{param}': a host is missing, or its port is 0.", param=param)
     if "?" in url or "#" in url:
         raise InvalidRequest(f"Invalid '{param}': a query or fragment (`?`, `#`) cannot be in it.", param=param)
-    if _is_metadata(host):
+    if is_metadata(host):
         raise InvalidRequest(
             f"Invalid '{param}': this address hands out the credentials of the machine that the gateway runs on (the"
             " metadata service of clouds); no provider is there.",
             param=param,
         )
     return parts
-
-
-def _is_metadata(host: str) -> bool:
-    """However the address is written: in hexadecimal, as one number, or inside an IPv6 address."""
-    host = host.rstrip(".")
-    if host in METADATA_NAMES:
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        try:
-            address = ipaddress.ip_address(socket.inet_aton(host))
-        except (OSError, ValueError):  # a name
-            return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address) in METADATA_ADDRESSES
 
 
 def _model(name: str, param: str) -> None:

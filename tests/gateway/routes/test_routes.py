@@ -29,7 +29,15 @@ def every() -> Iterator[tuple[str, str]]:
 
 
 SERVING = tuple(f"/v1/models/{name}" for name in ("load", "unload", "active", "deployments"))
-FOR_ADMINS = ("/v1/organization", "/v1/fine_tuning/checkpoints", "/v1/routes", "/v1/upstreams", "/v1/prices", "/v1/webhook", *SERVING)
+FOR_ADMINS = (
+    "/v1/organization",
+    "/v1/fine_tuning/checkpoints",
+    "/v1/routes",
+    "/v1/upstreams",
+    "/v1/prices",
+    "/v1/webhook",
+    *SERVING,
+)
 PROTECTED = sorted({(method, path) for method, path in every() if path not in OPEN})
 
 
