@@ -20,9 +20,9 @@ from gateway.keys.ring import KeyRing
 from gateway.kit.background import Background
 from gateway.kit.sealing import Sealer, read_keys
 from gateway.kit.signals import when_told_to_stop
-from gateway.metering.hours import post_hours
 from gateway.metering.ledger import Ledger
 from gateway.metering.price_book import PriceBook
+from gateway.metering.rollups import post_rollups
 from gateway.metrics import Metrics
 from gateway.queue import Queue
 from gateway.routing.attempts import Attempts, Traffic
@@ -175,7 +175,7 @@ def _build(settings: Settings) -> Services:
         prices=prices,
         upstreams=UpstreamClient(settings.timeouts),
         spool=spool,
-        drain=Drain(spool, database, post=Ledger([post_hours]).post),
+        drain=Drain(spool, database, post=Ledger([post_rollups]).post),
         metrics=Metrics(residency),
         python_sandbox=_python_sandbox(settings.grading),
         background=background,

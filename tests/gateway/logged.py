@@ -3,7 +3,7 @@
 from sqlalchemy import select
 
 from gateway.db.database import Database
-from gateway.db.tables import ExchangeRow, LedgerRow, UsageHourRow
+from gateway.db.tables import ExchangeRow, LedgerRow, UsageDayRow, UsageHourRow
 from gateway.services import Services
 
 
@@ -33,3 +33,8 @@ async def ledger(database: Database) -> list[LedgerRow]:
 async def hours(database: Database) -> list[UsageHourRow]:
     async with database.session() as session:
         return list(await session.scalars(select(UsageHourRow).order_by(*UsageHourRow.__table__.columns)))
+
+
+async def days(database: Database) -> list[UsageDayRow]:
+    async with database.session() as session:
+        return list(await session.scalars(select(UsageDayRow).order_by(*UsageDayRow.__table__.columns)))

@@ -13,7 +13,7 @@ from gateway.db.tables.fine_tuning import (
     FineTuningJobRow,
     ModelRow,
 )
-from gateway.db.tables.ledger import LedgerRow, UsageHourRow
+from gateway.db.tables.ledger import LedgerRow, UsageDayRow, UsageHourRow
 from gateway.db.tables.prices import PriceRow
 from gateway.db.tables.projects import ProjectRow, ServiceAccountRow
 from gateway.db.tables.rate_limits import RateLimitRow
@@ -58,6 +58,7 @@ __all__ = [
     "UploadPartRow",
     "UploadRow",
     "UpstreamRow",
+    "UsageDayRow",
     "UsageHourRow",
     "UserRow",
     "WebhookDeliveryRow",

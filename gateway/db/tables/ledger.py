@@ -51,13 +51,9 @@ class LedgerRow(Base):
     __table_args__ = (Index("ix_ledger_created_at", "created_at"),)
 
 
-class UsageHourRow(Base):
-    """Sums of the ledger by hour and everything that usage is asked by; `tuneway usage rebuild` makes it anew."""
+class _Sums:
+    """Columns of every rollup behind its first, which says when the time starts that is summed up."""
 
-    __tablename__ = "usage_hours"
-
-    hour: Mapped[datetime] = mapped_column(primary_key=True)
-    """When it starts (UTC)."""
     project_id: Mapped[str] = mapped_column(primary_key=True)
     api_key_id: Mapped[str] = mapped_column(primary_key=True)
     user_id: Mapped[str] = mapped_column(primary_key=True)
@@ -76,3 +72,21 @@ class UsageHourRow(Base):
     cached_input_nano: Mapped[int]
     output_nano: Mapped[int]
     request_nano: Mapped[int]
+
+
+class UsageHourRow(_Sums, Base):
+    """Sums of the ledger by hour and everything that usage is asked by; `tuneway usage rebuild` makes it anew."""
+
+    __tablename__ = "usage_hours"
+
+    hour: Mapped[datetime] = mapped_column(primary_key=True, sort_order=-1)
+    """When it starts (UTC)."""
+
+
+class UsageDayRow(_Sums, Base):
+    """The same by day, for reports over months."""
+
+    __tablename__ = "usage_days"
+
+    day: Mapped[datetime] = mapped_column(primary_key=True, sort_order=-1)
+    """Its midnight (UTC)."""

@@ -15,14 +15,14 @@ from gateway.exchanges import record
 from gateway.exchanges.drain import REJECTED, Drain
 from gateway.exchanges.spool import Spool
 from gateway.kit.clock import from_unix
-from gateway.metering.hours import post_hours
 from gateway.metering.ledger import Ledger
+from gateway.metering.rollups import post_rollups
 from tests.gateway.exchanges.records import PLAIN, encoded
-from tests.gateway.logged import hours, ledger, stored
+from tests.gateway.logged import days, hours, ledger, stored
 
 pytestmark = pytest.mark.anyio
 
-POST = Ledger([post_hours]).post
+POST = Ledger([post_rollups]).post
 COST = PLAIN.cost_nano or 0
 
 
@@ -42,10 +42,11 @@ async def ids(database: Database) -> list[str]:
 
 
 async def posted(database: Database) -> tuple[int, int]:
-    """Rows of the ledger and what they cost; the rollup says the same."""
-    rows, sums = await ledger(database), await hours(database)
+    """Rows of the ledger and what they cost; the rollups say the same."""
+    rows = await ledger(database)
     cost = sum(row.cost_nano for row in rows)
-    assert (sum(each.requests for each in sums), sum(each.cost_nano for each in sums)) == (len(rows), cost)
+    for sums in (await hours(database), await days(database)):
+        assert (sum(each.requests for each in sums), sum(each.cost_nano for each in sums)) == (len(rows), cost)
     return len(rows), cost
 
 
@@ -175,7 +176,7 @@ class TestLedger:
 
         spool.append(encoded("req_1"))
         with monkeypatch.context() as patch:
-            patch.setattr(drain, "_post", Ledger([post_hours, dies]).post)
+            patch.setattr(drain, "_post", Ledger([post_rollups, dies]).post)
             with pytest.raises(Unavailable):
                 await drain.drain()
         assert (await ids(database), await posted(database)) == ([], (0, 0))

@@ -4,8 +4,8 @@ from typing import Any
 
 from gateway.db.database import Database
 from gateway.kit.clock import from_unix
-from gateway.metering.hours import post_hours
 from gateway.metering.ledger import Ledger
+from gateway.metering.rollups import post_rollups
 
 MIDNIGHT = 1_795_219_200
 """2026-11-21 00:00 UTC."""
@@ -41,7 +41,7 @@ def charge(id: str, **changes: Any) -> dict[str, Any]:
 
 
 async def post(database: Database, *rows: dict[str, Any]) -> None:
-    """Each with its changes to `charge`."""
-    charges = [charge(f"req_{number:04}", **changes) for number, changes in enumerate(rows)]
+    """Each a row that `charge` made, or its changes to one."""
+    charges = [row if "id" in row else charge(f"req_{number:04}", **row) for number, row in enumerate(rows)]
     async with database.raw() as connection:
-        await Ledger([post_hours]).post(connection, charges)
+        await Ledger([post_rollups]).post(connection, charges)

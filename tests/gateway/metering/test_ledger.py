@@ -8,10 +8,10 @@ import pytest
 
 from gateway.db.database import Database
 from gateway.db.locks import OWN_LEDGER
-from gateway.metering.hours import post_hours
 from gateway.metering.ledger import Ledger
+from gateway.metering.rollups import post_rollups
 from tests.gateway.logged import hours, ledger
-from tests.gateway.metering.ledger_rows import HOUR, MIDNIGHT, charge
+from tests.gateway.metering.ledger_rows import charge
 from tests.polling import until
 
 pytestmark = pytest.mark.anyio
@@ -31,7 +31,7 @@ class Seen:
 
 async def post(database: Database, seen: Seen, *rows: dict[str, Any]) -> None:
     async with database.raw() as connection:
-        await Ledger([post_hours, seen]).post(connection, rows)
+        await Ledger([post_rollups, seen]).post(connection, rows)
 
 
 class TestPost:
@@ -76,27 +76,3 @@ class TestPost:
             await Ledger([]).post(first, [charge("a")])
             await post(database, Seen(), charge("b", project_id="proj_2"))
             assert [row.id for row in await ledger(database)] == ["b"]
-
-
-class TestHours:
-    async def test_sum_up_by_hour_and_everything_that_is_asked_by(self, database: Database) -> None:
-        others: dict[str, Any] = {
-            "created_at": MIDNIGHT + HOUR, "project_id": "proj_2", "api_key_id": "key_2", "user_id": "user_1",
-            "model": "n", "endpoint": "/embeddings", "kind": "training", "batch": True, "priced": False,
-        }  # fmt: skip
-        rows = [charge("same 1"), charge("same 2", created_at=MIDNIGHT + HOUR - 0.001)]
-        await post(database, Seen(), *rows, *(charge(name, **{name: value}) for name, value in others.items()))
-        found = await hours(database)
-        assert len(found) == 1 + len(others)
-        assert sorted(each.requests for each in found) == [1] * len(others) + [2]
-
-    async def test_add_what_comes_later(self, database: Database) -> None:
-        parts = {
-            "input_tokens": 1, "cached_input_tokens": 2, "output_tokens": 3, "device_ms": 4,
-            "input_nano": 5, "cached_input_nano": 6, "output_nano": 7, "request_nano": 8,
-        }  # fmt: skip
-        for number in range(3):
-            await post(database, Seen(), charge(f"{number}", **parts))
-        (only,) = await hours(database)
-        assert {name: getattr(only, name) for name in parts} == {name: 3 * value for name, value in parts.items()}
-        assert (only.requests, only.cost_nano) == (3, 3 * (5 + 6 + 7 + 8))
