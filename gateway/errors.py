@@ -6,6 +6,7 @@
     │   ├── InvalidJson                400
     │   ├── ContentTooLarge            413
     │   ├── RangeNotSatisfiable        416
+    │   ├── PriceMissing               400  of a model, called by a key with a hard budget
     │   └── ClientLeft                 400  in the middle of its own request; nobody hears this
     ├── Unauthenticated                401  no key, or one that is not valid
     ├── Forbidden                      403  a valid key that may not do this
@@ -14,6 +15,10 @@
     │   ├── UnknownUrl                 404
     │   └── MethodNotAllowed           405
     ├── Conflict                       409  the object's state does not allow it
+    ├── TooManyAttempts                429  to sign in; locked for a while
+    ├── BudgetExhausted                429  a hard budget does not pay for it; trying again does not help
+    ├── BudgetBusy                     429  the rest of a hard budget is reserved for calls under way
+    ├── RateLimited                429  too much at a time; `retry-after` says when
     ├── UpstreamRefused            as sent  an upstream's own 4xx, passed on
     ├── UpstreamFailed                 502  an upstream broke, or cannot be reached
     │   └── UpstreamTimeout            504
@@ -27,7 +32,7 @@ A refusal is raised, never returned. Statuses, types and codes follow contract s
 `{"error": {"message", "type", "param", "code"}}`, all four keys always present).
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import msgspec
 from litestar.exceptions import HTTPException
@@ -105,6 +110,19 @@ class ContentTooLarge(InvalidRequest):
     code = "content_too_large"
 
 
+class PriceMissing(InvalidRequest):
+    """A hard budget cannot bound what it does not know the price of."""
+
+    code = "price_missing"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"The model `{model[:ECHO_LIMIT]}` has no price, and your key has a hard budget. Ask an administrator to give "
+            "it one: POST /v1/prices, or [[prices]] in the settings.",
+            param="model",
+        )
+
+
 class RangeNotSatisfiable(InvalidRequest):
     """A Range that begins behind the end of a file of `size` bytes."""
 
@@ -165,6 +183,52 @@ class MethodNotAllowed(NotFound):
 class Conflict(Refusal):
     status = 409
     code = "conflict"
+
+
+class TooManyAttempts(Refusal):
+    """Wrong passwords or codes; `seconds` until the next one is looked at."""
+
+    status = 429
+    code = "too_many_attempts"
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(
+            f"Too many failed attempts. Please try again in {seconds} seconds.", headers={"retry-after": str(seconds)}
+        )
+
+
+class BudgetExhausted(Refusal):
+    """As OpenAI refuses whoever is over quota, and its SDKs are told not to try again."""
+
+    status = 429
+    type = "insufficient_quota"
+    code = "insufficient_quota"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, headers={"x-should-retry": "false"})
+
+
+class BudgetBusy(Refusal):
+    status = 429
+    type = "requests"
+    code = "budget_reserved"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, headers={"retry-after": "1"})
+
+
+class RateLimited(Refusal):
+    """As OpenAI refuses it: the error's type is what there is too much of."""
+
+    status = 429
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, type: Literal["requests", "tokens"], headers: dict[str, str]) -> None:
+        super().__init__(message, headers=headers)
+        self.limited = type
+
+    def body(self) -> ErrorBody:
+        return ErrorBody(ErrorObject(message=str(self), type=self.limited, param=None, code=self.code))
 
 
 class UpstreamRefused(Refusal):

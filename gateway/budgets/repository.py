@@ -1,18 +1,20 @@
 """Budgets' rows: who may spend what, and how much of it is spent. The engine's own SQL lies beside it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from sqlalchemy import Select, func, or_, select, tuple_
+from sqlalchemy import Select, func, or_, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from gateway.budgets.book import MIRROR
+from gateway.budgets.opening import TELL_OPENED, open_window
+from gateway.budgets.windows import Window, window_of
 from gateway.db.mirror import touch
 from gateway.db.tables import BudgetEventRow, BudgetLeaseRow, BudgetRow, BudgetWindowRow, UsageHourRow
 from gateway.errors import Conflict, NotFound
 from gateway.kit.clock import now
 
-MIRROR = "budgets"
 LOCK = 7_305_212_864_023
 """Any fixed number: PostgreSQL's advisory lock that lets one budget be made at a time."""
 FINAL = {"x-should-retry": "false"}
@@ -50,7 +52,7 @@ def binding(project_id: str, api_key_id: str) -> Select[BudgetRow]:
 async def budget(session: AsyncSession, budget_id: str, *, lock: bool = False) -> BudgetRow:
     """Raises NotFound."""
     query = live().where(BudgetRow.id == budget_id)
-    row = await session.scalar(query.with_for_update() if lock else query)
+    row = await session.scalar(query.with_for_update(key_share=True) if lock else query)
     if row is None:
         raise NotFound(f"No budget with id '{budget_id}'.", param="budget_id")
     return row
@@ -62,23 +64,25 @@ async def add(session: AsyncSession, row: BudgetRow) -> None:
     Raises:
         Conflict: it has the scope and the period of another that the same API made.
     """
-    await session.execute(select(func.pg_advisory_xact_lock(LOCK)))
+    await lock(session)
     if row.source != "spend_alert" and (other := await session.scalar(_same_place(row))):
+        each = "in total" if row.period == "total" else f"for each {row.period}"
         raise Conflict(
-            f"There is a budget of this scope for each {row.period} already: {other.id}. Change that one"
-            f" (POST /v1/budgets/{other.id}) or delete it."
-            if row.period != "total"
-            else f"There is a budget of this scope in total already: {other.id}. Change that one"
-            f" (POST /v1/budgets/{other.id}) or delete it.",
+            f"There is a budget {each} of this {row.scope.replace('_', ' ')} already: {other.id}. Change that one (POST"
+            f" /v1/budgets/{other.id}) or delete it.",
             headers=FINAL,
         )
     session.add(row)
     await session.flush()
+    await open_window(session, row.id, window_at(row, now()))
     await touch(session, MIRROR)
 
 
-async def changed(session: AsyncSession) -> None:
-    """A budget's limit, thresholds or kind."""
+async def changed(session: AsyncSession, row: BudgetRow) -> None:
+    """Its limit, its thresholds or its kind, in force everywhere within a second; a threshold may be reached by that."""
+    await session.flush()
+    starts_at = window_at(row, now()).starts_at
+    await session.execute(text(TELL_OPENED), {"id": row.id, "starts": starts_at})
     await touch(session, MIRROR)
 
 
@@ -86,6 +90,11 @@ async def delete(session: AsyncSession, row: BudgetRow) -> None:
     """It binds nobody any more; what it told stays."""
     row.deleted_at = now()
     await touch(session, MIRROR)
+
+
+async def lock(session: AsyncSession) -> None:
+    """Nobody else makes a budget until the transaction ends."""
+    await session.execute(select(func.pg_advisory_xact_lock(LOCK)))
 
 
 def _same_place(row: BudgetRow) -> Select[BudgetRow]:
@@ -109,17 +118,22 @@ async def unannounced(session: AsyncSession, limit: int) -> list[tuple[BudgetEve
     return [(event, row) for event, row in found]
 
 
-async def states(session: AsyncSession, rows: Iterable[BudgetRow], moment: datetime) -> dict[str, State]:
+async def states(session: AsyncSession, rows: Sequence[BudgetRow], moment: datetime) -> dict[str, State]:
     """What is spent and leased of each budget in the window that `moment` lies in."""
-    starts = {row.id: start_of(row, moment) for row in rows}
-    spent = await _spent(session, starts)
-    leased = await _leased(session, starts)
+    windows = {row.id: window_at(row, moment) for row in rows}
+    starts = {id: window.starts_at for id, window in windows.items()}
+    spent, leased = await _spent(session, starts), await _leased(session, starts)
     result: dict[str, State] = {}
     for row in rows:
-        begin, end = starts[row.id], end_of(row, starts[row.id])
-        known = spent[row.id] if row.id in spent else await _sum_of_hours(session, row, begin, end)
-        result[row.id] = State(begin, end, known, leased.get(row.id, 0))
+        window = windows[row.id]
+        known = spent[row.id] if row.id in spent else await _sum_of_hours(session, row, window)
+        result[row.id] = State(window.starts_at, window.ends_at, known, leased.get(row.id, 0))
     return result
+
+
+def window_at(row: BudgetRow, moment: datetime) -> Window:
+    """The window that `moment` lies in; a total's is the only one it has."""
+    return window_of(row.period, row.created_at, moment) or Window(row.created_at, None)
 
 
 async def _spent(session: AsyncSession, starts: dict[str, datetime]) -> dict[str, int]:
@@ -136,39 +150,14 @@ async def _leased(session: AsyncSession, starts: dict[str, datetime]) -> dict[st
     return {row.budget_id: int(row.unspent) for row in await session.execute(query.group_by(lease.budget_id))}
 
 
-async def _sum_of_hours(session: AsyncSession, row: BudgetRow, begin: datetime, end: datetime | None) -> int:
-    """Nothing was called under this budget yet, and it has no window: what the first one will begin with."""
-    if row.period == "total":
-        return 0
+async def _sum_of_hours(session: AsyncSession, row: BudgetRow, window: Window) -> int:
+    """Nothing was called in this window yet, and it was not made: what it will begin with. A total's always was."""
     hour = UsageHourRow
-    query = select(func.coalesce(func.sum(hour.cost_nano), 0)).where(hour.hour >= begin, hour.hour < end)
+    query = select(func.coalesce(func.sum(hour.cost_nano), 0)).where(hour.hour >= window.starts_at)
+    if window.ends_at is not None:
+        query = query.where(hour.hour < window.ends_at)
     if row.api_key_id is not None:
         query = query.where(hour.api_key_id == row.api_key_id)
     elif row.project_id is not None:
         query = query.where(hour.project_id == row.project_id)
     return int(await session.scalar(query) or 0)
-
-
-def start_of(row: BudgetRow, moment: datetime) -> datetime:
-    day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-    match row.period:
-        case "total":
-            return row.created_at
-        case "week":
-            return day - timedelta(days=day.weekday())
-        case "month":
-            return day.replace(day=1)
-        case _:
-            return day
-
-
-def end_of(row: BudgetRow, starts_at: datetime) -> datetime | None:
-    match row.period:
-        case "total":
-            return None
-        case "week":
-            return starts_at + timedelta(days=7)
-        case "month":
-            return (starts_at.replace(day=1) + timedelta(days=32)).replace(day=1)
-        case _:
-            return starts_at + timedelta(days=1)

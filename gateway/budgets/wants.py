@@ -1,0 +1,39 @@
+"""Where others lack money: a mirror that is polled like any other, so that no process sits on what it does not need."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gateway.budgets.leases import WANTS
+
+Place = tuple[str, datetime]
+"""A window: the id of its budget, and when it starts."""
+WANTED = """
+SELECT w.budget_id, w.starts_at FROM budget_windows w
+JOIN unnest(CAST(:budgets AS text[]), CAST(:starts AS timestamptz[])) AS held (budget_id, starts_at)
+  ON w.budget_id = held.budget_id AND w.starts_at = held.starts_at
+WHERE w.wanted_at > now() - interval '5 seconds'
+"""
+
+
+class Wants:
+    """A mirror of `budget_windows.wanted_at` (gateway/db/mirror.py), as far as this process holds leases.
+
+    Args:
+        held: where it does.
+        wanted: told of the windows that others lack money in.
+    """
+
+    name = WANTS
+
+    def __init__(self, held: Callable[[], Sequence[Place]], wanted: Callable[[Sequence[Place]], object]) -> None:
+        self._held = held
+        self._wanted = wanted
+
+    async def load(self, session: AsyncSession) -> None:
+        if not (held := self._held()):
+            return
+        values = {"budgets": [budget for budget, _ in held], "starts": [start for _, start in held]}
+        self._wanted([(row.budget_id, row.starts_at) for row in await session.execute(text(WANTED), values)])
