@@ -9,7 +9,16 @@ from typing import Any
 
 import msgspec
 
-from gateway.settings import PriceSettings, RouteSettings, Secret, Section, Settings, UpstreamSettings
+from gateway.settings import (
+    LimitSettings,
+    PriceSettings,
+    RouteSettings,
+    Secret,
+    Section,
+    Settings,
+    TierSettings,
+    UpstreamSettings,
+)
 
 HEADER = """\
 # Every setting of Tuneway with its default. Pass the file with --config, or TUNEWAY_CONFIG.
@@ -20,6 +29,7 @@ LISTS: dict[str, type[msgspec.Struct]] = {
     "upstreams": UpstreamSettings,
     "routes": RouteSettings,
     "prices": PriceSettings,
+    "tiers": TierSettings,
 }
 EXAMPLES: dict[type[msgspec.Struct], dict[str, Any]] = {
     UpstreamSettings: {
@@ -27,6 +37,15 @@ EXAMPLES: dict[type[msgspec.Struct], dict[str, Any]] = {
         "base_url": "https://api.openai.com/v1",
         "models": ("gpt-4o-mini",),
         "api_key_env": "OPENAI_API_KEY",
+    },
+    TierSettings: {
+        "name": "free",
+        "requests_per_minute": 100,
+        "tokens_per_minute": 100_000,
+        "requests_per_day": 10_000,
+        "tokens_per_day": 5_000_000,
+        "concurrent_requests": 10,
+        "models": {"gpt-4o-mini": LimitSettings(requests_per_minute=10)},
     },
     RouteSettings: {
         "name": "support-bot",

@@ -259,6 +259,22 @@ class ExchangeSettings(Section, frozen=True):
     """How often the spool is drained into the database."""
 
 
+class BudgetSettings(Section, frozen=True):
+    wait_seconds: float = 3.0
+    """How long a call waits for what calls under way have reserved of its budget and may not need."""
+    idle_seconds: float = 5.0
+    """What a process set aside of a budget goes back when no call has needed it for so long."""
+    assumed_output_tokens: int = 16_384
+    """The longest answer of a model whose price names no max_output_tokens, where the caller sets no limit: it is reserved, and then sent as the call's limit."""
+    image_tokens: int = 16_384
+    """Input tokens that one image of a call may come to."""
+    file_tokens: int = 65_536
+    """Input tokens that one file or video of a call may come to, beside the bytes that came with the call."""
+
+    def __post_init__(self) -> None:
+        _refuse_less_than_one(self, ("assumed_output_tokens", "image_tokens", "file_tokens"))
+
+
 class FileSettings(Section, frozen=True):
     url: str = ""
     """Where file contents live: file:///path or s3://bucket/prefix; empty means DATA_DIR/blobs."""
@@ -395,6 +411,43 @@ class OidcSettings(Section, frozen=True):
             raise ValueError('allowed_domains: name the domains of new people, or ["*"] for everybody')
 
 
+LIMITS = (
+    "requests_per_minute",
+    "tokens_per_minute",
+    "requests_per_day",
+    "tokens_per_day",
+    "concurrent_requests",
+)
+
+
+class LimitSettings(Section, frozen=True, kw_only=True):
+    requests_per_minute: int | None = None
+    """Calls in a minute; left out: no such limit."""
+    tokens_per_minute: int | None = None
+    """Input and output tokens in a minute."""
+    requests_per_day: int | None = None
+    """Calls in 24 hours."""
+    tokens_per_day: int | None = None
+    """Input and output tokens in 24 hours."""
+    concurrent_requests: int | None = None
+    """Calls at a time; a stream counts until it ends."""
+
+    def __post_init__(self) -> None:
+        _refuse_less_than_one(self, LIMITS)
+
+
+class TierSettings(LimitSettings, frozen=True, kw_only=True):
+    name: str
+    """A class of keys and projects; the limits below hold for all models together."""
+    models: dict[str, LimitSettings] = {}
+    """Limits of single models or routes, within those: { "gpt-4o-mini" = { requests_per_minute = 10 } }."""
+
+
+class RateLimitSettings(Section, frozen=True):
+    default_tier: str = ""
+    """Name of the tier of projects that have none of their own (docs/limits.md). Empty means no limits."""
+
+
 class Settings(Section, frozen=True):
     data_dir: Path = Path("~/.tuneway")
     """Spool, jobs, adapters and (by default) file contents."""
@@ -414,9 +467,11 @@ class Settings(Section, frozen=True):
     vllm: VllmSettings = VllmSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     exchanges: ExchangeSettings = ExchangeSettings()
+    budgets: BudgetSettings = BudgetSettings()
     files: FileSettings = FileSettings()
     fine_tuning: FineTuningSettings = FineTuningSettings()
     grading: GradingSettings = GradingSettings()
+    limits: RateLimitSettings = RateLimitSettings()
     routing: RoutingSettings = RoutingSettings()
     console: ConsoleSettings = ConsoleSettings()
     sign_in: SignInSettings = SignInSettings()
@@ -424,6 +479,7 @@ class Settings(Section, frozen=True):
     upstreams: tuple[UpstreamSettings, ...] = ()
     routes: tuple[RouteSettings, ...] = ()
     prices: tuple[PriceSettings, ...] = ()
+    tiers: tuple[TierSettings, ...] = ()
 
     def __post_init__(self) -> None:
         if self.oidc.issuer and not self.console.url:
@@ -432,6 +488,9 @@ class Settings(Section, frozen=True):
             raise ValueError('vllm.enable_sleep_mode: false, but engine.sharing = "sleep" needs it')
         _refuse_repeats("upstreams", [upstream.name for upstream in self.upstreams])
         _refuse_repeats("routes", [route.name for route in self.routes])
+        _refuse_repeats("tiers", [tier.name for tier in self.tiers])
+        if self.limits.default_tier not in ("", *(tier.name for tier in self.tiers)):
+            raise ValueError(f"limits.default_tier: there is no [[tiers]] with the name `{self.limits.default_tier}`")
         _refuse_repeats("prices", [price.model for price in self.prices])
         devices = [index.strip() for device in self.fine_tuning.devices for index in device.split(",")]
         _refuse_repeats("fine_tuning.devices", devices)
