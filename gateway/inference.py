@@ -19,8 +19,10 @@ import msgspec
 from gateway.errors import ClientLeft, Refusal, Surprise, UpstreamTimeout, refusal_of, to_openai_error
 from gateway.exchanges import record
 from gateway.exchanges.assemble import reply_text
+from gateway.exchanges.policy import kept
 from gateway.exchanges.record import Outcome, Record
 from gateway.keys.ring import ApiKey
+from gateway.keys.scopes import MODEL_REQUEST, require
 from gateway.kit.ids import new_request_id
 from gateway.kit.money import format_usd
 from gateway.metering.cost import Cost, cost
@@ -107,8 +109,9 @@ async def run(sv: Services, call: Call) -> Reply | StreamedReply:
     """Answer one call. Raises a Refusal; then the exchange is already recorded."""
     call.key = key = sv.keys.authenticate_project(call.authorization)
     try:
+        require(key.scopes, MODEL_REQUEST)
         call.envelope = decode(call.endpoint.decoder, call.body)
-        call.plan = await sv.names.plan(call.envelope.model, key.project_id, fall_back=call.fall_back)
+        call.plan = await _plan(sv, call, key, call.envelope.model)
         answer = await _answer(sv, call, call.envelope, call.plan)
         if isinstance(answer, Opened):
             return _stream(sv, call, call.envelope, answer)
@@ -119,6 +122,13 @@ async def run(sv: Services, call: Call) -> Reply | StreamedReply:
     usage = usage or estimate_usage(call.body, answer.decode(errors="replace"))
     nano = finish(sv, call, End(reply=answer, reply_id=reply_id, usage=usage))
     return Reply(_headers(sv, call, "application/json") | _cost_header(nano), answer)
+
+
+async def _plan(sv: Services, call: Call, key: ApiKey, model: str) -> Plan:
+    """Who may answer. Raises ModelNotFound, also for what this key may not call."""
+    key.require_model(model)
+    plan = await sv.names.plan(model, key.project_id, fall_back=call.fall_back)
+    return plan.among(key.models.may_serve) if key.models is not None else plan
 
 
 async def complete(sv: Services, authorization: bytes, body: bytes) -> bytes:
@@ -231,7 +241,7 @@ def finish(sv: Services, call: Call, end: End) -> int | None:
     price = sv.prices.find(deployment.model, deployment.base_model, call.created_at) if deployment else None
     charged = cost(usage, price) if usage and price else None
     entry = _record(call, end, charged, priced=price is not None or usage is None)
-    sv.spool.append(record.encode(entry))
+    sv.spool.append(record.encode(kept(entry)))
     sv.metrics.observe(entry)
     if call.attempts:
         sv.metrics.observe_attempts(call.attempts.made, call.answered)
@@ -271,6 +281,8 @@ def _record(call: Call, end: End, charged: Cost | None, *, priced: bool) -> Reco
         request_metadata=call.envelope.metadata if call.envelope else None,
         route=call.plan.route_label if call.plan else None,
         attempts=msgspec.json.encode(made) if made is not None and len(made) > 1 else None,
+        logging=key.logging,
+        user_id=key.user_id,
         input_nano=charged.input if charged else 0,
         cached_input_nano=charged.cached_input if charged else 0,
         output_nano=charged.output if charged else 0,

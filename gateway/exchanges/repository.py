@@ -10,6 +10,9 @@ from sqlalchemy.orm import defer
 
 from gateway.db.tables import ExchangeRow
 
+HIDDEN = "off"
+"""The logging policy of calls that only the bill knows."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExchangeFilters:
@@ -29,7 +32,7 @@ class ExchangeFilters:
 def matching(project_id: str, filters: ExchangeFilters) -> Select[ExchangeRow]:
     """Rows without the bodies."""
     bodies = (defer(ExchangeRow.request, raiseload=True), defer(ExchangeRow.reply, raiseload=True))
-    query = select(ExchangeRow).options(*bodies).where(ExchangeRow.project_id == project_id)
+    query = _shown(project_id).options(*bodies)
     if filters.model is not None:
         query = query.where(
             (ExchangeRow.requested_model == filters.model) | (ExchangeRow.served_model == filters.model)
@@ -49,11 +52,15 @@ def matching(project_id: str, filters: ExchangeFilters) -> Select[ExchangeRow]:
 
 async def find(session: AsyncSession, project_id: str, exchange_id: str) -> ExchangeRow | None:
     """The exchange with that id."""
-    query = select(ExchangeRow).where(ExchangeRow.project_id == project_id, ExchangeRow.id == exchange_id)
-    return await session.scalar(query)
+    return await session.scalar(_shown(project_id).where(ExchangeRow.id == exchange_id))
 
 
 async def find_by_reply(session: AsyncSession, project_id: str, reply_id: str) -> ExchangeRow | None:
     """The newest exchange whose reply has that id: upstreams choose it, and it may repeat."""
-    query = select(ExchangeRow).where(ExchangeRow.project_id == project_id, ExchangeRow.reply_id == reply_id)
+    query = _shown(project_id).where(ExchangeRow.reply_id == reply_id)
     return await session.scalar(query.order_by(ExchangeRow.id.desc()).limit(1))
+
+
+def _shown(project_id: str) -> Select[ExchangeRow]:
+    """Not what a key keeps out of the log: of that, only the ledger tells."""
+    return select(ExchangeRow).where(ExchangeRow.project_id == project_id, ExchangeRow.logging != HIDDEN)

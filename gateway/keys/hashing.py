@@ -3,6 +3,9 @@
 from hashlib import blake2b
 
 PROJECT_PREFIX = "sk-svcacct-"
+"""Of a service account's key."""
+USER_PREFIX = "sk-proj-"
+"""Of a person's."""
 ADMIN_PREFIX = "sk-admin-"
 
 

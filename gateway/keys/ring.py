@@ -1,17 +1,19 @@
 """Every valid API key, in memory: a call is authenticated without a query."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.database import Database
-from gateway.db.tables import ApiKeyRow, ProjectRow
-from gateway.errors import Forbidden, Unauthenticated, Unavailable
+from gateway.errors import Forbidden, ModelNotFound, Unauthenticated, Unavailable
 from gateway.keys import repository
 from gateway.keys.hashing import hash_secret, redact
+from gateway.keys.model_rules import ModelRules, model_rules
+from gateway.keys.repository import Working
+from gateway.keys.scopes import granted
 from gateway.kit.clock import from_unix
 
 HOW_TO = "You need to send an API key in the Authorization header: `Authorization: Bearer YOUR_KEY`."
@@ -27,22 +29,35 @@ class ApiKey:
     """Empty for an admin key."""
     expires_at: float | None
     user_id: str = ""
-    """The person it belongs to; empty for a service account's."""
+    """The person it belongs to; empty for a service account's. Of an admin key: who made it."""
+    email: str = ""
+    """That person's."""
     role: str = "owner"
-    """Of an admin key."""
+    """Of an admin key: owner or reader; never more than the person has."""
     tags: tuple[str, ...] = ()
-    allowed_models: frozenset[str] | None = None
-    """None: all of its project."""
+    models: ModelRules | None = None
+    """None: every model of its project."""
     scopes: frozenset[str] | None = None
-    """None: every endpoint."""
+    """What it may do (gateway/keys/scopes.py); None: everything."""
     logging: str = "full"
     """What the exchange log keeps: full, metadata or off."""
     tier: str | None = None
-    """A class of rate limits; None for the project's."""
+    """A class of rate limits, the project's where the key has none; None for the default one."""
+    rotated: bool = False
+    """It was called by the secret that another has replaced; `expires_at` is then the end of the overlap."""
 
     @property
     def is_admin(self) -> bool:
         return not self.project_id
+
+    def may_call(self, model: str) -> bool:
+        """Whether it may call a model, route or alias of that name, if there is one."""
+        return self.models is None or self.models.may_call(model)
+
+    def require_model(self, model: str) -> None:
+        """Raises ModelNotFound, as for a model that does not exist: so does OpenAI."""
+        if self.models is not None and not self.models.may_call(model):
+            raise ModelNotFound(model)
 
 
 class KeyRing:
@@ -73,8 +88,7 @@ class KeyRing:
         key = self._keys.get(hash_secret(secret.strip(), self._secret_key))
         now = time.time()
         if key is None or (key.expires_at is not None and key.expires_at <= now):
-            shown = redact(secret.decode("ascii", "replace")[:200]) if len(secret) > 12 else "***"
-            raise Unauthenticated(f"Incorrect API key provided: {shown}. Ask your administrator for a valid key.")
+            raise _refused(secret, key)
         self._used[key.id] = now
         return key
 
@@ -97,13 +111,9 @@ class KeyRing:
         return key
 
     async def load(self, session: AsyncSession) -> None:
-        """Swap in every key that is neither revoked nor of an archived project."""
-        query = (
-            select(ApiKeyRow)
-            .outerjoin(ProjectRow, ApiKeyRow.project_id == ProjectRow.id)
-            .where(ApiKeyRow.revoked_at.is_(None), ProjectRow.archived_at.is_(None))
-        )
-        self._keys = {row.hash: _key(row) for row in await session.scalars(query)}
+        """Swap in every key that is neither revoked, nor of an archived project, nor of somebody who has no access to it
+        any more. Keys that have expired are known for a while, so that they are told so."""
+        self._keys = {hash: key for each in await repository.working(session) for hash, key in _keys(each)}
 
     async def save_last_used(self, database: Database) -> None:
         """Write when each key was last used; called every few seconds, never on the path of a call."""
@@ -118,20 +128,40 @@ class KeyRing:
             raise
 
 
-def _key(row: ApiKeyRow) -> ApiKey:
-    return ApiKey(
+def _refused(secret: bytes, key: ApiKey | None) -> Unauthenticated:
+    """Why a secret is not taken: it is unknown, or that of a key that has ended."""
+    shown = redact(secret.strip().decode("ascii", "replace")[:200]) if len(secret) > 12 else "***"
+    if key is None or key.expires_at is None:
+        return Unauthenticated(f"Incorrect API key provided: {shown}. Ask your administrator for a valid key.")
+    ended = f"{from_unix(key.expires_at):%Y-%m-%d %H:%M:%S} UTC"
+    if key.rotated:
+        return Unauthenticated(f"The API key {shown} has expired: another took its place, and it worked until {ended}.")
+    return Unauthenticated(
+        f"The API key {shown} has expired: it worked until {ended}. Ask your administrator for another."
+    )
+
+
+def _keys(each: Working) -> Iterator[tuple[bytes, ApiKey]]:
+    """A key by its hash and, once it was rotated, by its old one."""
+    row = each.key
+    key = ApiKey(
         id=row.id,
         name=row.name,
         project_id=row.project_id or "",
         expires_at=_timestamp(row.expires_at),
         user_id=row.user_id or "",
-        role=row.role,
+        email=each.user.email if each.user else "",
+        role="reader" if each.user and each.user.role == "reader" else row.role,
         tags=tuple(row.tags),
-        allowed_models=None if row.allowed_models is None else frozenset(row.allowed_models),
-        scopes=None if row.scopes is None else frozenset(row.scopes),
+        models=model_rules(row.allowed_models, each.project.model_permissions if each.project else None),
+        scopes=granted(row.scopes) if row.scopes else None,
         logging=row.logging,
-        tier=row.tier,
+        tier=row.tier or (each.project.tier if each.project else None),
     )
+    yield row.hash, key
+    if row.old_hash is not None and row.old_hash_expires_at is not None:
+        end = row.old_hash_expires_at.timestamp()
+        yield row.old_hash, replace(key, expires_at=min(end, key.expires_at or end), rotated=True)
 
 
 def _timestamp(moment: datetime | None) -> float | None:

@@ -1,11 +1,15 @@
 """SQL of projects and service accounts."""
 
+from typing import Any
+
 from sqlalchemy import Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.mirror import touch
 from gateway.db.tables import ApiKeyRow, ProjectRow, ServiceAccountRow
-from gateway.errors import NotFound
+from gateway.errors import InvalidRequest, NotFound
+from gateway.kit.clock import now
+from gateway.kit.ids import new_id
 
 
 def projects(*, include_archived: bool) -> Select[ProjectRow]:
@@ -19,6 +23,20 @@ async def project(session: AsyncSession, project_id: str) -> ProjectRow:
     if row is None:
         raise NotFound(f"No project with id '{project_id}'.", param="project_id")
     return row
+
+
+async def active_project(session: AsyncSession, project_id: str) -> ProjectRow:
+    """One that may be changed. Raises NotFound, InvalidRequest."""
+    row = await project(session, project_id)
+    if row.archived_at is not None:
+        raise InvalidRequest(f"The project '{project_id}' is archived: it cannot be changed.", param="project_id")
+    return row
+
+
+async def change_models(session: AsyncSession, row: ProjectRow, permissions: dict[str, Any] | None) -> None:
+    """Which models its keys may call: OpenAI's object, or None for every one; everywhere within a second."""
+    row.model_permissions = permissions
+    await touch(session, "api_keys")
 
 
 async def archive(session: AsyncSession, row: ProjectRow) -> None:
@@ -45,11 +63,11 @@ async def service_account(session: AsyncSession, project_id: str, account_id: st
     return row
 
 
-async def accounts_of(session: AsyncSession, keys: list[ApiKeyRow]) -> dict[str, ServiceAccountRow]:
-    """Owners of keys by id, deleted ones too."""
-    ids = {key.service_account_id for key in keys}
-    rows = await session.scalars(select(ServiceAccountRow).where(ServiceAccountRow.id.in_(ids)))
-    return {row.id: row for row in rows}
+async def create_service_account(session: AsyncSession, project_id: str, name: str, role: str) -> ServiceAccountRow:
+    row = ServiceAccountRow(id=new_id("svc_acct_"), project_id=project_id, name=name, role=role, created_at=now())
+    session.add(row)
+    await session.flush()
+    return row
 
 
 async def delete_service_account(session: AsyncSession, account_id: str) -> None:

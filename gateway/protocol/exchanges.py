@@ -59,4 +59,6 @@ class Exchange(msgspec.Struct, kw_only=True):
     first_token_ms: float | None
     upstream_ms: float | None
     api_key_id: str
+    logging: str
+    """What the key lets us keep: full, or metadata (the bodies are null)."""
     metadata: dict[str, Any] | None

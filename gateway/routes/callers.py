@@ -7,6 +7,7 @@ from litestar.di import NamedDependency
 
 from gateway.access.administrator import Administrator
 from gateway.keys.ring import ApiKey
+from gateway.keys.scopes import require_for
 from gateway.protocol.audit_logs import key_actor
 from gateway.services import Services
 
@@ -24,8 +25,10 @@ def provide_services(request: Request[Any, Any, Any]) -> Services:
 
 
 def provide_caller(request: Request[Any, Any, Any]) -> ApiKey:
-    """A project's key. Raises Unauthenticated, Forbidden."""
-    return provide_services(request).keys.authenticate_project(_authorization(request))
+    """A project's key that may use this endpoint. Raises Unauthenticated, Forbidden."""
+    key = provide_services(request).keys.authenticate_project(_authorization(request))
+    require_for(key.scopes, request.method, request.scope["path_template"])
+    return key
 
 
 def provide_admin(request: Request[Any, Any, Any]) -> Administrator:

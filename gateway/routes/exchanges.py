@@ -1,6 +1,6 @@
 """/v1/exchanges: the log of a project's calls, an extension of OpenAI's API.
 
-A call appears within a second of its end (settings: exchanges.drain_seconds), with its own `x-request-id` as id.
+A call whose key says `logging: off` is not here. Any other appears within a second of its end (settings: exchanges.drain_seconds), with its own `x-request-id` as id.
 """
 
 from typing import get_args
@@ -85,11 +85,15 @@ def exchange(row: ExchangeRow) -> Exchange:
         first_token_ms=row.first_token_ms,
         upstream_ms=row.upstream_ms,
         api_key_id=row.api_key_id,
+        logging=row.logging,
         metadata=row.request_metadata,
     )
 
 
 def with_bodies(shown: Exchange, row: ExchangeRow) -> Exchange:
+    if row.logging != "full":
+        shown.request = shown.reply = None
+        return shown
     shown.request, shown.request_text = _body(row.request)
     shown.reply, shown.reply_text = _body(row.reply) if row.reply is not None else (None, msgspec.UNSET)
     return shown

@@ -125,7 +125,9 @@ async def list_checkpoints(sv: Sv, caller: Caller, job_id: FromPath[str], query:
 
 
 async def check_model(sv: Services, caller: ApiKey, model: str) -> None:
-    """Only the engine's base can be trained, and what was tuned from it, wherever that is served."""
+    """Only the engine's base can be trained, and what was tuned from it, wherever that is served; and only what the key
+    may call."""
+    caller.require_model(model)
     deployment = await _named_itself(sv, caller, model)
     if sv.catalog.engine is None or not (deployment.upstream.is_engine or deployment.base_model):
         raise InvalidRequest(

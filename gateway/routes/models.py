@@ -6,8 +6,10 @@ import msgspec
 from litestar import MediaType, Response, delete, get
 from litestar.params import FromPath, QueryParams
 
-from gateway.errors import Forbidden
+from gateway.errors import Forbidden, ModelNotFound
 from gateway.fine_tuning.models import delete_model as delete_row
+from gateway.keys.ring import ApiKey
+from gateway.keys.scopes import MODEL_EXPORT, require
 from gateway.protocol.lists import Deleted
 from gateway.protocol.models import Model
 from gateway.protocol.queries import choice
@@ -22,8 +24,9 @@ EXPORT = "/export"
 
 @get("/v1/models")
 async def list_models(sv: Sv, caller: Caller) -> dict[str, object]:
-    """Every name that this project may call: the base, other providers' models, and those trained here: the finals, the
-    last three checkpoints of each job, and what another project has shared; then routes and aliases.
+    """Every name that this key may call, of those of its project: the base, other providers' models, and those trained
+    here: the finals, the last three checkpoints of each job, and what another project has shared; then routes and
+    aliases.
 
     A route with the name of a model stands in its place.
     """
@@ -33,7 +36,7 @@ async def list_models(sv: Sv, caller: Caller) -> dict[str, object]:
     shown |= {route.name: of_route(route, sv) for route in routes}
     for alias in aliases:
         shown[alias] = named(alias, model(await sv.names.model(alias, caller.project_id), sv))
-    return {"object": "list", "data": list(shown.values())}
+    return {"object": "list", "data": [each for each in shown.values() if await _callable(sv, caller, each.id)]}
 
 
 @get("/v1/models/{model_id:path}")
@@ -45,7 +48,11 @@ async def retrieve_model(sv: Sv, caller: Caller, model_id: FromPath[str], query:
     name = model_id.removeprefix("/")
     if name.startswith("ft:") and name.endswith(EXPORT):
         wanted = choice(query, "format", FORMATS, "") if "format" in query else None
+        require(caller.scopes, MODEL_EXPORT)
+        caller.require_model(name.removesuffix(EXPORT))
         return await export(sv, caller.project_id, name.removesuffix(EXPORT), wanted)
+    if not await _callable(sv, caller, name):
+        raise ModelNotFound(name)
     if route := sv.names.route(name, caller.project_id):
         found = of_route(route, sv)
     else:
@@ -57,6 +64,7 @@ async def retrieve_model(sv: Sv, caller: Caller, model_id: FromPath[str], query:
 async def delete_model(sv: Sv, caller: Caller, model_id: FromPath[str]) -> Deleted:
     """Only what this project has trained. Raises ModelNotFound, Forbidden, Conflict."""
     name = model_id.removeprefix("/")
+    caller.require_model(name)
     await sv.mirrors.catch_up()
     if sv.names.route(name, caller.project_id):
         raise Forbidden(f"`{name}` is a route, not a model: an administrator deletes it with DELETE /v1/routes/{{id}}.")
@@ -68,6 +76,18 @@ async def delete_model(sv: Sv, caller: Caller, model_id: FromPath[str]) -> Delet
         await delete_row(session, caller.project_id, name)
     await sv.mirrors.catch_up()
     return Deleted(id=name, object="model")
+
+
+async def _callable(sv: Services, caller: ApiKey, name: str) -> bool:
+    """Whether the rules of this key let somebody answer a call of that name."""
+    if caller.models is None:
+        return True
+    try:
+        caller.require_model(name)
+        (await sv.names.plan(name, caller.project_id)).among(caller.models.may_serve)
+    except ModelNotFound:
+        return False
+    return True
 
 
 def model(deployment: Deployment, sv: Services) -> Model:

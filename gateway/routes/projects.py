@@ -1,34 +1,38 @@
-"""/v1/organization/projects and their service accounts"""
-
-from typing import Any
+"""/v1/organization/projects"""
 
 import msgspec
 from litestar import delete, get, post
 from litestar.params import FromPath, QueryParams, RawBody
+from msgspec import UNSET
 
+from gateway.audit.log import write
+from gateway.db.mirror import touch
 from gateway.db.pages import fetch_page
-from gateway.db.tables import ProjectRow, ServiceAccountRow
-from gateway.keys import service as keys
+from gateway.db.tables import ProjectRow
+from gateway.errors import InvalidRequest, NotFound
+from gateway.keys.model_rules import check_model_names
 from gateway.kit.clock import now, unix
 from gateway.kit.ids import new_id
 from gateway.projects import repository
 from gateway.protocol.decode import decode
-from gateway.protocol.lists import CursorList, Deleted, cursor_list
+from gateway.protocol.lists import CursorList, cursor_list
 from gateway.protocol.organization import (
-    ApiKeyCreate,
-    NewApiKey,
+    ModelPermissions,
+    ModelPermissionsDeleted,
+    ModelPermissionsUpdate,
     Project,
     ProjectCreate,
-    ServiceAccount,
-    ServiceAccountCreate,
+    ProjectUpdate,
 )
 from gateway.protocol.queries import cursor, flag
 from gateway.routes.callers import Admin, Sv
-from gateway.services import Services
 
 decode_project = msgspec.json.Decoder(ProjectCreate)
-decode_account = msgspec.json.Decoder(ServiceAccountCreate)
-decode_key = msgspec.json.Decoder(ApiKeyCreate)
+decode_update = msgspec.json.Decoder(ProjectUpdate)
+decode_models = msgspec.json.Decoder(ModelPermissionsUpdate)
+
+WHERE_DATA_LIES = ("residency", "geography", "external_key_id")
+"""Of OpenAI's own data centres: here the operator has decided."""
 
 
 @get("/v1/organization/projects")
@@ -42,9 +46,12 @@ async def list_projects(sv: Sv, admin: Admin, query: QueryParams) -> CursorList:
 @post("/v1/organization/projects", status_code=200)
 async def create_project(sv: Sv, admin: Admin, body: RawBody) -> Project:
     wanted = decode(decode_project, body)
-    row = ProjectRow(id=new_id("proj_"), name=wanted.name, created_at=now(), archived_at=None)
+    _refuse_elsewhere(wanted)
+    row = ProjectRow(id=new_id("proj_"), name=wanted.name, created_at=now(), archived_at=None, tier=wanted.tier)
     async with sv.database.session() as session:
         session.add(row)
+        detail = {"data": {"name": row.name, "title": row.name}}
+        write(session, admin.actor, "project.created", row.id, project_id=row.id, detail=detail)
     return project(row)
 
 
@@ -56,81 +63,79 @@ async def retrieve_project(sv: Sv, admin: Admin, project_id: FromPath[str]) -> P
 
 @post("/v1/organization/projects/{project_id:str}", status_code=200)
 async def update_project(sv: Sv, admin: Admin, project_id: FromPath[str], body: RawBody) -> Project:
-    wanted = decode(decode_project, body)
+    """Raises InvalidRequest for an archived one."""
+    wanted = decode(decode_update, body)
+    _refuse_elsewhere(wanted)
+    changes: dict[str, object] = {} if wanted.name is None else {"title": wanted.name}
     async with sv.database.session() as session:
-        row = await repository.project(session, project_id)
-        row.name = wanted.name
+        row = await repository.active_project(session, project_id)
+        row.name = wanted.name or row.name
+        if wanted.tier is not UNSET:
+            row.tier = changes["tier"] = wanted.tier
+            await touch(session, "api_keys")
+        detail = {"changes_requested": changes}
+        write(session, admin.actor, "project.updated", row.id, project_id=row.id, detail=detail)
+    await sv.mirrors.catch_up()
     return project(row)
 
 
 @post("/v1/organization/projects/{project_id:str}/archive", status_code=200)
 async def archive_project(sv: Sv, admin: Admin, project_id: FromPath[str]) -> Project:
+    """Its keys are refused everywhere within a second; it cannot be undone."""
     async with sv.database.session() as session:
         row = await repository.project(session, project_id)
+        if row.archived_at is None:
+            write(session, admin.actor, "project.archived", row.id, project_id=row.id)
         await repository.archive(session, row)
     await sv.mirrors.catch_up()
     return project(row)
 
 
-@get("/v1/organization/projects/{project_id:str}/service_accounts")
-async def list_service_accounts(sv: Sv, admin: Admin, project_id: FromPath[str], query: QueryParams) -> CursorList:
+@get("/v1/organization/projects/{project_id:str}/model_permissions")
+async def retrieve_model_permissions(sv: Sv, admin: Admin, project_id: FromPath[str]) -> ModelPermissions:
+    """Raises NotFound where every model is allowed."""
     async with sv.database.session() as session:
-        await repository.project(session, project_id)
-        rows = repository.service_accounts(project_id)
-        page = await fetch_page(session, rows, ServiceAccountRow, cursor(query, order="asc"))
-    return cursor_list([service_account(row) for row in page.rows], has_more=page.has_more)
+        row = await repository.project(session, project_id)
+    if row.model_permissions is None:
+        raise NotFound(f"The project '{project_id}' has no model permissions: its keys may call every model.")
+    return ModelPermissions(**row.model_permissions)
 
 
-@post("/v1/organization/projects/{project_id:str}/service_accounts", status_code=200)
-async def create_service_account(sv: Sv, admin: Admin, project_id: FromPath[str], body: RawBody) -> ServiceAccount:
-    """The account and, unless it was not wanted, its first key: the only time the secret is shown."""
-    wanted = decode(decode_account, body)
+@post("/v1/organization/projects/{project_id:str}/model_permissions", status_code=200)
+async def update_model_permissions(sv: Sv, admin: Admin, project_id: FromPath[str], body: RawBody) -> ModelPermissions:
+    wanted = decode(decode_models, body)
+    check_model_names("model_ids", wanted.model_ids)
+    made = ModelPermissions(mode=wanted.mode, model_ids=list(dict.fromkeys(wanted.model_ids)))
+    permissions = {"mode": made.mode, "model_ids": made.model_ids}
     async with sv.database.session() as session:
-        await repository.project(session, project_id)
-        row = ServiceAccountRow(
-            id=new_id("svc_acct_"), project_id=project_id, name=wanted.name, role="member", created_at=now()
-        )
-        session.add(row)
-        await session.flush()
-        made = None if wanted.create_service_account_only else await _new_key(sv, session, row, wanted.name)
-    await sv.mirrors.catch_up()
-    return service_account(row, made)
-
-
-@get("/v1/organization/projects/{project_id:str}/service_accounts/{account_id:str}")
-async def retrieve_service_account(
-    sv: Sv, admin: Admin, project_id: FromPath[str], account_id: FromPath[str]
-) -> ServiceAccount:
-    async with sv.database.session() as session:
-        return service_account(await repository.service_account(session, project_id, account_id))
-
-
-@delete("/v1/organization/projects/{project_id:str}/service_accounts/{account_id:str}", status_code=200)
-async def delete_service_account(sv: Sv, admin: Admin, project_id: FromPath[str], account_id: FromPath[str]) -> Deleted:
-    async with sv.database.session() as session:
-        row = await repository.service_account(session, project_id, account_id)
-        await repository.delete_service_account(session, row.id)
-    await sv.mirrors.catch_up()
-    return Deleted(id=account_id, object="organization.project.service_account.deleted")
-
-
-@post("/v1/organization/projects/{project_id:str}/service_accounts/{account_id:str}/api_keys", status_code=200)
-async def create_service_account_key(
-    sv: Sv, admin: Admin, project_id: FromPath[str], account_id: FromPath[str], body: RawBody
-) -> NewApiKey:
-    """One more key for an account, so that a key can be replaced without a gap."""
-    wanted = decode(decode_key, body or b"{}")
-    async with sv.database.session() as session:
-        row = await repository.service_account(session, project_id, account_id)
-        made = await _new_key(sv, session, row, wanted.name or row.name)
+        row = await repository.active_project(session, project_id)
+        await repository.change_models(session, row, permissions)
+        detail = {"changes_requested": {"model_permissions": permissions}}
+        write(session, admin.actor, "project.updated", row.id, project_id=row.id, detail=detail)
     await sv.mirrors.catch_up()
     return made
 
 
-async def _new_key(sv: Services, session: Any, row: ServiceAccountRow, name: str) -> NewApiKey:
-    secret_key = sv.settings.secret_key.reveal()
-    key, secret = await keys.create_project_key(session, row, name=name, secret_key=secret_key)
-    return NewApiKey(id=key.id, name=key.name, created_at=unix(key.created_at), value=secret)
+@delete("/v1/organization/projects/{project_id:str}/model_permissions", status_code=200)
+async def delete_model_permissions(sv: Sv, admin: Admin, project_id: FromPath[str]) -> ModelPermissionsDeleted:
+    async with sv.database.session() as session:
+        row = await repository.active_project(session, project_id)
+        if deleted := row.model_permissions is not None:
+            await repository.change_models(session, row, None)
+            detail = {"changes_requested": {"model_permissions": None}}
+            write(session, admin.actor, "project.updated", row.id, project_id=row.id, detail=detail)
+    await sv.mirrors.catch_up()
+    return ModelPermissionsDeleted(deleted=deleted)
+
+
+def _refuse_elsewhere(wanted: ProjectCreate | ProjectUpdate) -> None:
+    """Raises InvalidRequest for a choice that this installation does not give."""
+    for name in WHERE_DATA_LIES:
+        if getattr(wanted, name, None) is not None:
+            raise InvalidRequest(
+                f"'{name}' cannot be chosen here: everything lies where this gateway's operator keeps it. Leave it out.",
+                param=name,
+            )
 
 
 def project(row: ProjectRow) -> Project:
@@ -140,16 +145,5 @@ def project(row: ProjectRow) -> Project:
         created_at=unix(row.created_at),
         archived_at=unix(row.archived_at) if row.archived_at else None,
         status="archived" if row.archived_at else "active",
-    )
-
-
-def service_account(
-    row: ServiceAccountRow, made: NewApiKey | msgspec.UnsetType | None = msgspec.UNSET
-) -> ServiceAccount:
-    return ServiceAccount(
-        id=row.id,
-        name=row.name,
-        role=row.role,
-        created_at=unix(row.created_at),
-        api_key=made,
+        tier=row.tier,
     )

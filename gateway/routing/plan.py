@@ -1,7 +1,9 @@
 """What may answer a call: the targets that share it, and what stands in for them."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
+from gateway.errors import ModelNotFound
 from gateway.protocol.routes import CONDITIONS, Breaker, Condition, Retries, RouteTimeouts
 from gateway.routing.deployment import Deployment
 from gateway.routing.route_book import Route
@@ -46,3 +48,15 @@ class Plan:
     def route_label(self) -> str | None:
         """`name@revision`, as it appears in headers and in the exchange log."""
         return f"{self.route.name}@{self.route.revision}" if self.route else None
+
+    def among(self, may_serve: Callable[[str], bool]) -> "Plan":
+        """The plan without the models that may not serve this call, as if they did not exist.
+
+        Raises:
+            ModelNotFound: nothing is left of what the name stands for.
+        """
+        targets = tuple(each for each in self.targets if may_serve(each.deployment.model))
+        fallbacks = tuple(each for each in self.fallbacks if may_serve(each.deployment.model))
+        if not targets and not any("not_loaded" in each.on for each in fallbacks if self.route):
+            raise ModelNotFound(self.name)
+        return replace(self, targets=targets, fallbacks=fallbacks)

@@ -1,6 +1,7 @@
 """SQL of projects and service accounts."""
 
 import pytest
+from msgspec import UNSET
 from sqlalchemy import select
 
 from gateway.db.database import Database
@@ -9,6 +10,7 @@ from gateway.errors import NotFound
 from gateway.keys.service import create_project_key
 from gateway.kit.clock import now
 from gateway.projects import repository
+from gateway.projects.owners import owners_of
 
 pytestmark = pytest.mark.anyio
 
@@ -59,7 +61,9 @@ class TestDeleteServiceAccount:
     async def test_its_name_stays_with_the_keys_it_had(self, database: Database, key: ApiKeyRow) -> None:
         async with database.session() as session:
             await repository.delete_service_account(session, "a")
-            assert set(await repository.accounts_of(session, [key])) == {"a"}
+            owner = (await owners_of(session, [key]))[key.id]
+        assert owner.shown.service_account is not UNSET
+        assert (owner.shown.service_account.id, owner.has_access) == ("a", False)
 
 
 async def test_an_unknown_project_is_not_found(database: Database) -> None:

@@ -60,6 +60,7 @@ class TestRetrieve:
             "priced": True,
             "first_token_ms": None,
             "api_key_id": project_key["id"],
+            "logging": "full",
             "metadata": {"team": "a"},
         }
 
