@@ -13,7 +13,7 @@ from litestar.types import ControllerRouterHandler
 from gateway.errors import Surprise, refusal_of, to_openai_error
 from gateway.kit.ids import new_request_id
 from gateway.routes import HOT, ROUTES
-from gateway.routes.callers import provide_admin, provide_caller, provide_services
+from gateway.routes.callers import provide_admin, provide_caller, provide_services, provide_source
 from gateway.routes.model_calls import Receive, Scope, Send, answer, encode_headers, send_error
 from gateway.services import Services, gateway_services
 from gateway.settings import Settings
@@ -74,7 +74,8 @@ def _litestar(settings: Settings, routes: Sequence[ControllerRouterHandler]) -> 
         dependencies={
             "sv": Provide(provide_services, sync_to_thread=False),
             "caller": Provide(provide_caller, sync_to_thread=False),
-            "admin": Provide(provide_admin, sync_to_thread=False),
+            "admin": Provide(provide_admin),
+            "source": Provide(provide_source, sync_to_thread=False),
         },
         openapi_config=None,
         logging_config=None,

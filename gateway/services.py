@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.access.open_id import OpenIdProvider
+from gateway.access.passwords import Passwords
 from gateway.datasets.isolated import Isolated
 from gateway.db.database import Database
 from gateway.db.mirror import POLL_SECONDS, Mirrors
@@ -72,6 +74,9 @@ class Services:
     spool: Spool
     drain: Drain
     metrics: Metrics
+    open_id: OpenIdProvider | None = None
+    """None where there is no single sign-on."""
+    passwords: Passwords = field(default_factory=Passwords)
     python_sandbox: PythonSandbox | None = None
     """None where Python graders are switched off."""
     datasets: Isolated = field(default_factory=Isolated)
@@ -177,9 +182,14 @@ def _build(settings: Settings) -> Services:
         spool=spool,
         drain=Drain(spool, database, post=Ledger([post_rollups]).post),
         metrics=Metrics(residency),
+        open_id=_open_id(settings),
         python_sandbox=_python_sandbox(settings.grading),
         background=background,
     )
+
+
+def _open_id(settings: Settings) -> OpenIdProvider | None:
+    return OpenIdProvider(settings.oidc, settings.secret_key.reveal()) if settings.oidc.issuer else None
 
 
 def _python_sandbox(grading: GradingSettings) -> PythonSandbox | None:

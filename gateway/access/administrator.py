@@ -2,12 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from gateway.protocol.audit_logs import Actor
-
-OrganizationRole = Literal["owner", "reader"]
-ProjectRole = Literal["owner", "member"]
+from gateway.protocol.users import OrganizationRole, ProjectRole
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +20,5 @@ class Administrator:
     user_id: str | None = None
     """The person; None for a key that nobody in particular made."""
     project_roles: Mapping[str, ProjectRole] = field(default_factory=dict[str, ProjectRole])
+    session_id: str | None = None
+    """Of the browser that the person has signed in with; None for a key."""

@@ -24,3 +24,41 @@ def key_actor(key_id: str, *, user_id: str | None, email: str | None, ip_address
     account = {} if user_id else {"service_account": {"id": key_id}}
     where = {"ip_address": ip_address, "user_agent": user_agent}
     return Actor(id=key_id, email=email, shown={"type": "api_key", "api_key": {"id": key_id} | owner | account | where})
+
+
+def session_actor(user_id: str | None, *, email: str | None, ip_address: str, user_agent: str) -> Actor:
+    """A person in a browser; nobody known where a sign-in failed. The user agent is our addition to OpenAI's object."""
+    user = {"id": user_id, "email": email} if user_id else {}
+    shown = {"user": user, "ip_address": ip_address, "user_agent": user_agent}
+    return Actor(id=user_id or "", email=email, shown={"type": "session", "session": shown})
+
+
+class AuditProject(msgspec.Struct, kw_only=True):
+    id: str
+    name: str
+
+
+def shown(entry: "Entry") -> dict[str, Any]:
+    """OpenAI's audit log object: what happened stands below a key that is named like the type."""
+    project = {"project": msgspec.to_builtins(entry.project)} if entry.project else {}
+    return {
+        "object": "organization.audit_log",
+        "id": entry.id,
+        "type": entry.type,
+        "effective_at": entry.effective_at,
+        **project,
+        "actor": entry.actor,
+        entry.type: {"id": entry.resource_id} | entry.detail if entry.resource_id else entry.detail,
+    }
+
+
+class Entry(msgspec.Struct, kw_only=True):
+    """One entry of the log, as it is stored."""
+
+    id: str
+    type: str
+    effective_at: int
+    project: AuditProject | None
+    actor: dict[str, Any]
+    resource_id: str | None
+    detail: dict[str, Any]

@@ -1,0 +1,128 @@
+"""/v1/sign_in: which ways there are, and the one through the identity provider"""
+
+import re
+from typing import Any
+
+from litestar import Request, Response, get
+from litestar.datastructures import Cookie
+from litestar.params import QueryParams
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gateway.access.open_id import FAILED, FLOW_SECONDS, Identity, OpenIdProvider
+from gateway.access.sessions import actor_of
+from gateway.access.source import Source
+from gateway.audit.log import write
+from gateway.db.tables import UserRow
+from gateway.errors import Forbidden, InvalidRequest, NotFound
+from gateway.protocol.queries import text
+from gateway.protocol.sessions import WayIn, WaysIn
+from gateway.routes import sign_in
+from gateway.routes.callers import From, Sv
+from gateway.routes.sessions import browser
+from gateway.services import Services
+from gateway.users import invites, repository, service
+
+COOKIE = "tuneway_oidc"
+PATH = "/v1/sign_in/oidc"
+CALLBACK = f"{PATH}/callback"
+LOCAL_PATH = re.compile(r"/(?![/\\])[^\x00-\x20\x7f\\]*")
+"""A path of ours: neither another host (`//host`, `/\\host`) nor another scheme."""
+MAX_RETURN_TO = 1024
+
+
+@get("/v1/sign_in")
+async def list_ways_in(sv: Sv) -> WaysIn:
+    """For the console's first page; it tells nothing of anybody."""
+    ways = [WayIn(type="password", text="Password", url="/v1/sessions")]
+    if sv.open_id is not None:
+        ways.append(WayIn(type="oidc", text=sv.settings.oidc.button, url=PATH))
+    return WaysIn(data=ways)
+
+
+@get(PATH)
+async def begin_single_sign_on(sv: Sv, source: From, query: QueryParams) -> Response[None]:
+    """Send the browser to the provider."""
+    return_to = text(query, "return_to") or "/"
+    if len(return_to) > MAX_RETURN_TO or not LOCAL_PATH.fullmatch(return_to):
+        raise InvalidRequest("Invalid 'return_to': it is no path of this gateway.", param="return_to")
+    url, flow = await _provider(sv).begin(_redirect_uri(sv), return_to)
+    return _redirect(url, [_flow_cookie(flow, source, FLOW_SECONDS)])
+
+
+@get(CALLBACK)
+async def end_single_sign_on(
+    sv: Sv, source: From, request: Request[Any, Any, Any], query: QueryParams
+) -> Response[None]:
+    """The provider sends the browser back: begin a session and go on to where it wanted to go."""
+    provider = _provider(sv)
+    flow = provider.flow(request.cookies.get(COOKIE), text(query, "state"))
+    try:
+        if error := text(query, "error"):
+            raise Forbidden(f"The identity provider did not sign you in: {error[:100]}.", code=FAILED)
+        identity = await provider.identity(flow, text(query, "code") or "", _redirect_uri(sv))
+        async with sv.database.session() as session:
+            user = await _person(sv, session, identity, source)
+            begun = await sign_in.begin(sv, session, user, browser(source, request))
+    except Forbidden as refusal:
+        raise await sign_in.refused(sv, source, None, refusal) from None
+    return _redirect(flow.return_to, [*begun.cookies, _flow_cookie("", source, 0)])
+
+
+async def _person(sv: Services, session: AsyncSession, identity: Identity, source: Source) -> UserRow:
+    """Who that is here: known by the provider's own name for them, else by an email that it has verified, else invited,
+    else let in by the settings.
+
+    Raises:
+        Forbidden: nobody.
+    """
+    user = await repository.with_subject(session, identity.issuer, identity.subject)
+    if user is not None:
+        return user
+    if not identity.email or not identity.email_verified:
+        raise Forbidden("The identity provider has not verified your email address.", code="email_not_verified")
+    user = await repository.with_email(session, identity.email, locked=True)
+    if user is None:
+        user = await _newcomer(sv, session, identity, source)
+    elif user.oidc_subject is not None:
+        raise Forbidden("Another account of the identity provider belongs to this person already.", code=FAILED)
+    user.oidc_issuer, user.oidc_subject = identity.issuer, identity.subject
+    linked = {"changes_requested": {"single_sign_on": identity.issuer}}
+    write(session, actor_of(user, source), "user.updated", user.id, detail=linked)
+    return user
+
+
+async def _newcomer(sv: Services, session: AsyncSession, identity: Identity, source: Source) -> UserRow:
+    """Somebody who was invited, or whom the settings let in. Raises Forbidden."""
+    service.normal_email(identity.email)
+    name = (identity.name or "")[: service.MAX_NAME]
+    if invite := await invites.for_email(session, identity.email):
+        user = await invites.accept(session, invite, name=name, password_hash=None)
+        write(session, actor_of(user, source), "invite.accepted", invite.id)
+        return user
+    role, domains = sv.settings.oidc.new_people, sv.settings.oidc.allowed_domains
+    domain = identity.email.rpartition("@")[2]
+    if role == "none" or not ("*" in domains or domain in [each.lower() for each in domains]):
+        raise Forbidden("You are not invited. Ask an owner of this gateway for an invitation.", code="not_invited")
+    user = await service.add(session, identity.email, name=name, role=role, password_hash=None)
+    write(session, actor_of(user, source), "user.added", user.id, detail={"data": {"role": role}})
+    return user
+
+
+def _provider(sv: Services) -> OpenIdProvider:
+    if sv.open_id is None:
+        raise NotFound("Single sign-on is not set up here: see [oidc] of the settings.")
+    return sv.open_id
+
+
+def _redirect_uri(sv: Services) -> str:
+    return f"{sv.settings.console.url.rstrip('/')}{CALLBACK}"
+
+
+def _redirect(url: str, cookies: list[Cookie]) -> Response[None]:
+    return Response(None, status_code=302, headers={"location": url, "cache-control": "no-store"}, cookies=cookies)
+
+
+def _flow_cookie(value: str, source: Source, seconds: int) -> Cookie:
+    return Cookie(
+        key=COOKIE, value=value, path=PATH, max_age=seconds, httponly=True, secure=source.secure, samesite="lax"
+    )
