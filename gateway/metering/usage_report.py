@@ -1,58 +1,65 @@
-"""Sums over the exchange log, per time bucket and group: what was used and what it cost.
+"""Sums per time bucket and group: what was used and what it cost, exact to the call and the nano-dollar.
 
-An exchange counts once an upstream answered it with usage, reported or estimated, also when its client left or its
-stream broke: it was used, and it is billed. Money stays integer nano-dollars; only the wire format converts it.
+The time asked for is cut into pieces, and each piece is answered by the widest rollup that lies in it whole: midnights
+by days, hours by hours, and what is left at the ragged ends by the ledger itself. It is one statement, so it sees one
+state: a call that is posted in this moment is in all of it or in none.
+
+A call counts once an upstream answered it with usage, reported or estimated, also when its client left or its stream
+broke: it was used, and it is billed. Money stays integer nano-dollars; only the wire format converts it.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import func, literal_column, select
+from sqlalchemy import BigInteger, case, cast, func, literal, literal_column, select, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway.db.tables import ExchangeRow, ModelRow
+from gateway.db.tables import LedgerRow, UsageDayRow, UsageHourRow
 from gateway.kit.clock import from_unix
-from gateway.metering.prices import Price
+from gateway.metering.rollups import DAYS, HOURS
 from gateway.metering.time_buckets import Buckets
 
 COMPLETION_ENDPOINTS = ("/chat/completions", "/completions")
+EMBEDDING_ENDPOINTS = ("/embeddings",)
+MODERATION_ENDPOINTS = ("/moderations",)
 
-_groups: dict[str, Any] = {
-    "project_id": ExchangeRow.project_id,
-    "api_key_id": ExchangeRow.api_key_id,
-    "model": ExchangeRow.served_model,
-}
-_tokens = (
-    func.count().label("requests"),
-    func.sum(ExchangeRow.input_tokens).label("input_tokens"),
-    func.sum(ExchangeRow.cached_input_tokens).label("cached_input_tokens"),
-    func.sum(ExchangeRow.output_tokens).label("output_tokens"),
-)
+_counts = ("requests", "input_tokens", "cached_input_tokens", "output_tokens")
+_money = ("cost_nano", "input_nano", "cached_input_nano", "output_nano", "request_nano")
+
+Rows = type[LedgerRow | UsageHourRow | UsageDayRow]
+MOMENTS: dict[Any, str] = {LedgerRow: "created_at"} | {each.table: each.unit for each in (HOURS, DAYS)}
+"""The column of each table that says when."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    """Which exchanges to count; an empty list means all."""
+    """What to count; an empty list and None mean all."""
 
     project_ids: Sequence[str] = ()
     api_key_ids: Sequence[str] = ()
+    user_ids: Sequence[str] = ()
     models: Sequence[str] = ()
     endpoints: Sequence[str] = ()
+    batch: bool | None = None
 
-    def conditions(self) -> Iterator[Any]:
+    def conditions(self, rows: Rows) -> Iterator[Any]:
         pairs = (
-            (ExchangeRow.project_id, self.project_ids),
-            (ExchangeRow.api_key_id, self.api_key_ids),
-            (ExchangeRow.served_model, self.models),
-            (ExchangeRow.endpoint, self.endpoints),
+            (rows.project_id, self.project_ids),
+            (rows.api_key_id, self.api_key_ids),
+            (rows.user_id, self.user_ids),
+            (rows.model, self.models),
+            (rows.endpoint, self.endpoints),
         )
-        return (column.in_(allowed) for column, allowed in pairs if allowed)
+        yield from (column.in_(allowed) for column, allowed in pairs if allowed)
+        if self.batch is not None:
+            yield rows.batch.is_(self.batch)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenSum:
-    """Tokens of one bucket and group. Cached input is part of input."""
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """Of one bucket and group. Cached input is part of input."""
 
     bucket: int
     """When its uncut bucket starts (Unix seconds)."""
@@ -60,103 +67,92 @@ class TokenSum:
     input_tokens: int
     cached_input_tokens: int
     output_tokens: int
-    project_id: str | None = None
-    api_key_id: str | None = None
-    model: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CostSum(TokenSum):
-    """Cost of one bucket, group and model."""
-
-    base_model: str | None
-    """What a fine-tuned model was made from."""
-    priced: bool
-    """False: these requests met no price, and `cost_nano` is 0."""
-    cost_nano: int
+    group: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What was grouped by, in its order: ids and names are text, `batch` is bool."""
 
 
 @dataclass(frozen=True, slots=True)
-class LineItem:
-    """A part of a cost."""
+class CostSum(Sum):
+    """Also in nano-dollars; `cost_nano` is exactly the sum of the four others."""
 
-    name: str
-    nano: int
-    tokens: int
+    unpriced: int = 0
+    """Requests that met no price."""
+    cost_nano: int = 0
+    input_nano: int = 0
+    cached_input_nano: int = 0
+    output_nano: int = 0
+    request_nano: int = 0
 
 
-PriceOf = Callable[[str, str | None], Price | None]
-"""The price of a model, given what it was tuned from."""
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of the time (Unix seconds, the end exclusive), and the table that answers it."""
+
+    rows: Rows
+    start: int
+    end: int
 
 
-async def token_sums(
-    session: AsyncSession, buckets: Buckets, groups: Sequence[str], filters: Filters
-) -> list[TokenSum]:
-    """Tokens by bucket and by each of `groups` (project_id, api_key_id, model), sorted by them."""
-    columns = [_groups[name].label(name) for name in groups]
-    return [TokenSum(**row) for row in await _sums(session, buckets, filters, columns, _tokens)]
+def pieces(buckets: Buckets) -> list[Piece]:
+    """What answers a report, oldest first: no rollup is wider than a bucket, and none is cut."""
+    rollups = [each for each in (DAYS, HOURS) if not buckets.width % each.seconds]
+    edges = {buckets.start, buckets.end}
+    for rollup in rollups:
+        first, last = -(-buckets.start // rollup.seconds), buckets.end // rollup.seconds
+        edges |= {first * rollup.seconds, last * rollup.seconds} if first < last else set()
+    found: list[Piece] = []
+    for start, end in pairwise(sorted(edges)):
+        whole = (each for each in rollups if not start % each.seconds and not end % each.seconds)
+        rollup = next(whole, None)
+        found.append(Piece(rollup.table if rollup else LedgerRow, start, end))
+    return found
+
+
+async def usage_sums(session: AsyncSession, buckets: Buckets, groups: Sequence[str], filters: Filters) -> list[Sum]:
+    """By bucket and by each of `groups` (columns of the rollups), sorted by them."""
+    rows = await session.execute(_statement(buckets, groups, filters))
+    counts = 1 + len(_counts)
+    return [Sum(*row[:counts], group=dict(zip(groups, row[counts:], strict=True))) for row in rows]
 
 
 async def cost_sums(session: AsyncSession, buckets: Buckets, groups: Sequence[str], filters: Filters) -> list[CostSum]:
-    """Costs by bucket, by each of `groups` (project_id, api_key_id) and always by model, sorted by them."""
-    names = [*dict.fromkeys([*groups, "model"])]
-    columns = [*(_groups[name].label(name) for name in names), ModelRow.base_model, ExchangeRow.priced]
-    cost = func.coalesce(func.sum(ExchangeRow.cost_nano), 0).label("cost_nano")
-    return [CostSum(**row) for row in await _sums(session, buckets, filters, columns, (*_tokens, cost))]
+    """The same with money."""
+    rows = await session.execute(_statement(buckets, groups, filters, money=True))
+    names = ("unpriced", *_money)
+    counts, sums = 1 + len(_counts), 1 + len(_counts) + len(names)
+    found: list[CostSum] = []
+    for row in rows:
+        money = dict(zip(names, map(int, row[counts:sums]), strict=True))
+        found.append(CostSum(*row[:counts], group=dict(zip(groups, row[sums:], strict=True)), **money))
+    return found
 
 
-async def _sums(
-    session: AsyncSession, buckets: Buckets, filters: Filters, groups: Sequence[Any], sums: Sequence[Any]
-) -> Iterable[dict[str, Any]]:
-    """The one statement: `sums` per bucket and `groups`, as plain integers."""
-    width = f"interval '{buckets.width} seconds'"
-    start = literal_column(f"date_bin({width}, exchanges.created_at, timestamptz 'epoch')")
-    bucket = func.extract("epoch", start).label("bucket")
-    query = (
-        select(bucket, *groups, *sums)
-        .select_from(ExchangeRow)
-        .outerjoin(ModelRow, ModelRow.id == ExchangeRow.served_model)
-        .where(
-            ExchangeRow.created_at >= from_unix(buckets.start),
-            ExchangeRow.created_at < from_unix(buckets.end),
-            ExchangeRow.input_tokens.is_not(None),
-            *filters.conditions(),
-        )
-        .group_by(start, *groups)
-        .order_by(start, *groups)
+def _statement(buckets: Buckets, groups: Sequence[str], filters: Filters, *, money: bool = False) -> Any:
+    """Bucket, counts, (unpriced requests, money,) groups."""
+    used = union_all(*(_of_piece(piece, groups, filters, money=money) for piece in pieces(buckets))).subquery("used")
+    width = literal_column(f"interval '{buckets.width} seconds'")
+    start = func.date_bin(width, used.c.moment, literal_column("timestamptz 'epoch'"))
+    sums: list[Any] = [cast(func.sum(used.c[name]), BigInteger) for name in _counts]
+    if money:
+        unpriced = case((used.c.priced, 0), else_=used.c.requests)
+        sums += [func.sum(unpriced), *(func.sum(used.c[name]) for name in _money)]
+    columns = [used.c[name] for name in groups]
+    bucket = cast(func.extract("epoch", start), BigInteger)
+    return select(bucket, *sums, *columns).group_by(start, *columns).order_by(start, *columns)
+
+
+def _of_piece(piece: Piece, groups: Sequence[str], filters: Filters, *, money: bool) -> Any:
+    rows = piece.rows
+    moment = getattr(rows, MOMENTS[rows])
+    names = [*_counts, *(("priced", *_money) if money else ()), *groups]
+    columns: list[Any] = [_column(rows, name) for name in names]
+    return select(moment.label("moment"), *columns).where(
+        moment >= from_unix(piece.start), moment < from_unix(piece.end), *filters.conditions(rows)
     )
-    whole = {"bucket", *(each.key for each in sums)}
-    rows = (await session.execute(query)).mappings()
-    return [{name: int(value) if name in whole else value for name, value in row.items()} for row in rows]
 
 
-def line_items(cost: CostSum, price_of: PriceOf) -> list[LineItem]:
-    """A cost split into input, cached input and output; the parts add up to it to the nano-dollar.
-
-    The log keeps each exchange's cost, not the prices behind it. The sum is split in proportion to tokens x today's
-    prices, rounded down, and the rest goes to the largest part. So the split of a time before a price change follows
-    the new prices, while the total stays what was charged. Without a price today it is split by tokens.
-    """
-    fresh = cost.input_tokens - cost.cached_input_tokens
-    tokens = {"input": fresh, "cached input": cost.cached_input_tokens, "output": cost.output_tokens}
-    if not cost.cached_input_tokens:
-        del tokens["cached input"]
-    shares = split(cost.cost_nano, _weights(tokens, price_of(cost.model or "", cost.base_model)))
-    return [LineItem(f"{cost.model}, {name}", shares[name], count) for name, count in tokens.items()]
-
-
-def split(total: int, weights: dict[str, int]) -> dict[str, int]:
-    """`total` in proportion to `weights`, each part rounded down, the rest to the heaviest; all to the first at 0."""
-    sum_of_weights = sum(weights.values())
-    shares = {name: total * weight // sum_of_weights if sum_of_weights else 0 for name, weight in weights.items()}
-    heaviest = max(weights, key=lambda name: weights[name])
-    shares[heaviest] += total - sum(shares.values())
-    return shares
-
-
-def _weights(tokens: dict[str, int], price: Price | None) -> dict[str, int]:
-    if price is None:
-        return tokens
-    rates = {"input": price.input, "cached input": price.cached_input, "output": price.output}
-    weights = {name: count * rates[name] for name, count in tokens.items()}
-    return weights if any(weights.values()) else tokens
+def _column(rows: Rows, name: str) -> Any:
+    """A row of the ledger is one request."""
+    if name == "requests" and rows is LedgerRow:
+        return literal(1, BigInteger).label(name)
+    return getattr(rows, name)

@@ -1,5 +1,6 @@
 """Usage and costs of the Administration API (contract section 8)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -8,14 +9,16 @@ import msgspec
 class CompletionsUsage(msgspec.Struct, kw_only=True):
     """Tokens of one bucket and group.
 
-    The exchange log counts tokens without their modality: every token is in the text counts, the audio and image counts
-    are 0, and so are cache writes. The keys from `project_id` on are null unless grouped by.
+    The ledger counts tokens without their modality: every token is in the text counts, the audio and image counts are 0,
+    and so are cache writes. The keys from `project_id` on are null unless grouped by.
     """
 
     object: str = "organization.usage.completions.result"
     input_tokens: int
     input_cached_tokens: int
     input_cache_write_tokens: int = 0
+    input_cache_write_30m_tokens: int = 0
+    input_cache_write_12h_tokens: int = 0
     input_uncached_tokens: int
     output_tokens: int
     input_text_tokens: int
@@ -37,6 +40,26 @@ class CompletionsUsage(msgspec.Struct, kw_only=True):
     api_source: str | None = None
 
 
+class EmbeddingsUsage(msgspec.Struct, kw_only=True):
+    object: str = "organization.usage.embeddings.result"
+    input_tokens: int
+    num_model_requests: int
+    project_id: str | None = None
+    user_id: str | None = None
+    api_key_id: str | None = None
+    model: str | None = None
+
+
+class ModerationsUsage(msgspec.Struct, kw_only=True):
+    object: str = "organization.usage.moderations.result"
+    input_tokens: int
+    num_model_requests: int
+    project_id: str | None = None
+    user_id: str | None = None
+    api_key_id: str | None = None
+    model: str | None = None
+
+
 class Amount(msgspec.Struct, kw_only=True):
     value: float
     """Dollars; the exact nano-dollars, converted once."""
@@ -54,8 +77,9 @@ class Costs(msgspec.Struct, kw_only=True):
     user_id: str | None = None
     api_source: str | None = None
     quantity: int | None = None
-    """Tokens, when grouped by line item."""
+    """When grouped by line item."""
     quantity_unit: str | None = None
+    """tokens; of the line item for requests, requests."""
     unpriced_requests: int
     """An extension: requests with usage whose model had no price. Above 0, `amount` is less than what was used."""
 
@@ -66,7 +90,7 @@ class Bucket(msgspec.Struct, kw_only=True):
     """Inclusive."""
     end_time: int
     """Exclusive."""
-    results: list[Any]
+    results: Sequence[Any]
 
 
 class BucketPage(msgspec.Struct, kw_only=True):
