@@ -46,6 +46,7 @@ GET DELETE       /v1/organization/admin_api_keys/{}
 GET              /v1/organization/audit_logs
 GET              /v1/organization/costs
 GET              /v1/organization/usage/completions
+GET              /v1/organization/usage/decisions
 GET              /v1/organization/usage/embeddings
 GET              /v1/organization/usage/moderations
 GET              /v1/organization/usage/images
@@ -60,10 +61,20 @@ GET POST         /v1/organization/spend_alerts
 GET POST DELETE  /v1/organization/spend_alerts/{}
 GET POST         /v1/budgets
 GET POST DELETE  /v1/budgets/{}
+GET              /v1/budgets/{}/events
 GET POST         /v1/prices
-GET POST DELETE  /v1/prices/{}
+GET DELETE       /v1/prices/{}
+GET              /v1/webhook_event_types
 GET POST         /v1/webhooks
 GET POST DELETE  /v1/webhooks/{}
+GET              /v1/webhooks/{}/deliveries
+POST             /v1/webhooks/{}/rotate_secret
+POST             /v1/webhooks/{}/test
+GET POST         /v1/webhook_endpoints
+GET POST DELETE  /v1/webhook_endpoints/{}
+GET              /v1/webhook_endpoints/{}/deliveries
+POST             /v1/webhook_endpoints/{}/rotate_secret
+POST             /v1/webhook_endpoints/{}/test
 GET POST         /v1/routes
 GET POST DELETE  /v1/routes/{}
 GET              /v1/routes/{}/revisions
@@ -76,8 +87,7 @@ POST             /v1/models/load
 POST             /v1/models/unload
 GET              /v1/models/active
 GET              /v1/models/deployments
-GET POST         /v1/fine_tuning/checkpoints/{}/permissions
-DELETE           /v1/fine_tuning/checkpoints/{}/permissions/{}
+GET POST DELETE  /v1/fine_tuning/checkpoints/{}
 """
 """Readers of the organisation read it, owners change it."""
 
