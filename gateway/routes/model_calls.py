@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -71,6 +71,7 @@ async def answer(sv: Services, endpoint: Endpoint, scope: Scope, receive: Receiv
 
 async def _answer(sv: Services, endpoint: Endpoint, scope: Scope, client: Client, send: Send) -> None:
     request_id = new_request_id()
+    call: Call | None = None
     try:
         body = await read_body(client.receive, sv.settings.max_body_bytes)
         fall_back = (header(scope, FALLBACK) or b"").lower() != b"off"
@@ -79,7 +80,8 @@ async def _answer(sv: Services, endpoint: Endpoint, scope: Scope, client: Client
     except (ClientGone, ClientLeft):
         return
     except Exception as error:  # noqa: BLE001 every failure is answered
-        await send_error(send, refusal_of(error), request_id, cause=error)
+        limits = call.rate_limit_headers if call else {}
+        await send_error(send, refusal_of(error), request_id, cause=error, headers=limits)
         return
     if isinstance(reply, Reply):
         await send_whole(send, 200, reply.headers | {"x-request-id": request_id}, reply.body)
@@ -109,12 +111,20 @@ async def send_whole(send: Send, status: int, headers: dict[str, str], body: byt
     await send({"type": "http.response.body", "body": body})
 
 
-async def send_error(send: Send, refusal: Refusal, request_id: str, *, cause: BaseException | None = None) -> None:
-    """The error object of a refusal; a surprise is logged with its cause."""
+async def send_error(
+    send: Send,
+    refusal: Refusal,
+    request_id: str,
+    *,
+    cause: BaseException | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> None:
+    """The error object of a refusal; a surprise is logged with its cause. Its own headers win over `headers`."""
     if isinstance(refusal, Surprise):
         log.error("request %s failed", request_id, exc_info=cause)
-    status, body, headers = to_openai_error(refusal)
-    await send_whole(send, status, headers | {"content-type": "application/json", "x-request-id": request_id}, body)
+    status, body, own = to_openai_error(refusal)
+    marks = {"content-type": "application/json", "x-request-id": request_id}
+    await send_whole(send, status, {**(headers or {}), **own, **marks}, body)
 
 
 async def read_body(receive: Receive, limit: int) -> bytes:

@@ -1,0 +1,141 @@
+"""What one process knows of one limit, and what it has leased of it.
+
+A bucket holds `limit.amount`, is full at the beginning and refills evenly over its period, as OpenAI's headers tell.
+"""
+
+import time
+from dataclasses import dataclass, field
+
+from gateway.limits.limit import DAY, Limit
+
+SLICES_OF_A_MINUTE = 50
+SLICES_OF_A_DAY = 500
+"""A process leases at most that part of a limit ahead; small limits are taken one by one."""
+
+
+@dataclass(slots=True)
+class Alone:
+    """A process' own part while Redis is away."""
+
+    level: float
+    at: float
+
+
+@dataclass(slots=True, eq=False)
+class Bucket:
+    """Its numbers are units of the limit: requests, tokens, or calls at a time."""
+
+    limit: Limit
+    held: int = 0
+    """Leased and not used."""
+    consumed: int = 0
+    """Used since Redis last heard of it."""
+    outstanding: int = 0
+    """What running calls hold until they end."""
+    by_key: dict[str, int] = field(default_factory=dict[str, int])
+    """Key -> used since Redis last heard of it; of a shared limit."""
+    used: int = 0
+    """By all processes together when Redis last answered, leases included."""
+    heard_at: float = -1.0
+    """When that was (time.monotonic); below 0: never."""
+    alone: Alone | None = None
+
+    @property
+    def slice(self) -> int:
+        """What is leased ahead when there is plenty."""
+        return self.limit.amount // (SLICES_OF_A_DAY if self.limit.kind.period == DAY else SLICES_OF_A_MINUTE)
+
+    @property
+    def is_idle(self) -> bool:
+        return not (self.held or self.consumed or self.outstanding)
+
+    @property
+    def per_second(self) -> float:
+        """What refills in a second."""
+        period = self.limit.kind.period
+        return self.limit.amount * 1e6 / period if period else 0.0
+
+    def take(self, key_id: str, need: int) -> None:
+        """Out of what is held; the caller has looked whether it is enough."""
+        self.held -= need
+        self.count(key_id, need)
+
+    def count(self, key_id: str, need: int) -> None:
+        """A call of this process has `need`."""
+        if self.limit.kind.is_held:
+            self.outstanding += need
+        else:
+            self.consumed += need
+        self._add(key_id, need)
+
+    def granted(self, need: int) -> None:
+        """Like `count`, where Redis knows already."""
+        if self.limit.kind.is_held:
+            self.outstanding += need
+
+    def hear(self, used: int, held: int) -> None:
+        """What Redis says."""
+        self.used, self.held, self.heard_at, self.alone = used, held, time.monotonic(), None
+
+    def settle(self, key_id: str, need: int, tokens: int) -> None:
+        """The call has ended and used `tokens`; what it did not use is there again, and more than it took counts too."""
+        kind = self.limit.kind
+        if not kind.is_held:
+            return
+        self.outstanding -= need
+        if kind.period:
+            self.consumed += tokens
+            self._add(key_id, tokens - need)
+        elif self.held < self.slice:
+            self.held += need  # the next call's place
+        if self.alone is not None:
+            self.alone.level += need - tokens
+
+    def undo(self, key_id: str, need: int) -> None:
+        """The call never began."""
+        if self.limit.kind.is_held:
+            self.settle(key_id, need, 0)
+        else:
+            self.consumed -= need
+            self._add(key_id, -need)
+
+    def remaining(self, now: float | None = None) -> int:
+        """What a next call of this process finds, as far as it knows; never below 0."""
+        now = time.monotonic() if now is None else now
+        if self.alone is not None:
+            return max(0, int(self.alone.level))
+        return max(0, self.limit.amount - self._used_now(now) + self.held)
+
+    def until_full(self, now: float | None = None) -> float:
+        """Seconds until all of it is there again, if nobody calls."""
+        missing = self.limit.amount - self.remaining(now)
+        return missing / self.per_second if self.per_second else 0.0
+
+    def wait_alone(self, need: int, processes: int, now: float) -> float | None:
+        """Without Redis: None if this process' part has `need`, else the seconds until it may."""
+        capacity = max(1, self.limit.amount // processes)
+        if not self.limit.kind.period:
+            return None if self.outstanding + need <= capacity else 0.0
+        rate = self.per_second / processes
+        if self.alone is None:  # it begins with its part of what was left when Redis was last heard of
+            level = self.held + (self.limit.amount - self._used_now(now)) / processes
+            self.alone = Alone(max(0.0, level), now)
+        self.alone.level = min(capacity, self.alone.level + (now - self.alone.at) * rate)
+        self.alone.at = now
+        missing = min(need, capacity) - self.alone.level  # what is more than there can ever be may empty it
+        return missing / rate if missing > 0 else None
+
+    def take_alone(self, key_id: str, need: int) -> None:
+        """After `wait_alone` said that there is enough. Redis hears of it when it is back."""
+        self.count(key_id, need)
+        if self.alone is not None:
+            self.alone.level -= need
+
+    def _used_now(self, now: float) -> int:
+        """By all processes, this one's leases included, and what it used without Redis."""
+        drained = int((now - self.heard_at) * self.per_second) if self.heard_at >= 0 else 0
+        return max(self.used - drained, self.held + self.outstanding)
+
+    def _add(self, key_id: str, used: int) -> None:
+        if self.limit.is_shared and self.limit.kind.period:
+            self.by_key[key_id] = self.by_key.get(key_id, 0) + used

@@ -1,0 +1,64 @@
+"""How OpenAI tells of rate limits (contract section 0): `x-ratelimit-*` on replies, and a refusal's words."""
+
+import math
+import time
+from collections.abc import Iterable
+
+from gateway.errors import RateLimited
+from gateway.limits.bucket import Bucket
+from gateway.limits.counters import Shortage
+from gateway.limits.limit import REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE, Limit
+
+AGAIN_SECONDS = 1.0
+"""Where only the end of another call helps, nobody knows when."""
+
+
+def headers(buckets: Iterable[Bucket]) -> dict[str, str]:
+    """Of the tightest limit a minute, for requests and for tokens; nothing for what is not limited by the minute."""
+    now = time.monotonic()
+    found: dict[str, str] = {}
+    minutes = list(buckets)
+    for kind in (REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE):
+        of_kind = [bucket for bucket in minutes if bucket.limit.kind is kind]
+        if of_kind:
+            tightest = min(of_kind, key=lambda bucket: (bucket.remaining(now), bucket.limit.amount))
+            found[f"x-ratelimit-limit-{kind.unit}"] = str(tightest.limit.amount)
+            found[f"x-ratelimit-remaining-{kind.unit}"] = str(tightest.remaining(now))
+            found[f"x-ratelimit-reset-{kind.unit}"] = duration(tightest.until_full(now))
+    return found
+
+
+def duration(seconds: float) -> str:
+    """As Go writes it, to the millisecond, rounded up: `12ms`, `1s`, `6m0s`, `51.189s`, `1h0m0s`; `0s` for none."""
+    ms = math.ceil(round(seconds * 1000, 6))
+    if 0 < ms < 1000:
+        return f"{ms}ms"
+    minutes, ms = divmod(ms, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    rest = f"{ms / 1000:.3f}".rstrip("0").rstrip(".") + "s"
+    return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + rest
+
+
+def refusal(short: Shortage, model: str, buckets: Iterable[Bucket]) -> RateLimited:
+    """For a client that called `model`."""
+    limit, shown = short.bucket.limit, headers(buckets)
+    if short.need > limit.amount:
+        message = (
+            f"Request too large for {_what(limit, model)} on {limit.kind.label}: Limit {limit.amount}, Requested"
+            f" {short.need}. The input or output tokens must be reduced in order to run successfully."
+        )
+        return RateLimited(message, type=limit.kind.unit, headers=shown | {"x-should-retry": "false"})
+    wait = short.wait or AGAIN_SECONDS
+    message = (
+        f"Rate limit reached for {_what(limit, model)} on {limit.kind.label}: Limit {limit.amount}, Used"
+        f" {min(short.used, limit.amount)}, Requested {short.need}. Please try again in {duration(wait)}."
+    )
+    if short.held_back:
+        message += " What is left is kept for keys of the project that have used less than their share."
+    again = {"retry-after": str(max(1, math.ceil(wait))), "retry-after-ms": str(max(1, math.ceil(wait * 1000)))}
+    return RateLimited(message, type=limit.kind.unit, headers=shown | again)
+
+
+def _what(limit: Limit, model: str) -> str:
+    whose = f"with API key {limit.api_key_id}" if limit.api_key_id else f"in project {limit.project_id}"
+    return f"`{limit.model}` {whose}" if limit.model else f"`{model}` {whose} (all models together)"
