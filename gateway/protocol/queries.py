@@ -33,11 +33,11 @@ def integer(query: QueryParams, name: str, *, default: int, lowest: int = 1, hig
 
 
 def cursor(
-    query: QueryParams, *, limit: int = 20, highest: int = 100, order: Literal["asc", "desc"] = "desc"
+    query: QueryParams, *, limit: int = 20, lowest: int = 1, highest: int = 100, order: Literal["asc", "desc"] = "desc"
 ) -> Cursor:
     """`after`, `before`, `limit` and `order` of a list; the arguments are the defaults of its endpoint."""
     return Cursor(
-        limit=integer(query, "limit", default=limit, highest=highest),
+        limit=integer(query, "limit", default=limit, lowest=lowest, highest=highest),
         after=text(query, "after"),
         before=text(query, "before"),
         descending=choice(query, "order", ("asc", "desc"), order) == "desc",

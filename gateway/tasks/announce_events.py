@@ -48,7 +48,7 @@ async def _announce_jobs(session: AsyncSession) -> int:
 def of_budget(event: BudgetEventRow, budget: BudgetRow) -> Event:
     """Exhausted is a hard budget at its limit; one that refuses nothing only reaches thresholds."""
     exhausted = budget.hard and event.threshold >= 100
-    ends_at = budgets.end_of(budget, event.starts_at)
+    ends_at = budgets.window_at(budget, event.starts_at).ends_at
     data: dict[str, Any] = {
         "id": budget.id,
         "name": budget.name,
