@@ -30,8 +30,6 @@ class ApiKey:
     expires_at: float | None
     user_id: str = ""
     """The person it belongs to; empty for a service account's. Of an admin key: who made it."""
-    email: str = ""
-    """That person's."""
     role: str = "owner"
     """Of an admin key: owner or reader; never more than the person has."""
     tags: tuple[str, ...] = ()
@@ -150,7 +148,6 @@ def _keys(each: Working) -> Iterator[tuple[bytes, ApiKey]]:
         project_id=row.project_id or "",
         expires_at=_timestamp(row.expires_at),
         user_id=row.user_id or "",
-        email=each.user.email if each.user else "",
         role="reader" if each.user and each.user.role == "reader" else row.role,
         tags=tuple(row.tags),
         models=model_rules(row.allowed_models, each.project.model_permissions if each.project else None),

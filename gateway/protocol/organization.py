@@ -37,7 +37,7 @@ class ProjectCreate(msgspec.Struct, forbid_unknown_fields=True):
     external_key_id: str | None = None
     geography: str | None = None
     residency: str | None = None
-    tier: str | None = None
+    tier: str | UnsetType | None = UNSET
 
 
 class ProjectUpdate(msgspec.Struct, forbid_unknown_fields=True):

@@ -13,7 +13,7 @@ from gateway.audit.log import write
 from gateway.db.mirror import touch
 from gateway.db.pages import fetch_page
 from gateway.db.tables import ApiKeyRow
-from gateway.errors import InvalidRequest
+from gateway.errors import Forbidden, InvalidRequest
 from gateway.keys import repository, service
 from gateway.kit.clock import now, unix
 from gateway.projects import repository as projects
@@ -49,7 +49,7 @@ async def create_api_key(sv: Sv, admin: Admin, project_id: FromPath[str], body: 
     """A key of whoever asks: the person who administers or, for an admin key that is nobody's, a service account of its
     own. OpenAI has no such call. The only time the secret is shown."""
     wanted = decode(decode_key, body or b"{}")
-    check_tier(sv, wanted.tier)
+    check_tier(sv, admin, wanted.tier)
     name, secret_key = wanted.name or "key", sv.settings.secret_key.reveal()
     async with sv.database.session() as session:
         await projects.active_project(session, project_id)
@@ -82,7 +82,7 @@ async def update_api_key(
 ) -> ProjectApiKey:
     """What is left out stays as it is. Holds everywhere within a second."""
     wanted = decode(decode_update, body)
-    check_tier(sv, wanted.tier)
+    check_tier(sv, admin, wanted.tier)
     async with sv.database.session() as session:
         row = await _changeable(session, project_id, key_id)
         changes = service.change_rights(row, wanted)
@@ -124,13 +124,15 @@ async def revoke_api_key(sv: Sv, admin: Admin, project_id: FromPath[str], key_id
     return Deleted(id=key_id, object="organization.project.api_key.deleted")
 
 
-def check_tier(sv: Services, tier: str | msgspec.UnsetType | None) -> None:
-    """Raises InvalidRequest for a class of rate limits that the settings do not have."""
-    if tier is UNSET or tier is None:
+def check_tier(sv: Services, admin: Administrator, tier: str | msgspec.UnsetType | None) -> None:
+    """Raises Forbidden: rate limits are not for a project's own people to lift; InvalidRequest: there is no such tier."""
+    if tier is UNSET:
         return
-    tiers = list(getattr(sv.settings, "tiers", {}))
-    if tier not in tiers:
-        known = f"The settings have: {', '.join(tiers)}." if tiers else "The settings have none."
+    if admin.role != "owner":
+        raise Forbidden("Only an owner of the organization chooses the tier of rate limits: leave out 'tier'.")
+    tiers = [each.name for each in sv.settings.tiers]
+    if tier is not None and tier not in tiers:
+        known = f"The settings have: {', '.join(tiers)}." if tiers else "The settings have no [[tiers]]."
         raise InvalidRequest(f"There is no tier '{tier[:50]}'. {known}", param="tier")
 
 

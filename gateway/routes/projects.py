@@ -25,6 +25,7 @@ from gateway.protocol.organization import (
     ProjectUpdate,
 )
 from gateway.protocol.queries import cursor, flag
+from gateway.routes.api_keys import check_tier
 from gateway.routes.callers import Admin, Sv
 
 decode_project = msgspec.json.Decoder(ProjectCreate)
@@ -47,7 +48,8 @@ async def list_projects(sv: Sv, admin: Admin, query: QueryParams) -> CursorList:
 async def create_project(sv: Sv, admin: Admin, body: RawBody) -> Project:
     wanted = decode(decode_project, body)
     _refuse_elsewhere(wanted)
-    row = ProjectRow(id=new_id("proj_"), name=wanted.name, created_at=now(), archived_at=None, tier=wanted.tier)
+    check_tier(sv, admin, wanted.tier)
+    row = ProjectRow(id=new_id("proj_"), name=wanted.name, created_at=now(), archived_at=None, tier=wanted.tier or None)
     async with sv.database.session() as session:
         session.add(row)
         detail = {"data": {"name": row.name, "title": row.name}}
@@ -66,6 +68,7 @@ async def update_project(sv: Sv, admin: Admin, project_id: FromPath[str], body: 
     """Raises InvalidRequest for an archived one."""
     wanted = decode(decode_update, body)
     _refuse_elsewhere(wanted)
+    check_tier(sv, admin, wanted.tier)
     changes: dict[str, object] = {} if wanted.name is None else {"title": wanted.name}
     async with sv.database.session() as session:
         row = await repository.active_project(session, project_id)

@@ -117,7 +117,7 @@ async def create_service_account_key(
 async def _new_key(
     sv: Services, session: AsyncSession, admin: Administrator, row: ServiceAccountRow, name: str, rights: KeyRights
 ) -> NewApiKey:
-    check_tier(sv, rights.tier)
+    check_tier(sv, admin, rights.tier)
     secret_key = sv.settings.secret_key.reveal()
     key, secret = await keys.create_project_key(session, row, name=name, secret_key=secret_key, rights=rights)
     write_key_created(session, admin, key)
