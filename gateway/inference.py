@@ -25,6 +25,10 @@ from gateway.keys.ring import ApiKey
 from gateway.keys.scopes import MODEL_REQUEST, require
 from gateway.kit.ids import new_request_id
 from gateway.kit.money import format_usd
+from gateway.limits.admission import Admission
+from gateway.limits.headers import headers
+from gateway.limits.service import Applicant
+from gateway.limits.tokens import reserved
 from gateway.metering.cost import Cost, cost
 from gateway.metering.usage import Usage, estimate_usage, read_usage
 from gateway.protocol.decode import decode
@@ -35,6 +39,7 @@ from gateway.routing.deployment import Deployment
 from gateway.routing.plan import Plan
 from gateway.sending import Answer, Opened, Outgoing, Sending
 from gateway.services import Services
+from gateway.spending import Funds, fund
 from gateway.streaming import DONE, Relay, StreamedReply, error_frame
 
 log = logging.getLogger(__name__)
@@ -79,6 +84,10 @@ class Call:
     key: ApiKey | None = None
     envelope: Envelope | None = None
     plan: Plan | None = None
+    admission: Admission | None = None
+    """What rate limits let it through with."""
+    funds: Funds | None = None
+    """What it may spend; None: as much as it likes."""
     sending: Sending | None = None
     attempts: Attempts[Answer] | None = None
     deployment: Deployment | None = None
@@ -89,6 +98,11 @@ class Call:
     def sent(self) -> float | None:
         """When the first upstream was called."""
         return self.sending.sent if self.sending else None
+
+    @property
+    def rate_limit_headers(self) -> dict[str, str]:
+        """`x-ratelimit-*` for its reply."""
+        return headers(bucket for bucket, _ in self.admission.takes) if self.admission else {}
 
     @property
     def end_with_client(self) -> Callable[[Attempts[Answer]], None] | None:
@@ -112,6 +126,10 @@ async def run(sv: Services, call: Call) -> Reply | StreamedReply:
         require(key.scopes, MODEL_REQUEST)
         call.envelope = decode(call.endpoint.decoder, call.body)
         call.plan = await _plan(sv, call, key, call.envelope.model)
+        call.admission = await _admitted(sv, call, key, call.plan)
+        if cover := sv.budgets.of(key.project_id, key.id):
+            call.funds = await fund(sv, cover, call.plan, call.envelope, call.body, call.created_at)
+            call.plan = call.funds.plan if call.funds else call.plan
         answer = await _answer(sv, call, call.envelope, call.plan)
         if isinstance(answer, Opened):
             return _stream(sv, call, call.envelope, answer)
@@ -131,6 +149,14 @@ async def _plan(sv: Services, call: Call, key: ApiKey, model: str) -> Plan:
     return plan.among(key.models.may_serve) if key.models is not None else plan
 
 
+async def _admitted(sv: Services, call: Call, key: ApiKey, plan: Plan) -> Admission | None:
+    """None where no rate limit holds. Raises RateLimited."""
+    model = plan.name if plan.route or not plan.targets else plan.targets[0].deployment.model
+    applicant = Applicant(key.project_id, key.id, key.tier, model)
+    buckets = sv.limits.buckets(applicant)
+    return await sv.limits.admit(applicant, buckets, lambda: reserved(call.body)) if buckets else None
+
+
 async def complete(sv: Services, authorization: bytes, body: bytes) -> bytes:
     """The reply to a chat completion that this server makes for a caller, with the caller's key: like any other call.
 
@@ -145,6 +171,8 @@ async def complete(sv: Services, authorization: bytes, body: bytes) -> bytes:
 async def _answer(sv: Services, call: Call, envelope: Envelope, plan: Plan) -> Answer:
     """Ask whoever the plan names until somebody answers."""
     outgoing = Outgoing(call.endpoint.path, call.body, envelope, call.request_id)
+    if call.funds:
+        outgoing.limits = call.funds.limits
     call.sending = sending = Sending(sv, outgoing, plan.timeouts)
     candidates = ordered(plan, envelope, sv.traffic.load)
     call.deployment = candidates[0].deployment
@@ -238,8 +266,12 @@ def finish(sv: Services, call: Call, end: End) -> int | None:
     if call.answered:
         call.answered.release()
     deployment, usage = call.deployment, end.usage
+    if call.admission:
+        call.admission.settle(usage.input_tokens + usage.output_tokens if usage else 0)
     price = sv.prices.find(deployment.model, deployment.base_model, call.created_at) if deployment else None
     charged = cost(usage, price) if usage and price else None
+    if call.funds:
+        call.funds.reservation.settle(charged.total if charged else 0)
     entry = _record(call, end, charged, priced=price is not None or usage is None)
     sv.spool.append(record.encode(kept(entry)))
     sv.metrics.observe(entry)
@@ -309,6 +341,7 @@ def _headers(sv: Services, call: Call, content_type: str) -> dict[str, str]:
         "openai-organization": sv.settings.organization,
         "openai-version": "2020-10-01",
         "x-tuneway-model": call.answered.deployment.model,
+        **call.rate_limit_headers,
     }
     if route := call.plan.route_label:
         headers["x-tuneway-route"] = route

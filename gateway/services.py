@@ -10,6 +10,8 @@ from typing import Any
 
 from gateway.access.open_id import OpenIdProvider
 from gateway.access.passwords import Passwords
+from gateway.budgets.charges import charge
+from gateway.budgets.service import Budgets
 from gateway.datasets.isolated import Isolated
 from gateway.db.database import Database
 from gateway.db.mirror import POLL_SECONDS, Mirrors
@@ -22,6 +24,9 @@ from gateway.keys.ring import KeyRing
 from gateway.kit.background import Background
 from gateway.kit.sealing import Sealer, read_keys
 from gateway.kit.signals import when_told_to_stop
+from gateway.limits.book import LimitBook
+from gateway.limits.counters import Counters
+from gateway.limits.service import ROUND_SECONDS, RateLimits
 from gateway.metering.ledger import Ledger
 from gateway.metering.price_book import PriceBook
 from gateway.metering.rollups import post_rollups
@@ -45,6 +50,7 @@ log = logging.getLogger(__name__)
 LAST_USED_SECONDS = 5.0
 MODELS_USED_SECONDS = 2.0
 ORPHANS_SECONDS = 10.0
+BUDGETS_SECONDS = 0.5
 LAST_STREAMS_SECONDS = 5.0
 """For streams whose client has left: they were hung up and only have to be recorded."""
 
@@ -68,8 +74,12 @@ class Services:
     """Of the secrets in the database."""
     names: Names
     """What the `model` of a call means."""
+    limits: RateLimits
+    limit_book: LimitBook
+    """Which rate limits hold for whom."""
     mirrors: Mirrors
     prices: PriceBook
+    budgets: Budgets
     upstreams: UpstreamClient
     spool: Spool
     drain: Drain
@@ -97,6 +107,7 @@ class WorkerServices:
     settings: Settings
     database: Database
     files: FileStore
+    ledger: Ledger
     upstreams: UpstreamClient
     training: asyncio.Semaphore
     """As many trainings at a time as there are devices."""
@@ -121,6 +132,8 @@ async def gateway_services(settings: Settings) -> AsyncGenerator[Services]:
     sv.background.repeat(
         lambda: sv.residency.save_last_used(sv.database), MODELS_USED_SECONDS, "save when models were used"
     )
+    sv.background.repeat(sv.budgets.tend, BUDGETS_SECONDS, "give back what budgets were not needed for")
+    sv.background.repeat(sv.limits.tend, ROUND_SECONDS, "tend rate limits")
     sv.background.repeat(sv.drain.drain, settings.exchanges.drain_seconds, "drain the exchange log")
     sv.background.repeat(sv.drain.adopt_orphans, ORPHANS_SECONDS, "adopt exchange logs of dead processes")
     sv.background.spawn(_check(sv.files), "check the file storage")
@@ -139,6 +152,7 @@ async def worker_services(settings: Settings) -> AsyncGenerator[WorkerServices]:
         settings=settings,
         database=database_of(settings),
         files=FileStore(settings.files, settings.data_dir),
+        ledger=_ledger(),
         upstreams=UpstreamClient(settings.timeouts),
         training=asyncio.Semaphore(len(devices)),
         devices=deque(devices),
@@ -161,8 +175,11 @@ def _build(settings: Settings) -> Services:
     keys, catalog, residency = KeyRing(settings.secret_key.reveal()), Catalog(settings, upstream_book), Residency()
     route_book, prices = RouteBook(settings.routes), PriceBook(settings.prices)
     queue, background = Queue(settings.redis.url), Background()
-    mirrors = Mirrors(database, [keys, catalog, residency, route_book, upstream_book, prices])
+    limit_book = LimitBook(settings)
     spool = Spool(settings.data_dir / DIRECTORY, segment_bytes=settings.exchanges.segment_bytes)
+    budgets = Budgets(database, spool.directory.name, settings.budgets)
+    mirrored = [budgets.book, keys, catalog, residency, route_book, upstream_book, prices, budgets.wants, limit_book]
+    mirrors = Mirrors(database, mirrored)  # a key is never known before its budget
     return Services(
         settings=settings,
         database=database,
@@ -176,16 +193,24 @@ def _build(settings: Settings) -> Services:
         upstream_book=upstream_book,
         sealer=sealer,
         names=Names(catalog, route_book, mirrors, settings.routing, settings.timeouts),
+        limits=RateLimits(limit_book, Counters(settings.redis.url), background),
+        limit_book=limit_book,
         mirrors=mirrors,
         prices=prices,
+        budgets=budgets,
         upstreams=UpstreamClient(settings.timeouts),
         spool=spool,
-        drain=Drain(spool, database, post=Ledger([post_rollups]).post),
+        drain=Drain(spool, database, post=_ledger().post, released=budgets.released),
         metrics=Metrics(residency),
         open_id=_open_id(settings),
         python_sandbox=_python_sandbox(settings.grading),
         background=background,
     )
+
+
+def _ledger() -> Ledger:
+    """With everything that follows from a row of it; budgets last, whose locks are wanted most."""
+    return Ledger([post_rollups, charge])
 
 
 def _open_id(settings: Settings) -> OpenIdProvider | None:
@@ -226,6 +251,8 @@ async def _close(sv: Services) -> None:
             for stream in list(sv.streams):
                 await stream.ended.wait()
     await sv.background.close()
+    await sv.limits.close()
+    await sv.budgets.close()
     await sv.drain.close()
     for save_last_used in (sv.keys.save_last_used, sv.residency.save_last_used):
         with suppress(Unavailable):
