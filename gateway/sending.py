@@ -5,17 +5,18 @@ Attempts (gateway/routing/attempts.py) decide how often and where; this is the `
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from gateway.errors import ModelLoading, ModelUnservable, Refusal, UpstreamFailed, UpstreamRefused, UpstreamTimeout
-from gateway.protocol.envelope import Envelope, ask_for_usage
+from gateway.protocol.envelope import Envelope, ask_for_usage, limit_answer
 from gateway.protocol.routes import RouteTimeouts
 from gateway.routing.deployment import Deployment
 from gateway.services import Services
 from gateway.streaming import prime, split
 from gateway.upstreams.client import UpstreamReply, Way
 from gateway.upstreams.dialect import Dialect, dialect_of
+from gateway.upstreams.room import room_for_answer
 
 
 @dataclass(slots=True)
@@ -28,6 +29,8 @@ class Outgoing:
     """As the client sent it."""
     envelope: Envelope
     request_id: str
+    limits: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Model -> the tokens that its answer may have; for models that are not told, what the call says."""
 
 
 @dataclass(slots=True)
@@ -81,12 +84,12 @@ class Sending:
     async def send(self, deployment: Deployment, replica: str) -> Answer:
         """Raises Refusal; it hangs up whenever it does not return."""
         upstream, dialect, call = deployment.upstream, dialect_of(deployment.upstream.kind), self._call
-        body, url = self._body(deployment, dialect), replica + dialect.path(call.path)
+        limit, url = call.limits.get(deployment.model), replica + dialect.path(call.path)
         way = Way(dialect.headers(upstream.api_key, upstream.headers), upstream.proxy, self._timeouts, dialect.error)
         began = time.perf_counter()
         self.sent = self.sent or began
         try:
-            reply = await self._sv.upstreams.post(upstream.name, url, body, request_id=call.request_id, way=way)
+            reply = await self._post(deployment, dialect, url, way, limit)
         except UpstreamRefused as refusal:
             if deployment.base_model and refusal.upstream_status == 404:  # it restarted and has not got it back yet
                 raise self._not_served(deployment) from refusal
@@ -99,9 +102,26 @@ class Sending:
         if isinstance(answer, Opened):
             answer.upstream.close()
 
-    def _body(self, deployment: Deployment, dialect: Dialect) -> bytes:
+    async def _post(
+        self, deployment: Deployment, dialect: Dialect, url: str, way: Way, limit: int | None
+    ) -> UpstreamReply:
+        """A limit that the client did not set is lowered where the model has less room beside the prompt."""
+        name, id = deployment.upstream.name, self._call.request_id
+        try:
+            body = self._body(deployment, dialect, limit)
+            return await self._sv.upstreams.post(name, url, body, request_id=id, way=way)
+        except UpstreamRefused as refusal:
+            room = room_for_answer(str(refusal), limit) if limit is not None else None
+            if room is None:
+                raise
+        body = self._body(deployment, dialect, room)
+        return await self._sv.upstreams.post(name, url, body, request_id=id, way=way)
+
+    def _body(self, deployment: Deployment, dialect: Dialect, limit: int | None) -> bytes:
         """The client's body, with what this model needs changed; the very same bytes where that is nothing."""
         body, envelope = self._call.body, self._call.envelope
+        if limit is not None:
+            body = limit_answer(body, self._call.path, limit)
         if envelope.stream:
             body = ask_for_usage(body, envelope.stream_options, running=deployment.upstream.is_engine)
         served = deployment.served_name or deployment.model

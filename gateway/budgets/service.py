@@ -60,8 +60,7 @@ class Budgets:
             BudgetBusy: what is left is reserved for other calls, and did not come free while this one waited.
             Unavailable: the lease is used up and the database cannot be reached.
         """
-        for budget in cover.soft:
-            self._account(budget, created_at)
+        self.note(cover, created_at)
         accounts = [found for each in cover.hard if (found := self._account(each, created_at)) is not None]
         most = demand.most
         for account in accounts:
@@ -70,6 +69,11 @@ class Budgets:
         for account in accounts:
             account.reserved += most
         return Reservation(accounts, most, self._settled)
+
+    def note(self, cover: Cover, created_at: float) -> None:
+        """A call came in: the windows of its soft budgets are needed."""
+        for budget in cover.soft:
+            self._account(budget, created_at)
 
     async def released(self, holder: str) -> None:
         """A process has ended, and all that it spent is in the ledger: what it did not spend is free again."""
@@ -119,7 +123,7 @@ class Budgets:
                 return None
         if account.budget is not budget:
             account.renew(budget)
-            self._note(account)
+            self._open_later(account)
         account.used_at = self._now()
         return account
 
@@ -132,11 +136,11 @@ class Budgets:
         account = self._accounts.get(place)
         if account is None:
             self._accounts[place] = account = Account(budget, window)
-            self._note(account)
+            self._open_later(account)
         self._current[budget.id] = account
         return account
 
-    def _note(self, account: Account) -> None:
+    def _open_later(self, account: Account) -> None:
         """Nobody leases of a soft budget, so its window is made in the background."""
         if not account.budget.hard:
             self._unopened.add((account.budget.id, account.window.starts_at))

@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 
+ABSENT = msgspec.Raw(b"null")
+
 
 class StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
@@ -19,20 +21,29 @@ class ChatEnvelope(msgspec.Struct):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     metadata: dict[str, str] | None = None
-    user: msgspec.Raw = msgspec.Raw(b"null")
-    """As it came: whatever it is, the upstream judges it."""
+    user: msgspec.Raw = ABSENT
+    """As it came: whatever it is, the upstream judges it. So with everything below."""
+    max_completion_tokens: msgspec.Raw = ABSENT
+    max_tokens: msgspec.Raw = ABSENT
+    n: msgspec.Raw = ABSENT
+    tools: msgspec.Raw = ABSENT
+    functions: msgspec.Raw = ABSENT
+    prediction: msgspec.Raw = ABSENT
 
 
 class CompletionEnvelope(msgspec.Struct):
     """POST /completions (contract section 4)."""
 
     model: str
-    prompt: msgspec.Raw = msgspec.Raw(b"null")
+    prompt: msgspec.Raw = ABSENT
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     metadata: dict[str, str] | None = None
-    user: msgspec.Raw = msgspec.Raw(b"null")
-    """As it came: whatever it is, the upstream judges it."""
+    user: msgspec.Raw = ABSENT
+    """As it came: whatever it is, the upstream judges it. So with everything below."""
+    max_tokens: msgspec.Raw = ABSENT
+    n: msgspec.Raw = ABSENT
+    best_of: msgspec.Raw = ABSENT
 
 
 Envelope = ChatEnvelope | CompletionEnvelope
@@ -49,4 +60,21 @@ def ask_for_usage(body: bytes, options: StreamOptions | None, *, running: bool) 
     if running:
         wanted["continuous_usage_stats"] = True
     fields["stream_options"] = msgspec.Raw(encode_fields(wanted))
+    return encode_fields(fields)
+
+
+def is_absent(raw: msgspec.Raw) -> bool:
+    """Left out, or null."""
+    return bytes(raw) == b"null"
+
+
+def starts_list(raw: msgspec.Raw) -> bool:
+    return bytes(memoryview(raw)[:1]) == b"["
+
+
+def limit_answer(body: bytes, endpoint: str, tokens: int) -> bytes:
+    """The body of a call that leaves the length of its answer open, with a limit of `tokens`; the rest as it came."""
+    fields = decode_fields(body)
+    name = "max_completion_tokens" if endpoint == "/chat/completions" else "max_tokens"
+    fields[name] = msgspec.Raw(encode_fields(tokens))
     return encode_fields(fields)
