@@ -1,0 +1,200 @@
+"""What a call can cost at most, before it is sent.
+
+The prompt: a token is at least one byte of the text that it stands for, and JSON makes text longer, so the bytes of the
+body bound the tokens of what was written there. Beside it the chat template writes some of its own: MESSAGE_TOKENS a
+message, TEMPLATE_TOKENS in all, TOOLS_TOKENS more where tools are offered. What is no text has an allowance from the
+settings ([budgets] image_tokens, file_tokens). Input that the upstream may have cached is not assumed to be cheaper.
+
+The answer: `max_completion_tokens` or `max_tokens` for each choice; `best_of` counts what is not shown. Where the caller
+left it open, the model's own maximum, which its price names, or [budgets] assumed_output_tokens; then the answer may be
+limited to what a budget can pay (`Bound.limits`). The tokens of `prediction` are billed like an answer.
+
+An upstream that sends more than it was asked for is metered as it is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from gateway.errors import InvalidRequest
+from gateway.metering.prices import MILLION, Price
+from gateway.metering.usage import CHARACTERS_A_TOKEN
+from gateway.protocol.envelope import ABSENT, ChatEnvelope, CompletionEnvelope, Envelope, is_absent, starts_list
+from gateway.settings import BudgetSettings
+
+MESSAGE_TOKENS = 16
+TEMPLATE_TOKENS = 256
+TOOLS_TOKENS = 512
+COMPLETION_TOKENS = 16
+"""OpenAI's default of `max_tokens` in /completions (contract section 4)."""
+ENOUGH_TOKENS = 1024
+"""Of an answer that has no limit: fewer would disappoint, so rather wait for money a moment."""
+LEAST_TOKENS = 16
+"""Fewer are no answer."""
+
+
+class _Message(msgspec.Struct):
+    content: msgspec.Raw = ABSENT
+
+
+class _Part(msgspec.Struct):
+    type: str = ""
+
+
+_decode_message = msgspec.json.Decoder(_Message).decode
+_decode_part = msgspec.json.Decoder(_Part).decode
+_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_count = msgspec.json.Decoder(int).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """How much a call can use."""
+
+    prompt: int
+    choices: int
+    """Answers that are written."""
+    asked: int | None
+    """The most tokens of each that the call allows; None: it does not say."""
+    predicted: int = 0
+    """Billed beside the answer, if the prediction was wrong."""
+    usual: int | None = None
+    """What the API has as `asked` when the call does not say."""
+
+    def longest(self, price: Price, assumed: int) -> int:
+        """Tokens of one answer."""
+        return self.asked or self.usual or price.max_output_tokens or assumed
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What a call can cost, in nano-dollars, whichever of its models answers."""
+
+    most: int
+    enough: int
+    """For an answer that does not disappoint; of a call that names its limit, the same as `most`."""
+    least: int
+    """For any answer at all; of a call that names its limit, the same as `most`."""
+    tokens: Tokens
+    models: Mapping[str, tuple[Price, int]]
+    """Model -> its price, and the tokens of its longest answer."""
+
+    def limits(self, amount: int) -> dict[str, int]:
+        """Model -> the tokens that an answer may have for the call to cost at most `amount`, where the call does not say
+        it itself and the model does not keep to it by its nature."""
+        if self.tokens.asked is not None:
+            return {}
+        fitting = {
+            model: min(longest, _affordable(self.tokens, price, amount))
+            for model, (price, longest) in self.models.items()
+        }
+        return {name: most for name, most in fitting.items() if most != self.models[name][0].max_output_tokens}
+
+
+def bound(envelope: Envelope, body: bytes, prices: Mapping[str, Price], settings: BudgetSettings) -> Bound:
+    """What a call can cost.
+
+    Args:
+        prices: of every model that may answer, at least one.
+
+    Raises:
+        InvalidRequest: a limit that is no positive number; nothing could be said of the cost then.
+    """
+    tokens = tokens_of(envelope, body, settings)
+    assumed = settings.assumed_output_tokens
+    models = {model: (price, tokens.longest(price, assumed)) for model, price in prices.items()}
+    most = max(_cost(tokens, price, longest) for price, longest in models.values())
+    if tokens.asked is not None:
+        return Bound(most, most, most, tokens, models)
+    enough = max(_cost(tokens, price, min(longest, ENOUGH_TOKENS)) for price, longest in models.values())
+    least = max(_cost(tokens, price, min(longest, LEAST_TOKENS)) for price, longest in models.values())
+    return Bound(most, enough, least, tokens, models)
+
+
+def tokens_of(envelope: Envelope, body: bytes, settings: BudgetSettings) -> Tokens:
+    """Bounds of what a call can use. Raises InvalidRequest as `bound`."""
+    n = _count(envelope.n, "n") or 1
+    if isinstance(envelope, CompletionEnvelope):
+        written = max(n, _count(envelope.best_of, "best_of") or 1) * _prompts(envelope.prompt)
+        asked = _count(envelope.max_tokens, "max_tokens")
+        return Tokens(len(body) + TEMPLATE_TOKENS, written, asked, usual=COMPLETION_TOKENS)
+    limits = _count(envelope.max_completion_tokens, "max_completion_tokens"), _count(envelope.max_tokens, "max_tokens")
+    asked = max((each for each in limits if each is not None), default=None)
+    predicted = 0 if is_absent(envelope.prediction) else len(envelope.prediction)
+    return Tokens(_prompt(envelope, body, settings), n, asked, predicted)
+
+
+def _prompt(envelope: ChatEnvelope, body: bytes, settings: BudgetSettings) -> int:
+    tools = 0 if is_absent(envelope.tools) and is_absent(envelope.functions) else TOOLS_TOKENS
+    total = len(body) + TEMPLATE_TOKENS + MESSAGE_TOKENS * len(envelope.messages) + tools
+    for message in envelope.messages:
+        for part in _parts(message):
+            total += _beside_its_bytes(part, settings)
+    return total
+
+
+def _parts(message: msgspec.Raw) -> list[msgspec.Raw]:
+    """Of a content that is a list; none of one that is a text, or nothing that an upstream would take."""
+    try:
+        content = _decode_message(message).content
+        return _decode_list(content) if starts_list(content) else []
+    except (ValueError, RecursionError):
+        return []
+
+
+def _beside_its_bytes(part: msgspec.Raw, settings: BudgetSettings) -> int:
+    """Tokens of a part that are not bounded by its bytes; below 0 for an image, whose bytes are no text. Sound has more
+    bytes than tokens."""
+    try:
+        kind = _decode_part(part).type
+    except (ValueError, RecursionError):
+        return settings.file_tokens
+    match kind:
+        case "text" | "refusal" | "input_audio":
+            return 0
+        case "image_url":  # its bytes count in an estimate, where the upstream tells no usage
+            return max(settings.image_tokens, -(-len(part) // CHARACTERS_A_TOKEN)) - len(part)
+        case _:
+            return settings.file_tokens
+
+
+def _prompts(prompt: msgspec.Raw) -> int:
+    """How many a /completions call has: a text or a list of tokens is one; else each of a list is."""
+    if not starts_list(prompt):
+        return 1
+    try:
+        each = _decode_list(prompt)
+    except (ValueError, RecursionError):
+        return 1
+    return len(each) if each and bytes(memoryview(each[0])[:1]) in (b'"', b"[") else 1
+
+
+def _count(raw: msgspec.Raw, param: str) -> int | None:
+    if is_absent(raw):
+        return None
+    try:
+        count = _decode_count(raw)
+    except (ValueError, RecursionError):
+        count = 0
+    if count < 1:
+        raise InvalidRequest(f"Invalid '{param}': a whole number of 1 or more is expected.", param=param)
+    return count
+
+
+def _cost(tokens: Tokens, price: Price, longest: int) -> int:
+    """As `gateway.metering.cost.cost` rounds it: up."""
+    millionths = _prompt_millionths(tokens, price) + tokens.choices * longest * price.output
+    return price.request - (-millionths // MILLION)
+
+
+def _affordable(tokens: Tokens, price: Price, amount: int) -> int:
+    """The longest answer that `amount` pays for; 1 at least, because 0 is no limit that an upstream takes."""
+    if not price.output:
+        return 2**31 - 1
+    left = (amount - price.request) * MILLION - _prompt_millionths(tokens, price)
+    return max(1, left // (tokens.choices * price.output))
+
+
+def _prompt_millionths(tokens: Tokens, price: Price) -> int:
+    return tokens.prompt * max(price.input, price.cached_input) + tokens.predicted * price.output
