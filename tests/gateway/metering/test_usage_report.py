@@ -1,173 +1,162 @@
-"""Sums over the log, and line items that add up to them."""
+"""Sums that are exact whatever is asked, and which table answers which part of it."""
 
 import random
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from gateway.db.database import Database
-from gateway.db.tables import ExchangeRow
-from gateway.kit.clock import from_unix
-from gateway.metering.cost import cost as cost_of
-from gateway.metering.prices import Price
+from gateway.db.tables import LedgerRow, UsageDayRow, UsageHourRow
 from gateway.metering.time_buckets import Buckets
-from gateway.metering.usage import Usage
-from gateway.metering.usage_report import CostSum, Filters, cost_sums, line_items, split, token_sums
-from tests.gateway.exchanges.records import PLAIN
+from gateway.metering.usage_report import CostSum, Filters, Sum, cost_sums, pieces, usage_sums
+from tests.gateway.metering.ledger_rows import DAY, HOUR, MIDNIGHT, charge, post
 
-MIDNIGHT = 1_795_219_200
-DAY = 86_400
-PRICE = Price(input=5_000_000_000, cached_input=500_000_000, output=10_000_000_000)
-
-
-def summed(cost: int, *, input: int = 12, cached: int = 4, output: int = 4, priced: bool = True) -> CostSum:
-    return CostSum(
-        bucket=MIDNIGHT, requests=1, input_tokens=input, cached_input_tokens=cached, output_tokens=output, model="m",
-        base_model=None, priced=priced, cost_nano=cost,
-    )  # fmt: skip
+MINUTE = 60
+COUNTS = ("input_tokens", "cached_input_tokens", "output_tokens")
+MONEY = ("cost_nano", "input_nano", "cached_input_nano", "output_nano", "request_nano")
+CHOICES: dict[str, Sequence[Any]] = {
+    "project_id": ("proj_1", "proj_2"), "api_key_id": ("key_1", "key_2", "key_3"), "user_id": ("", "user_1"),
+    "model": ("m", "n"), "batch": (False, True), "endpoint": ("/chat/completions", "/completions", "/embeddings"),
+    "kind": ("call", "training"), "priced": (True, True, False),
+}  # fmt: skip
 
 
-def shown(cost: CostSum, price: Price | None = PRICE) -> list[tuple[str, int, int]]:
-    return [(item.name, item.nano, item.tokens) for item in line_items(cost, lambda *_: price)]
+def shown(start: int, end: int, width: int) -> list[tuple[Any, int, int]]:
+    """Seconds from midnight."""
+    found = pieces(Buckets(MIDNIGHT + start, MIDNIGHT + end, width))
+    return [(each.rows, each.start - MIDNIGHT, each.end - MIDNIGHT) for each in found]
 
 
-class TestLineItems:
-    def test_are_input_cached_input_and_output(self) -> None:
-        assert shown(summed(82_000)) == [
-            ("m, input", 40_000, 8),
-            ("m, cached input", 2_000, 4),
-            ("m, output", 40_000, 4),
+class TestPieces:
+    def test_whole_days_are_answered_by_days(self) -> None:
+        assert shown(0, 3 * DAY, DAY) == [(UsageDayRow, 0, 3 * DAY)]
+
+    def test_ragged_ends_by_hours_and_what_is_left_by_the_ledger(self) -> None:
+        start, end = DAY - 2 * HOUR - 5, 3 * DAY + HOUR + 7
+        assert shown(start, end, DAY) == [
+            (LedgerRow, start, DAY - 2 * HOUR),
+            (UsageHourRow, DAY - 2 * HOUR, DAY),
+            (UsageDayRow, DAY, 3 * DAY),
+            (UsageHourRow, 3 * DAY, 3 * DAY + HOUR),
+            (LedgerRow, 3 * DAY + HOUR, end),
         ]
 
-    def test_without_cached_tokens_there_is_no_item_for_them(self) -> None:
-        assert [name for name, _, _ in shown(summed(100_000, cached=0))] == ["m, input", "m, output"]
+    def test_no_rollup_is_wider_than_a_bucket(self) -> None:
+        assert shown(0, 3 * DAY, HOUR) == [(UsageHourRow, 0, 3 * DAY)]
+        assert shown(0, 3 * HOUR, MINUTE) == [(LedgerRow, 0, 3 * HOUR)]
 
-    def test_what_was_rounded_up_goes_to_the_largest(self) -> None:
-        assert shown(summed(82_001)) == [
-            ("m, input", 40_001, 8),
-            ("m, cached input", 2_000, 4),
-            ("m, output", 40_000, 4),
-        ]
+    @pytest.mark.parametrize("width", [MINUTE, HOUR, DAY])
+    def test_within_an_hour_there_is_the_ledger_alone(self, width: int) -> None:
+        assert shown(HOUR + 1, 2 * HOUR - 1, width) == [(LedgerRow, HOUR + 1, 2 * HOUR - 1)]
+        assert shown(HOUR - 1, HOUR + 1, width) == [(LedgerRow, HOUR - 1, HOUR + 1)]
 
-    def test_after_a_price_change_the_total_stays(self) -> None:
-        items = shown(summed(82_000), Price(input=1, cached_input=1, output=1_000_000))
-        assert sum(nano for _, nano, _ in items) == 82_000
-
-    @pytest.mark.parametrize("price", [None, Price(0, 0, 0)])
-    def test_without_a_price_today_tokens_decide(self, price: Price | None) -> None:
-        assert [nano for _, nano, _ in shown(summed(160), price)] == [80, 40, 40]
-
-    def test_no_tokens_and_no_cost_are_two_empty_items(self) -> None:
-        assert shown(summed(0, input=0, cached=0, output=0)) == [("m, input", 0, 0), ("m, output", 0, 0)]
-
-    def test_always_add_up(self) -> None:
-        random.seed(7)
+    def test_cover_every_range_once(self) -> None:
+        chance = random.Random(5)
         for _ in range(500):
-            usages = [Usage(random.randint(0, 10**6), 0, random.randint(0, 10**6)) for _ in range(random.randint(1, 9))]
-            price = Price(random.randint(0, 10**11), random.randint(0, 10**10), random.randint(0, 10**11))
-            cost = sum(cost_of(usage, price).total for usage in usages)
-            total = summed(
-                cost, input=sum(each.input_tokens for each in usages), cached=0,
-                output=sum(each.output_tokens for each in usages),
-            )  # fmt: skip
-            items = shown(total, price)
-            assert sum(nano for _, nano, _ in items) == cost
-            exact = total.input_tokens * price.input / 10**6
-            assert abs(items[0][1] - exact) <= len(usages) + exact * 1e-9
-
-    def test_split_gives_everything_to_the_first_without_weights(self) -> None:
-        assert split(7, {"a": 0, "b": 0}) == {"a": 7, "b": 0}
+            start = chance.randrange(3 * DAY)
+            end = start + chance.choice((1, 59, HOUR, chance.randrange(1, 4 * DAY)))
+            found = shown(start, end, chance.choice((MINUTE, HOUR, DAY)))
+            assert [found[0][1], *(each[2] for each in found)] == [*(each[1] for each in found), end]
+            for rows, first, last in found:
+                unit = {UsageDayRow: DAY, UsageHourRow: HOUR, LedgerRow: 1}[rows]
+                assert first < last
+                assert (first % unit, last % unit) == (0, 0)
 
 
-async def add(database: Database, *rows: dict[str, Any]) -> None:
-    async with database.session() as session:
-        for number, changes in enumerate(rows):
-            columns = ExchangeRow.__table__.columns.keys()
-            values = {name: getattr(PLAIN, name) for name in PLAIN.__struct_fields__ if name in columns} | changes
-            values["created_at"] = from_unix(values["created_at"])
-            session.add(ExchangeRow(**values | {"id": f"req_{number:03}"}))
+def random_rows(chance: random.Random, count: int) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for number in range(count):
+        moment = MIDNIGHT + chance.choice(
+            (chance.uniform(0, 3 * DAY), chance.randrange(72) * HOUR, chance.randrange(72) * HOUR - 0.000_001)
+        )
+        nano = {name: chance.randrange(10**12) for name in MONEY if name != "cost_nano"}
+        tokens = {name: chance.randrange(10**6) for name in COUNTS}
+        names = {name: chance.choice(values) for name, values in CHOICES.items()}
+        rows.append(charge(f"{number:04}", created_at=moment, **names, **tokens, **nano))
+    return rows
+
+
+def random_query(chance: random.Random) -> tuple[Buckets, list[str], Filters]:
+    width = chance.choice((MINUTE, HOUR, DAY))
+    unit = chance.choice((1, MINUTE, HOUR, DAY))
+    edges = sorted((chance.randrange(-DAY, 4 * DAY) // unit * unit, chance.randrange(-DAY, 4 * DAY)))
+    if edges[0] == edges[1]:
+        edges[1] += unit
+    groups: list[str] = chance.sample(
+        ("project_id", "user_id", "api_key_id", "model", "batch", "kind"), chance.randrange(4)
+    )
+    picked = {
+        f"{name}s": chance.sample(CHOICES[name], chance.randrange(1, len(CHOICES[name])))
+        for name in ("project_id", "api_key_id", "user_id", "model", "endpoint")
+        if chance.random() < 0.25
+    }
+    batch = chance.choice((None, None, True, False))
+    return Buckets(MIDNIGHT + edges[0], MIDNIGHT + edges[1], width), groups, Filters(**picked, batch=batch)
+
+
+def brute_force(rows: list[dict[str, Any]], buckets: Buckets, groups: list[str], filters: Filters) -> dict[Any, Any]:
+    """One row after the other."""
+    sums: dict[Any, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    lists = {"project_id", "api_key_id", "user_id", "model", "endpoint"}
+    for row in rows:
+        second = row["created_at"].timestamp()
+        if not buckets.start <= second < buckets.end or filters.batch not in (None, row["batch"]):
+            continue
+        if any((allowed := getattr(filters, f"{name}s")) and row[name] not in allowed for name in lists):
+            continue
+        total = sums[buckets.aligned(int(second)), *(row[name] for name in groups)]
+        total["requests"] += 1
+        total["unpriced"] += not row["priced"]
+        for name in (*COUNTS, *MONEY):
+            total[name] += row[name]
+    return {key: dict(total) for key, total in sums.items()}
+
+
+def by_key(found: Sequence[Sum], names: Sequence[str]) -> dict[Any, Any]:
+    keyed = {(each.bucket, *each.group.values()): {name: getattr(each, name) for name in names} for each in found}
+    assert len(keyed) == len(found)
+    return keyed
 
 
 @pytest.mark.anyio
 class TestSums:
-    async def test_group_by_bucket_in_utc(self, database: Database) -> None:
-        edges = (MIDNIGHT - 0.001, MIDNIGHT, MIDNIGHT + DAY - 0.001, MIDNIGHT + DAY)
-        await add(database, *({"created_at": moment} for moment in edges))
+    async def test_are_those_of_the_ledger_whatever_is_asked(self, database: Database) -> None:
+        """Any range, width, grouping and filter, counted again row by row."""
+        chance = random.Random(11)
+        rows = random_rows(chance, 400)
+        await post(database, *rows)
+        counted = 0
         async with database.session() as session:
-            sums = await token_sums(session, Buckets(MIDNIGHT - DAY, MIDNIGHT + 2 * DAY, DAY), [], Filters())
-        assert [(each.bucket, each.requests, each.input_tokens) for each in sums] == [
-            (MIDNIGHT - DAY, 1, 12),
-            (MIDNIGHT, 2, 24),
-            (MIDNIGHT + DAY, 1, 12),
+            for _ in range(250):
+                query = random_query(chance)
+                expected = brute_force(rows, *query)
+                costs = await cost_sums(session, *query)
+                assert by_key(costs, ("requests", "unpriced", *COUNTS, *MONEY)) == expected, query
+                usage = await usage_sums(session, *query)
+                names = ("requests", *COUNTS)
+                assert by_key(usage, names) == {
+                    key: {name: total[name] for name in names} for key, total in expected.items()
+                }
+                counted += len(expected)
+        assert counted > 1000
+
+    async def test_are_sorted_by_bucket_and_group(self, database: Database) -> None:
+        changes = [{"created_at": MIDNIGHT + day * DAY, "model": model} for day in (1, 0) for model in ("n", "m")]
+        await post(database, *changes)
+        async with database.session() as session:
+            sums = await usage_sums(session, Buckets(MIDNIGHT, MIDNIGHT + 2 * DAY, DAY), ["model"], Filters())
+        assert [(each.bucket, each.group) for each in sums] == [
+            (MIDNIGHT, {"model": "m"}),
+            (MIDNIGHT, {"model": "n"}),
+            (MIDNIGHT + DAY, {"model": "m"}),
+            (MIDNIGHT + DAY, {"model": "n"}),
         ]
 
-    async def test_the_start_counts_and_the_end_does_not(self, database: Database) -> None:
-        await add(database, *({"created_at": MIDNIGHT + second} for second in range(5)))
+    async def test_money_is_exact_beyond_what_a_column_holds(self, database: Database) -> None:
+        await post(database, *({"project_id": f"{number}", "output_nano": 2**62 + 1} for number in range(3)))
         async with database.session() as session:
-            (only,) = await token_sums(session, Buckets(MIDNIGHT + 1, MIDNIGHT + 3, DAY), [], Filters())
-        assert only.requests == 2
-
-    async def test_group_by_what_is_asked(self, database: Database) -> None:
-        await add(
-            database,
-            {"project_id": "a", "served_model": "x"},
-            {"project_id": "a", "served_model": "y"},
-            {"project_id": "b", "served_model": "x", "api_key_id": "key_2"},
-        )
-        async with database.session() as session:
-            day = Buckets(MIDNIGHT, MIDNIGHT + DAY, DAY)
-            by_project = await token_sums(session, day, ["project_id"], Filters())
-            by_both = await token_sums(session, day, ["model", "project_id"], Filters())
-            by_key = await token_sums(session, day, ["api_key_id"], Filters())
-        assert [(each.project_id, each.model, each.requests) for each in by_project] == [("a", None, 2), ("b", None, 1)]
-        assert [(each.model, each.project_id) for each in by_both] == [("x", "a"), ("x", "b"), ("y", "a")]
-        assert [each.api_key_id for each in by_key] == ["key_1", "key_2"]
-
-    async def test_filter(self, database: Database) -> None:
-        await add(
-            database, {"project_id": "a"}, {"api_key_id": "b"}, {"served_model": "c"}, {"endpoint": "/embeddings"}
-        )
-        async with database.session() as session:
-            day = Buckets(MIDNIGHT, MIDNIGHT + DAY, DAY)
-            for filters in (
-                Filters(project_ids=["a", "x"]),
-                Filters(api_key_ids=["b"]),
-                Filters(models=["c"]),
-                Filters(endpoints=["/embeddings"]),
-            ):
-                (only,) = await token_sums(session, day, [], filters)
-                assert only.requests == 1
-            assert await token_sums(session, day, [], Filters(project_ids=["a"], models=["c"])) == []
-
-    async def test_count_what_reached_an_upstream(self, database: Database) -> None:
-        await add(
-            database,
-            {},
-            {"outcome": "client_left"},
-            {"outcome": "failed", "usage_estimated": True},
-            {
-                "outcome": "refused",
-                "input_tokens": None,
-                "output_tokens": None,
-                "cost_nano": None,
-                "served_model": None,
-            },
-        )
-        async with database.session() as session:
-            (only,) = await token_sums(session, Buckets(MIDNIGHT, MIDNIGHT + DAY, DAY), [], Filters())
-        assert only.requests == 3
-
-    async def test_costs_are_exact_and_show_what_has_no_price(self, database: Database) -> None:
-        await add(
-            database,
-            {"cost_nano": 2**62},
-            {"cost_nano": 2**62 + 1},
-            {"cost_nano": 2**62 + 1},
-            {"cost_nano": None, "priced": False},
-        )
-        async with database.session() as session:
-            sums = await cost_sums(session, Buckets(MIDNIGHT, MIDNIGHT + DAY, DAY), [], Filters())
-        assert {each.priced: (each.requests, each.cost_nano) for each in sums} == {
-            False: (1, 0),
-            True: (3, 3 * 2**62 + 2),
-        }
+            (only,) = await cost_sums(session, Buckets(MIDNIGHT, MIDNIGHT + DAY, DAY), [], Filters())
+        assert isinstance(only, CostSum)
+        assert (only.output_nano, only.cost_nano) == (3 * (2**62 + 1), 3 * (2**62 + 1 + 42_000))

@@ -1,45 +1,26 @@
-"""/v1/organization/usage/completions and /v1/organization/costs"""
+"""/v1/organization/usage, and what /v1/organization/costs has in common with it"""
 
 import time
-from collections.abc import Iterable
 from typing import Any
 
 import httpx
 import pytest
 
 from gateway.db.database import Database
-from gateway.kit.money import nano_from_usd
+from gateway.routes.usage import NOT_PRODUCED
+from gateway.services import Services
+from tests.conftest import chat
 from tests.contract import SCHEMAS, conforms
-from tests.gateway.metering.test_usage_report import DAY, MIDNIGHT, add
+from tests.gateway.metering.ledger_rows import DAY, HOUR, MIDNIGHT, post
+from tests.gateway.routes.reports import COSTS, USAGE, picked, report, results
 from tests.gateway.test_errors import error_in
 
 pytestmark = pytest.mark.anyio
 
-USAGE, COSTS = "/v1/organization/usage/completions", "/v1/organization/costs"
-HOUR = 3_600
-
-
-async def report(admin: httpx.AsyncClient, url: str, **query: Any) -> dict[str, Any]:
-    answer = await admin.get(url, params={"start_time": MIDNIGHT, "end_time": MIDNIGHT + DAY} | query)
-    assert answer.status_code == 200, answer.text
-    conforms("UsageResponse", answer.json())
-    return answer.json()
-
-
-async def results(admin: httpx.AsyncClient, url: str, **query: Any) -> list[dict[str, Any]]:
-    """Of the one bucket of the day."""
-    (bucket,) = (await report(admin, url, **query))["data"]
-    assert (bucket["start_time"], bucket["end_time"]) == (MIDNIGHT, MIDNIGHT + DAY)
-    return bucket["results"]
-
-
-def picked(found: Iterable[dict[str, Any]], *names: str) -> list[tuple[Any, ...]]:
-    return [tuple(each[name] for name in names) for each in found]
-
 
 class TestUsage:
     async def test_has_every_key_that_openai_documents(self, admin: httpx.AsyncClient, database: Database) -> None:
-        await add(database, {}, {})
+        await post(database, {}, {})
         (result,) = await results(admin, USAGE)
         conforms("UsageCompletionsResult", result)
         assert set(result) >= set(SCHEMAS["$defs"]["UsageCompletionsResult"]["properties"])
@@ -52,7 +33,7 @@ class TestUsage:
         assert picked([result], *groups) == [(None,) * 7]
 
     async def test_groups_in_both_spellings(self, admin: httpx.AsyncClient, database: Database) -> None:
-        await add(database, {"served_model": "x"}, {"served_model": "y", "project_id": "proj_2"})
+        await post(database, {"model": "x"}, {"model": "y", "project_id": "proj_2"})
         expected = [("x", "proj_1", False, "unlabeled", None), ("y", "proj_2", False, "unlabeled", None)]
         for name in ("group_by", "group_by[]"):
             groups = ["model", "project_id", "batch", "user_id", "service_tier", "api_source", "model"]
@@ -60,9 +41,9 @@ class TestUsage:
             assert picked(found, "model", "project_id", "batch", "api_source", "user_id") == expected
 
     async def test_filters(self, admin: httpx.AsyncClient, database: Database) -> None:
-        await add(
+        await post(
             database,
-            {"served_model": "x"},
+            {"model": "x"},
             {"project_id": "proj_2"},
             {"api_key_id": "key_2"},
             {"endpoint": "/embeddings"},
@@ -78,14 +59,41 @@ class TestUsage:
             (result,) = await results(admin, USAGE, **query)
             assert result["num_model_requests"] == count, query
 
-    async def test_nothing_belongs_to_users_or_batches(self, admin: httpx.AsyncClient, database: Database) -> None:
-        await add(database, {})
-        for url in (USAGE, COSTS):
-            assert await results(admin, url, user_ids=["user_1"]) == []
-            assert await results(admin, url, batch="true") == []
+    async def test_people_and_batches(self, admin: httpx.AsyncClient, database: Database) -> None:
+        await post(database, {}, {"user_id": "user_1"}, {"batch": True}, {"user_id": "user_2", "batch": True})
+        found = await results(admin, USAGE, group_by=["user_id", "batch"])
+        assert picked(found, "user_id", "batch") == [
+            (None, False), (None, True), ("user_1", False), ("user_2", True),
+        ]  # fmt: skip
+        for query, count in (
+            ({"user_ids": ["user_1", "user_2"]}, 2),
+            ({"batch": "true"}, 2),
+            ({"batch": "false", "user_ids": "user_1"}, 1),
+            ({}, 4),
+        ):
+            (result,) = await results(admin, USAGE, **query)
+            assert result["num_model_requests"] == count, query
+        assert await results(admin, USAGE, user_ids="user_9") == []
+
+    async def test_a_training_is_no_completion(self, admin: httpx.AsyncClient, database: Database) -> None:
+        await post(database, {"kind": "training", "endpoint": "/fine_tuning/jobs"})
+        assert await results(admin, USAGE) == []
+
+    async def test_shows_a_call_as_soon_as_it_is_logged(
+        self, admin: httpx.AsyncClient, client: httpx.AsyncClient, sv: Services
+    ) -> None:
+        assert (await client.post("/v1/chat/completions", json=chat("echo"))).status_code == 200
+        await sv.drain.drain()
+        for width in ("1m", "1h", "1d"):
+            query = {"start_time": int(time.time()) - DAY, "bucket_width": width, "limit": 31 if width == "1d" else 168}
+            pages = [(await admin.get(USAGE, params=query)).json()]
+            while pages[-1]["has_more"]:
+                pages.append((await admin.get(USAGE, params=query | {"page": pages[-1]["next_page"]})).json())
+            found = [each for page in pages for bucket in page["data"] for each in bucket["results"]]
+            assert picked(found, "input_tokens", "output_tokens") == [(12, 4)], width
 
     async def test_shows_every_bucket_of_the_range(self, admin: httpx.AsyncClient, database: Database) -> None:
-        await add(database, {"created_at": MIDNIGHT + 5 * HOUR + 1})
+        await post(database, {"created_at": MIDNIGHT + 5 * HOUR + 1})
         found = await report(admin, USAGE, bucket_width="1h", limit=24)
         assert picked(found["data"], "start_time", "end_time") == [
             (MIDNIGHT + hour * HOUR, MIDNIGHT + (hour + 1) * HOUR) for hour in range(24)
@@ -94,7 +102,7 @@ class TestUsage:
         assert (found["has_more"], found["next_page"]) == (False, None)
 
     async def test_cuts_the_first_and_the_last_bucket(self, admin: httpx.AsyncClient, database: Database) -> None:
-        await add(database, *({"created_at": MIDNIGHT + hour * HOUR} for hour in range(48)))
+        await post(database, *({"created_at": MIDNIGHT + hour * HOUR} for hour in range(48)))
         start, end = MIDNIGHT + 20 * HOUR, MIDNIGHT + DAY + 2 * HOUR
         data = (await report(admin, USAGE, start_time=start, end_time=end))["data"]
         assert picked(data, "start_time", "end_time") == [(start, MIDNIGHT + DAY), (MIDNIGHT + DAY, end)]
@@ -102,7 +110,7 @@ class TestUsage:
 
     async def test_without_an_end_it_goes_to_now(self, admin: httpx.AsyncClient, database: Database) -> None:
         now = time.time()
-        await add(database, {"created_at": now})
+        await post(database, {"created_at": now})
         data = (await admin.get(USAGE, params={"start_time": int(now) - DAY})).json()["data"]
         assert data[-1]["results"][0]["num_model_requests"] == 1
         assert data[-1]["start_time"] <= now < data[-1]["end_time"]
@@ -123,7 +131,7 @@ class TestLimits:
 
 class TestPages:
     async def test_show_every_bucket_once(self, admin: httpx.AsyncClient, database: Database) -> None:
-        await add(database, *({"created_at": MIDNIGHT + hour * HOUR} for hour in range(48)))
+        await post(database, *({"created_at": MIDNIGHT + hour * HOUR} for hour in range(48)))
         for url, names in ((USAGE, ["model"]), (COSTS, ["line_item"])):
             query = {"start_time": MIDNIGHT + HOUR, "end_time": MIDNIGHT + 4 * DAY, "group_by": names}
             whole = await report(admin, url, **query)
@@ -180,64 +188,37 @@ class TestRefusals:
             assert error_in(answer, 400)["param"] == "bucket_width"
 
 
-COST_MODELS = [{"served_model": "echo"}, {"served_model": "echo"}, {"served_model": "gone", "cost_nano": 7}]
-
-
-class TestCosts:
-    async def test_have_every_key_that_openai_documents(self, admin: httpx.AsyncClient, database: Database) -> None:
-        await add(database, *COST_MODELS)
-        (result,) = await results(admin, COSTS)
-        conforms("CostsResult", result)
-        assert set(result) >= set(SCHEMAS["$defs"]["CostsResult"]["properties"])
-        assert result["amount"] == {"value": 0.000164007, "currency": "usd"}
-        assert (result["object"], result["unpriced_requests"]) == ("organization.costs.result", 0)
-        nulls = ("line_item", "project_id", "api_key_id", "user_id", "api_source", "quantity", "quantity_unit")
-        assert picked([result], *nulls) == [(None,) * 7]
-
-    async def test_line_items_add_up_to_the_nano_dollar(self, admin: httpx.AsyncClient, database: Database) -> None:
-        await add(database, *COST_MODELS)
-        found = await results(admin, COSTS, group_by="line_item")
-        assert [(each["line_item"], each["quantity"], each["quantity_unit"]) for each in found] == [
-            ("echo, input", 16, "tokens"),
-            ("echo, cached input", 8, "tokens"),
-            ("echo, output", 8, "tokens"),
-            ("gone, input", 8, "tokens"),
-            ("gone, cached input", 4, "tokens"),
-            ("gone, output", 4, "tokens"),
+class TestOtherEndpoints:
+    @pytest.mark.parametrize(
+        ("name", "schema"), [("embeddings", "UsageEmbeddingsResult"), ("moderations", "UsageModerationsResult")]
+    )
+    async def test_count_by_endpoint(
+        self, name: str, schema: str, admin: httpx.AsyncClient, database: Database
+    ) -> None:
+        await post(database, {"endpoint": f"/{name}"}, {"endpoint": f"/{name}", "model": "n", "user_id": "user_1"}, {})
+        url = f"/v1/organization/usage/{name}"
+        (whole,) = await results(admin, url)
+        conforms(schema, whole)
+        assert set(whole) == set(SCHEMAS["$defs"][schema]["properties"])
+        assert (whole["input_tokens"], whole["num_model_requests"]) == (24, 2)
+        found = await results(admin, url, group_by=["model", "user_id", "project_id", "api_key_id"])
+        assert picked(found, "model", "user_id", "project_id", "api_key_id") == [
+            ("m", None, "proj_1", "key_1"),
+            ("n", "user_1", "proj_1", "key_1"),
         ]
-        assert sum(nano_from_usd(each["amount"]["value"]) for each in found) == 164_007
+        answer = await admin.get(url, params={"start_time": MIDNIGHT, "group_by": "batch"})
+        assert error_in(answer, 400)["param"] == "group_by"
 
-    async def test_filter_by_line_item(self, admin: httpx.AsyncClient, database: Database) -> None:
-        await add(database, *COST_MODELS)
-        (result,) = await results(admin, COSTS, line_items=["echo, output", "gone, output"])
-        assert result["amount"]["value"] == pytest.approx(0.000080001, abs=2e-9)
-        assert await results(admin, COSTS, line_items="nothing") == []
-
-    async def test_group_by_project_and_key(self, admin: httpx.AsyncClient, database: Database) -> None:
-        await add(
-            database, {"served_model": "x"}, {"served_model": "y"}, {"project_id": "proj_2", "api_key_id": "key_2"}
-        )
-        found = await results(admin, COSTS, **{"group_by[]": ["project_id", "api_key_id"]})
-        assert [(each["project_id"], each["api_key_id"], each["amount"]["value"]) for each in found] == [
-            ("proj_1", "key_1", 0.000164),
-            ("proj_2", "key_2", 0.000082),
-        ]
-        (one,) = await results(admin, COSTS, project_ids="proj_2")
-        assert one["amount"]["value"] == 0.000082
-
-    async def test_what_has_no_price_is_seen(self, admin: httpx.AsyncClient, database: Database) -> None:
-        unpriced = {"served_model": "unpriced", "priced": False, "cost_nano": None}
-        await add(database, {"served_model": "echo"}, unpriced, unpriced)
-        (result,) = await results(admin, COSTS)
-        assert (result["amount"]["value"], result["unpriced_requests"]) == (0.000082, 2)
-        found = await results(admin, COSTS, group_by="line_item")
-        assert {each["line_item"]: each["unpriced_requests"] for each in found if each["unpriced_requests"]} == {
-            "unpriced, input": 2,
-            "unpriced, cached input": 2,
-            "unpriced, output": 2,
-        }
-
-    async def test_count_calls_of_every_endpoint(self, admin: httpx.AsyncClient, database: Database) -> None:
-        await add(database, {"endpoint": "/embeddings"}, {})
-        (result,) = await results(admin, COSTS)
-        assert result["amount"]["value"] == 0.000164
+    @pytest.mark.parametrize("name", NOT_PRODUCED)
+    async def test_what_nothing_produces_is_empty_buckets(
+        self, name: str, admin: httpx.AsyncClient, database: Database
+    ) -> None:
+        await post(database, {})
+        url = f"/v1/organization/usage/{name}"
+        page = await report(admin, url, bucket_width="1h", group_by=list(NOT_PRODUCED[name]), limit=20)
+        assert [bucket["results"] for bucket in page["data"]] == [[]] * 20
+        page = await report(admin, url, bucket_width="1h", group_by=list(NOT_PRODUCED[name]), page=page["next_page"])
+        assert (len(page["data"]), page["has_more"]) == (4, False)
+        answer = await admin.get(url, params={"start_time": MIDNIGHT, "group_by": "colour"})
+        assert error_in(answer, 400)["param"] == "group_by"
+        assert error_in(await admin.get(url), 400)["param"] == "start_time"
