@@ -62,7 +62,7 @@ async def projects_of(
         .order_by(ProjectRow.created_at, ProjectRow.id)
     )
     found: dict[str, list[tuple[ProjectRow, ProjectUserRow]]] = {row.id: [] for row in users}
-    for project, membership in (await session.execute(query)).tuples():
+    for project, membership in await session.execute(query):
         found[membership.user_id].append((project, membership))
     return found
 
