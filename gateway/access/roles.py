@@ -35,6 +35,7 @@ ORGANIZATION = """
 GET POST         /v1/organization/projects
 GET              /v1/organization/projects/{}
 POST             /v1/organization/projects/{}/archive
+POST DELETE      /v1/organization/projects/{}/rate_limits/{}
 GET POST         /v1/organization/users
 GET POST DELETE  /v1/organization/users/{}
 POST             /v1/organization/users/{}/password
@@ -102,7 +103,6 @@ GET POST         /v1/organization/projects/{}/api_keys
 GET POST DELETE  /v1/organization/projects/{}/api_keys/{}
 POST             /v1/organization/projects/{}/api_keys/{}/rotate
 GET              /v1/organization/projects/{}/rate_limits
-POST DELETE      /v1/organization/projects/{}/rate_limits/{}
 GET POST DELETE  /v1/organization/projects/{}/model_permissions
 GET POST DELETE  /v1/organization/projects/{}/spend_limit
 GET POST         /v1/organization/projects/{}/spend_alerts

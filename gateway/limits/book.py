@@ -14,9 +14,10 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.tables import ProjectRow, RateLimitRow
-from gateway.limits.limit import KINDS, UNLIMITED, Limit
+from gateway.limits.limit import KINDS, Limit
 from gateway.limits.repository import MIRROR
 from gateway.limits.tiers import NONE, Amounts, Tiers
+from gateway.protocol.rate_limits import COLUMNS, UNLIMITED
 from gateway.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -88,4 +89,5 @@ class LimitBook:
 
 
 def amounts_of(row: RateLimitRow) -> Amounts:
-    return {kind.field: amount for kind in KINDS if (amount := getattr(row, kind.field)) is not None}
+    """What is set, also of what nothing here counts."""
+    return {field: amount for field in COLUMNS.values() if (amount := getattr(row, field)) is not None}

@@ -5,8 +5,6 @@ from typing import Literal
 
 MINUTE, DAY = 60_000_000, 86_400_000_000
 """Microseconds."""
-UNLIMITED = 2**31 - 1
-"""OpenAI's wire type wants a number where there is no limit; who sets this number takes a limit away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +18,6 @@ class Kind:
     """Microseconds in which a bucket refills; 0: it counts calls at a time."""
     label: str
     """As OpenAI writes it in a refusal."""
-    wire: str
-    """OpenAI's field of a project's rate limit; ours in the same style for what OpenAI lacks."""
 
     @property
     def is_held(self) -> bool:
@@ -29,13 +25,11 @@ class Kind:
         return self.unit == "tokens" or self.period == 0
 
 
-REQUESTS_PER_MINUTE = Kind(
-    "requests_per_minute", "requests", MINUTE, "requests per min (RPM)", "max_requests_per_1_minute"
-)
-TOKENS_PER_MINUTE = Kind("tokens_per_minute", "tokens", MINUTE, "tokens per min (TPM)", "max_tokens_per_1_minute")
-REQUESTS_PER_DAY = Kind("requests_per_day", "requests", DAY, "requests per day (RPD)", "max_requests_per_1_day")
-TOKENS_PER_DAY = Kind("tokens_per_day", "tokens", DAY, "tokens per day (TPD)", "max_tokens_per_1_day")
-CONCURRENT_REQUESTS = Kind("concurrent_requests", "requests", 0, "concurrent requests", "max_concurrent_requests")
+REQUESTS_PER_MINUTE = Kind("requests_per_minute", "requests", MINUTE, "requests per min (RPM)")
+TOKENS_PER_MINUTE = Kind("tokens_per_minute", "tokens", MINUTE, "tokens per min (TPM)")
+REQUESTS_PER_DAY = Kind("requests_per_day", "requests", DAY, "requests per day (RPD)")
+TOKENS_PER_DAY = Kind("tokens_per_day", "tokens", DAY, "tokens per day (TPD)")
+CONCURRENT_REQUESTS = Kind("concurrent_requests", "requests", 0, "concurrent requests")
 KINDS = (REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE, REQUESTS_PER_DAY, TOKENS_PER_DAY, CONCURRENT_REQUESTS)
 
 

@@ -27,7 +27,7 @@ end
 
 -- Reads a bucket; what other processes have leased, and what this one had.
 local function read(b)
-  local others, mine = 0, 0
+  local others, mine, gone = 0, 0, 0
   local raw = redis.call('HGETALL', b.key)
   for i = 1, #raw, 2 do
     local field, value = raw[i], raw[i + 1]
@@ -39,6 +39,7 @@ local function read(b)
       local leased, expires = string.match(value, '^(%d+):(%d+)$')
       if tonumber(expires) <= now then
         redis.call('HDEL', b.key, field)
+        gone = math.max(gone, tonumber(expires))
       elseif field == 'p:' .. process then
         mine = tonumber(leased)
       else
@@ -46,6 +47,7 @@ local function read(b)
       end
     end
   end
+  b.at = math.max(b.at, gone) -- its lease may have been used in its last moment
   return others, mine
 end
 
