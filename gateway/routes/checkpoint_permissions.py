@@ -10,6 +10,7 @@ import msgspec
 from litestar import delete, get, post
 from litestar.params import FromPath, QueryParams, RawBody
 
+from gateway.audit import log as audit
 from gateway.db.pages import fetch_page
 from gateway.db.tables import CheckpointPermissionRow
 from gateway.errors import InvalidRequest, UnknownUrl
@@ -58,7 +59,18 @@ async def create_permissions(sv: Sv, admin: Admin, rest: FromPath[str], body: Ra
         for project_id in wanted.project_ids:
             if (await projects.project(session, project_id)).archived_at is not None:
                 raise InvalidRequest(f"The project '{project_id}' is archived.", param="project_ids")
+        before = {row.id for row in await session.scalars(permissions.of_model(model_id))}
         rows = await permissions.grant(session, model_id, wanted.project_ids)
+        for row in (each for each in rows if each.id not in before):
+            data = {"project_id": row.project_id, "fine_tuned_model_checkpoint": model_id}
+            audit.write(
+                session,
+                admin.actor,
+                "checkpoint.permission.created",
+                row.id,
+                project_id=row.project_id,
+                detail={"data": data},
+            )
     await sv.mirrors.catch_up()
     return cursor_list([permission(row) for row in rows], has_more=False)
 
@@ -69,6 +81,7 @@ async def delete_permission(sv: Sv, admin: Admin, rest: FromPath[str]) -> Delete
     parts = _parts(_one, "DELETE", rest)
     async with sv.database.session() as session:
         await permissions.revoke(session, parts["model"], parts["permission"])
+        audit.write(session, admin.actor, "checkpoint.permission.deleted", parts["permission"])
     await sv.mirrors.catch_up()
     return Deleted(id=parts["permission"], object="checkpoint.permission")
 

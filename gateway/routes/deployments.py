@@ -12,6 +12,8 @@ import msgspec
 from litestar import Response, get, post
 from litestar.params import QueryParams, RawBody
 
+from gateway.access.administrator import Administrator
+from gateway.audit import log as audit
 from gateway.db.pages import fetch_page
 from gateway.db.tables import DeploymentEventRow, LoadedModelRow, ModelRow, ReplicaRow
 from gateway.errors import Conflict, InvalidRequest, Unavailable
@@ -57,7 +59,7 @@ async def load_model(sv: Sv, admin: Admin, body: RawBody) -> Response[Placement]
     up = [url for url in urls if url not in states or states[url].state == "up"]
     if not up:
         raise Unavailable(f"No replica is up: {', '.join(f'{url} is {states[url].state}' for url in urls)}.")
-    await _ask(sv, "load_model", wanted, f"api key {admin.name}")
+    await _ask(sv, "load_model", wanted, admin)
 
     def settled(rows: Rows) -> bool:
         return all(_is_settled(rows.get(url), before.get(url)) for url in up)
@@ -76,7 +78,7 @@ async def load_model(sv: Sv, admin: Admin, body: RawBody) -> Response[Placement]
 async def unload_model(sv: Sv, admin: Admin, body: RawBody) -> Response[Placement]:
     """It gets no call any more from now on, until one of it loads it again. Raises like `load_model`."""
     wanted, urls = await _wanted(sv, body)
-    await _ask(sv, "unload_model", wanted, f"api key {admin.name}")
+    await _ask(sv, "unload_model", wanted, admin)
 
     def settled(rows: Rows) -> bool:
         return all(url not in rows or rows[url].state == "unloaded" for url in urls)
@@ -125,10 +127,21 @@ async def _wanted(sv: Services, body: bytes) -> tuple[ModelOnReplica, tuple[str,
     return wanted, (wanted.replica.rstrip("/"),) if wanted.replica else urls
 
 
-async def _ask(sv: Services, task: str, wanted: ModelOnReplica, reason: str) -> None:
-    """Raises Unavailable."""
+async def _ask(sv: Services, task: str, wanted: ModelOnReplica, admin: Administrator) -> None:
+    """The audit log tells first that it is asked for: what comes of it is in the history (`list_deployments`).
+
+    Raises Unavailable.
+    """
     replica = wanted.replica.rstrip("/") if wanted.replica else ""
-    await sv.queue.enqueue(task, wanted.model, replica, reason, unique=new_id(f"{task}:"))
+    owner = audit.owner_of(sv.settings.organization, None)
+    async with sv.database.session() as session:
+        changes = {task: {"model": wanted.model, "replica": replica or None}}
+        audit.write_change(session, admin.actor, owner, wanted.model, changes)
+    await sv.queue.enqueue(task, wanted.model, replica, _reason(admin), unique=new_id(f"{task}:"))
+
+
+def _reason(admin: Administrator) -> str:
+    return f"api key {admin.name}" if admin.actor.shown["type"] == "api_key" else f"user {admin.name}"
 
 
 async def _until(sv: Services, model: str, settled: Callable[[Rows], bool], seconds: float) -> Rows:

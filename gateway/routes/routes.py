@@ -9,6 +9,8 @@ from litestar import delete, get, post
 from litestar.params import FromPath, QueryParams, RawBody
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from gateway.access.administrator import Administrator
+from gateway.audit import log as audit
 from gateway.db.tables import RouteRevisionRow, RouteRow
 from gateway.errors import ECHO_LIMIT, Conflict, InvalidRequest
 from gateway.kit.clock import unix
@@ -59,6 +61,7 @@ async def create_route(sv: Sv, admin: Admin, body: RawBody) -> RouteObject:
             await _active_project(session, wanted.project_id)
         _check_models(sv, spec, wanted.project_id, RouteSpec.__struct_fields__)
         row = await routes.create(session, wanted.name, wanted.project_id, spec, created_by=admin.id)
+        _tell(session, admin, sv, row, {"created": True, "spec": msgspec.to_builtins(spec)})
     await sv.mirrors.catch_up()
     return _shown(sv, of_row(row, spec))
 
@@ -93,6 +96,7 @@ async def update_route(sv: Sv, admin: Admin, route_id: FromPath[str], body: RawB
         _check_models(sv, spec, row.project_id, _given(wanted))
         if spec != before:
             await routes.revise(session, row, spec, created_by=admin.id)
+            _tell(session, admin, sv, row, {"revision": row.revision, "spec": msgspec.to_builtins(spec)})
     await sv.mirrors.catch_up()
     return _shown(sv, of_row(row, spec))
 
@@ -102,7 +106,9 @@ async def delete_route(sv: Sv, admin: Admin, route_id: FromPath[str]) -> Deleted
     """Its name means what it meant without it: a route of the settings, a model, or nothing."""
     _refuse_configured(sv, route_id)
     async with sv.database.session() as session:
-        await routes.delete(session, await routes.route(session, route_id, lock=True))
+        row = await routes.route(session, route_id, lock=True)
+        await routes.delete(session, row)
+        _tell(session, admin, sv, row, {"deleted": True})
     await sv.mirrors.catch_up()
     return Deleted(id=route_id, object="route.deleted")
 
@@ -137,8 +143,14 @@ async def roll_route_back(sv: Sv, admin: Admin, route_id: FromPath[str], body: R
         spec = _readable((await routes.revision(session, row, number)).spec)
         _check_one_is_left(sv, row, number, spec)
         await routes.revise(session, row, spec, created_by=admin.id, restores=number)
+        _tell(session, admin, sv, row, {"revision": row.revision, "restores": number})
     await sv.mirrors.catch_up()
     return _shown(sv, of_row(row, spec))
+
+
+def _tell(session: AsyncSession, admin: Administrator, sv: Services, row: RouteRow, changes: dict[str, Any]) -> None:
+    owner = audit.owner_of(sv.settings.organization, row.project_id)
+    audit.write_change(session, admin.actor, owner, row.id, {"route": {"id": row.id, "name": row.name} | changes})
 
 
 async def _active_project(session: AsyncSession, project_id: str) -> None:

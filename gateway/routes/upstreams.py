@@ -1,11 +1,15 @@
 """/v1/upstreams (an extension): providers, added without a restart."""
 
 import hashlib
+from typing import Any
 
 import msgspec
 from litestar import delete, get, post
 from litestar.params import FromPath, QueryParams, RawBody
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from gateway.access.administrator import Administrator
+from gateway.audit import log as audit
 from gateway.db.tables import UpstreamRow
 from gateway.errors import Conflict, InvalidRequest
 from gateway.kit.clock import unix
@@ -39,6 +43,7 @@ async def create_upstream(sv: Sv, admin: Admin, body: RawBody) -> UpstreamObject
     fields = decode(decode_fields, body)
     async with sv.database.session() as session:
         row = await upstreams.create(session, sv.settings, sv.sealer, fields)
+        _tell(session, admin, sv, row, {"created": True} | _changes(row, fields))
     await sv.mirrors.catch_up()
     return of_row(row, sv)
 
@@ -58,6 +63,7 @@ async def update_upstream(sv: Sv, admin: Admin, upstream_id: FromPath[str], body
     _refuse_configured(sv.settings, upstream_id)
     async with sv.database.session() as session:
         row = await upstreams.update(session, sv.settings, sv.sealer, upstream_id, fields)
+        _tell(session, admin, sv, row, _changes(row, fields))
     await sv.mirrors.catch_up()
     return of_row(row, sv)
 
@@ -67,9 +73,21 @@ async def delete_upstream(sv: Sv, admin: Admin, upstream_id: FromPath[str]) -> D
     """New calls to its models find nothing; a call on its way ends normally."""
     _refuse_configured(sv.settings, upstream_id)
     async with sv.database.session() as session:
-        await upstreams.delete(session, upstream_id)
+        row = await upstreams.delete(session, upstream_id)
+        _tell(session, admin, sv, row, {"deleted": True})
     await sv.mirrors.catch_up()
     return Deleted(id=upstream_id, object="upstream")
+
+
+def _changes(row: UpstreamRow, fields: UpstreamFields) -> dict[str, Any]:
+    """What is not secret, and the names of all that was given."""
+    given = [name for name in fields.__struct_fields__ if getattr(fields, name) is not msgspec.UNSET]
+    return {"kind": row.kind, "base_urls": row.base_urls, "models": row.models, "fields": given}
+
+
+def _tell(session: AsyncSession, admin: Administrator, sv: Services, row: UpstreamRow, changes: dict[str, Any]) -> None:
+    owner = audit.owner_of(sv.settings.organization, None)
+    audit.write_change(session, admin.actor, owner, row.id, {"upstream": {"id": row.id, "name": row.name} | changes})
 
 
 def of_row(row: UpstreamRow, sv: Services) -> UpstreamObject:

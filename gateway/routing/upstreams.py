@@ -76,13 +76,14 @@ async def update(
     return row
 
 
-async def delete(session: AsyncSession, upstream_id: str) -> None:
+async def delete(session: AsyncSession, upstream_id: str) -> UpstreamRow:
     """Its names are free again, and its secrets are gone. Raises NotFound."""
     await _lock(session)
     row = await upstream(session, upstream_id)
     row.deleted_at = now()
     row.encrypted_key = row.encrypted_headers = row.encrypted_proxy = None
     await _changed(session, row)
+    return row
 
 
 def write(row: UpstreamRow, fields: UpstreamFields, sealer: Sealer) -> None:
