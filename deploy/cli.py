@@ -12,7 +12,7 @@ import click
 from asyncpg import PostgresError
 from sqlalchemy.exc import SQLAlchemyError
 
-from admin.cli import keys
+from admin.cli import COMMANDS
 from admin.routes import routes
 from deploy import gateway_server, worker
 from deploy.stack import StackOptions, serve
@@ -38,7 +38,8 @@ def main() -> None:
     """Tuneway: an OpenAI-compatible gateway that fine-tunes."""
 
 
-main.add_command(keys)
+for command in COMMANDS:
+    main.add_command(command)
 main.add_command(routes)
 
 

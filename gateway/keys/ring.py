@@ -40,7 +40,7 @@ class ApiKey:
     logging: str = "full"
     """What the exchange log keeps: full, metadata or off."""
     tier: str | None = None
-    """A class of rate limits, the project's where the key has none; None for the default one."""
+    """A class of rate limits; None for the project's."""
     rotated: bool = False
     """It was called by the secret that another has replaced; `expires_at` is then the end of the overlap."""
 
@@ -153,7 +153,7 @@ def _keys(each: Working) -> Iterator[tuple[bytes, ApiKey]]:
         models=model_rules(row.allowed_models, each.project.model_permissions if each.project else None),
         scopes=granted(row.scopes) if row.scopes else None,
         logging=row.logging,
-        tier=row.tier or (each.project.tier if each.project else None),
+        tier=row.tier,
     )
     yield row.hash, key
     if row.old_hash is not None and row.old_hash_expires_at is not None:

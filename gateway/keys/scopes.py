@@ -23,6 +23,7 @@ SCOPES: dict[str, str] = {
     "api.fine_tuning.jobs.read": "follow fine-tuning jobs, and estimate one",
     "api.fine_tuning.jobs.write": "start, pause and cancel fine-tuning jobs",
     "api.graders.request": "check and run graders",
+    "api.budgets.read": "see what binds the key, and what is left of it",
     "api.exchanges.read": "read the exchange log, with what was asked and answered",
     ALL_READ: "everything that ends with .read",
 }
@@ -56,6 +57,7 @@ NEEDED: dict[tuple[str, str], str] = {
     ("GET", "/v1/fine_tuning/jobs/{job_id}/checkpoints"): "api.fine_tuning.jobs.read",
     ("POST", "/v1/fine_tuning/alpha/graders/validate"): "api.graders.request",
     ("POST", "/v1/fine_tuning/alpha/graders/run"): "api.graders.request",
+    ("GET", "/v1/budgets/current"): "api.budgets.read",
     ("GET", "/v1/exchanges"): "api.exchanges.read",
     ("GET", "/v1/exchanges/{exchange_id}"): "api.exchanges.read",
 }

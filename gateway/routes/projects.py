@@ -52,6 +52,8 @@ async def create_project(sv: Sv, admin: Admin, body: RawBody) -> Project:
     row = ProjectRow(id=new_id("proj_"), name=wanted.name, created_at=now(), archived_at=None, tier=wanted.tier or None)
     async with sv.database.session() as session:
         session.add(row)
+        if row.tier:
+            await touch(session, "rate_limits")
         detail = {"data": {"name": row.name, "title": row.name}}
         write(session, admin.actor, "project.created", row.id, project_id=row.id, detail=detail)
     return project(row)
@@ -75,7 +77,7 @@ async def update_project(sv: Sv, admin: Admin, project_id: FromPath[str], body: 
         row.name = wanted.name or row.name
         if wanted.tier is not UNSET:
             row.tier = changes["tier"] = wanted.tier
-            await touch(session, "api_keys")
+            await touch(session, "rate_limits")
         detail = {"changes_requested": changes}
         write(session, admin.actor, "project.updated", row.id, project_id=row.id, detail=detail)
     await sv.mirrors.catch_up()

@@ -149,7 +149,9 @@ class TestList:
         assert "visible" in result.stdout
         assert key["value"] not in result.stdout
         (row,) = json.loads(called(url, "list", "--project", key["project_id"], "--json").stdout)
-        assert set(row) == {"id", "name", "redacted_value", "project_id", "project", "last_used_at"}
+        whose = {"id", "name", "redacted_value", "project_id", "project", "owner_project_access"}
+        rights = {"expires_at", "logging", "tags", "allowed_models", "scopes", "tier"}
+        assert set(row) == whose | rights | {"last_used_at"}
         assert (row["id"], row["project"]) == (key["id"], "listed")
 
     def test_of_all_projects(self, url: str) -> None:
@@ -159,6 +161,101 @@ class TestList:
     def test_unknown_project_is_not_made(self, url: str) -> None:
         told = failure(called(url, "list", "--project", "never heard of"))
         assert told == "Error: There is no project with id or name never heard of.\n"
+
+
+RIGHTS = (
+    "--models", "a,ft:base:*", "--scopes", "model.request, api.model.read", "--expires-in", "30d",
+    "--logging", "metadata", "--tags", "team,nightly",
+)  # fmt: skip
+
+
+class TestRights:
+    def test_are_given_when_a_key_is_made(self, url: str) -> None:
+        result = called(url, "create", "--project", "rights", "--name", "app", *RIGHTS, "--json")
+        key = json.loads(result.stdout)
+        (row,) = json.loads(called(url, "list", "--project", "rights", "--json").stdout)
+        assert row["id"] == key["id"]
+        assert row["allowed_models"] == ["a", "ft:base:*"]
+        assert row["scopes"] == ["model.request", "api.model.read"]
+        assert 0 <= time.time() + 30 * 86_400 - row["expires_at"] < 60
+        assert (row["logging"], row["tags"]) == ("metadata", ["team", "nightly"])
+        told = called(url, "list", "--project", "rights").stdout
+        assert "models=a,ft:base:*  scopes=model.request,api.model.read  tags=team,nightly  logging=metadata" in told
+
+    def test_are_changed_and_taken_back(self, url: str) -> None:
+        key = made(url, "changed")
+        assert called(url, "update", key["id"], *RIGHTS).stdout == f"Changed {key['id']}.\n"
+        answer = called(url, "update", key["id"], "--models", "all", "--expires-in", "never", "--name", "new", "--json")
+        row = json.loads(answer.stdout)
+        assert (row["allowed_models"], row["expires_at"], row["name"]) == (None, None, "new")
+        assert row["logging"] == "metadata"
+
+    def test_a_change_of_nothing_is_none(self, url: str) -> None:
+        assert "Nothing to change" in failure(called(url, "update", "key_x"), 2)
+
+    def test_keys_are_found_by_their_tags(self, url: str) -> None:
+        for name, tags in (("one", "x,y"), ("two", "x")):
+            assert called(url, "create", "--project", "tagged", "--name", name, "--tags", tags).exit_code == 0
+        rows = json.loads(called(url, "list", "--project", "tagged", "--tags", "x,y", "--json").stdout)
+        assert [row["name"] for row in rows] == ["one"]
+
+    @pytest.mark.parametrize("wrong", ["soon", "1y", "-1d", "1.5h"])
+    def test_a_duration_that_is_none(self, url: str, wrong: str) -> None:
+        told = failure(called(url, "create", "--project", "p", "--name", "n", f"--expires-in={wrong}"), 2)
+        assert "write 90s, 30m, 12h or 30d" in told
+
+    def test_a_period_without_a_budget(self, url: str) -> None:
+        told = failure(called(url, "create", "--project", "p", "--name", "n", "--budget-period", "day"), 2)
+        assert "--budget-usd" in told
+
+
+class TestRotate:
+    def test_both_secrets_work_for_a_while(self, url: str) -> None:
+        key = made(url, "rotated")
+        new = json.loads(called(url, "rotate", key["id"], "--json").stdout)
+        assert (new["id"], new["value"] != key["value"]) == (key["id"], True)
+        assert 0 <= time.time() + 86_400 - new["old_value_expires_at"] < 60
+        assert [works(url, value) for value in (key["value"], new["value"])] == [True, True]
+
+    def test_or_only_the_new_one(self, url: str) -> None:
+        key = made(url, "rotated")
+        secret, _, told = called(url, "rotate", key["id"], "--overlap", "0").stdout.splitlines()
+        assert told.endswith("the old one is refused.")
+        assert [works(url, value) for value in (key["value"], secret)] == [False, True]
+
+
+class TestAdminKeys:
+    def test_are_made_listed_and_revoked(self, url: str) -> None:
+        key = json.loads(
+            admin(url, "create", "--name", "ci", "--role", "reader", "--expires-in", "1h", "--json").stdout
+        )
+        assert (key["name"], key["role"]) == ("ci", "reader")
+        assert administers(url, key["value"])
+        assert key["value"] not in admin(url, "list").stdout
+        assert key["id"] in {row["id"] for row in json.loads(admin(url, "list", "--json").stdout)}
+        assert admin(url, "revoke", key["id"]).stdout == f"Revoked {key['id']}.\n"
+        assert not administers(url, key["value"])
+
+    def test_secret_is_the_first_line(self, url: str) -> None:
+        secret, empty, told = admin(url, "create", "--name", "ci").stdout.splitlines()
+        assert (empty, "It is not shown again." in told) == ("", True)
+        assert administers(url, secret)
+
+
+def admin(url: str, *arguments: str) -> Result:
+    clean = {name: None for name in os.environ if name.startswith("TUNEWAY_")}
+    result = CliRunner().invoke(main, ["admin-keys", *arguments, "--url", url, "--admin-key", ADMIN_KEY], env=clean)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def works(url: str, secret: str) -> bool:
+    return httpx.get(f"{url}/v1/models", headers={"authorization": f"Bearer {secret}"}).status_code == 200
+
+
+def administers(url: str, secret: str) -> bool:
+    headers = {"authorization": f"Bearer {secret}"}
+    return httpx.get(f"{url}/v1/organization/projects", headers=headers).status_code == 200
 
 
 class TestRevoke:

@@ -28,7 +28,13 @@ COMMANDS = (
     ["keys"],
     ["keys", "create"],
     ["keys", "list"],
+    ["keys", "update"],
+    ["keys", "rotate"],
     ["keys", "revoke"],
+    ["admin-keys"],
+    ["admin-keys", "create"],
+    ["admin-keys", "list"],
+    ["admin-keys", "revoke"],
     ["routes"],
 )
 
