@@ -46,7 +46,7 @@ class Passwords:
         Raises:
             Unavailable: too many wait.
         """
-        if len(password.encode(errors="surrogatepass")) > MAX_BYTES:
+        if len(password.encode()) > MAX_BYTES:
             password = ""
         right = await self._in_turn(self._verify, hashed or self._nobodys, _normal(password))
         return right and hashed is not None
@@ -80,7 +80,7 @@ def check_rules(password: str, email: str, *, param: str = "password") -> None:
     """
     if len(_normal(password)) < MIN_LENGTH:
         raise InvalidRequest(f"Invalid '{param}': at least {MIN_LENGTH} characters are needed.", param=param)
-    if len(password.encode(errors="surrogatepass")) > MAX_BYTES:
+    if len(password.encode()) > MAX_BYTES:
         raise InvalidRequest(f"Invalid '{param}': at most {MAX_BYTES} bytes are possible.", param=param)
     if _normal(password).casefold() in (email.casefold(), email.partition("@")[0].casefold()):
         raise InvalidRequest(f"Invalid '{param}': it is the email.", param=param)
