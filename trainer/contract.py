@@ -284,6 +284,8 @@ class EstimateCall(msgspec.Struct, frozen=True, kw_only=True):
     speeds: list[Speed] = []
     usd_per_hour: float | None = None
     """Of one device."""
+    usd_per_million_tokens: float | None = None
+    """Of those trained."""
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):

@@ -97,7 +97,7 @@ def _option(
         tokens_per_second=round(speed, 1),
         speed_source=source,
         seconds=round(seconds, 1),
-        cost_usd=_cost(call, seconds),
+        cost_usd=_cost(call, seconds, tokens * chosen.n_epochs),
         memory_bytes=needed,
         fits=fits,
         disk_bytes=memory.disk(shape, kind, rank=rank, dtype=hardware.dtype, checkpoints=CHECKPOINTS_KEPT),
@@ -155,10 +155,12 @@ def _measured(speeds: list[Speed], kind: TrainingType) -> Speed | None:
     return next((speed for speed in speeds if speed.training_type == kind), None)
 
 
-def _cost(call: EstimateCall, seconds: float) -> float | None:
-    if call.usd_per_hour is None:
+def _cost(call: EstimateCall, seconds: float, trained_tokens: int) -> float | None:
+    """To a millionth of a dollar; None where nothing has a price."""
+    if call.usd_per_hour is None and call.usd_per_million_tokens is None:
         return None
-    return round(call.usd_per_hour * call.hardware.devices * seconds / 3600, 4)
+    of_time = (call.usd_per_hour or 0.0) * call.hardware.devices * seconds / 3600
+    return round(of_time + (call.usd_per_million_tokens or 0.0) * trained_tokens / 1_000_000, 6)
 
 
 def _advice(kind: TrainingType, needed: Memory, hardware: HardwareDescription) -> str:

@@ -15,6 +15,7 @@ from gateway.fine_tuning import models
 from gateway.fine_tuning.programs import NoAnswer, answer_of
 from gateway.fine_tuning.specification import specification
 from gateway.kit.clock import now
+from gateway.kit.money import usd_from_nano
 from gateway.protocol.datasets import Report
 from gateway.settings import Settings
 from trainer.contract import (
@@ -58,7 +59,15 @@ async def question(session: AsyncSession, settings: Settings, job: FineTuningJob
         longest=max(report.tokens.longest, 1),
         hardware=hardware,
         speeds=await _speeds(session, settings.engine.model, spec.method, hardware.name),
-        usd_per_hour=settings.fine_tuning.usd_per_hour,
+    )
+
+
+def priced(call: EstimateCall, *, tokens_nano: int | None, hour_nano: int | None) -> EstimateCall:
+    """With what 1M trained tokens and an hour of one device cost, in nano-dollars."""
+    return msgspec.structs.replace(
+        call,
+        usd_per_million_tokens=None if tokens_nano is None else usd_from_nano(tokens_nano),
+        usd_per_hour=None if hour_nano is None else usd_from_nano(hour_nano),
     )
 
 
@@ -112,6 +121,14 @@ async def save_hardware(session: AsyncSession, host: str, description: HardwareD
     values = {"description": msgspec.to_builtins(description), "seen_at": now()}
     row = insert(TrainingHardwareRow).values(host=host, **values)
     await session.execute(row.on_conflict_do_update(index_elements=["host"], set_=values))
+
+
+async def device_count(session: AsyncSession) -> int:
+    """Of the machine whose worker started last; 1 while none has told."""
+    try:
+        return (await _hardware(session)).devices
+    except Unavailable:
+        return 1
 
 
 async def _hardware(session: AsyncSession) -> HardwareDescription:

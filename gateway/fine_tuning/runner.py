@@ -59,7 +59,17 @@ class Run:
 
     def has_succeeded(self) -> bool:
         """The training is done; what it made may not be published yet."""
-        return isinstance(self._written_result(), Succeeded)
+        return isinstance(self.written_result(), Succeeded)
+
+    def written_result(self) -> TrainingResult | None:
+        """What an ended trainer left; None while there is nothing that can be read."""
+        try:
+            return contract.decode_result((self.directory / contract.RESULT).read_bytes())
+        except FileNotFoundError:
+            return None
+        except msgspec.DecodeError as error:
+            log.error("%s cannot be read: %s", self.directory / contract.RESULT, error)
+            return None
 
     async def start(self, spec: TrainingSpec) -> None:
         """Write the spec and start the trainer, unless an earlier one has finished the job.
@@ -119,7 +129,7 @@ class Run:
 
     def result(self) -> TrainingResult:
         """How the run ended. Raises Stopped, Crashed."""
-        written = self._written_result()
+        written = self.written_result()
         if isinstance(written, Failed) and written.too_many_at_once:
             raise Crashed(self._status(), "memory", written.too_many_at_once)
         if written is not None:
@@ -157,15 +167,6 @@ class Run:
     async def _end(self) -> None:
         if self._process is not None:
             await self._process.wait()
-
-    def _written_result(self) -> TrainingResult | None:
-        try:
-            return contract.decode_result((self.directory / contract.RESULT).read_bytes())
-        except FileNotFoundError:
-            return None
-        except msgspec.DecodeError as error:
-            log.error("%s cannot be read: %s", self.directory / contract.RESULT, error)
-            return None
 
     def _new_events(self) -> list[TrainingEvent]:
         """Complete lines that were not read yet."""

@@ -14,6 +14,7 @@ from gateway.protocol.fine_tuning import Estimate, JobCreate
 from gateway.routes.callers import Caller, Sv
 from gateway.routes.file_reports import report_of
 from gateway.routes.fine_tuning_jobs import check_file, check_model, decode_job
+from gateway.routes.training_funds import training_rates
 from gateway.services import Services
 
 
@@ -26,6 +27,8 @@ async def estimate_job(sv: Sv, caller: Caller, body: RawBody) -> Estimate:
     report = await _report(sv, caller, wanted, row.method["type"])
     async with sv.database.session() as session:
         call = await estimates.question(session, sv.settings, row, report)
+    rates = training_rates(sv, wanted.model)
+    call = estimates.priced(call, tokens_nano=rates.tokens, hour_nano=rates.hour)
     told = await estimates.estimate(call)
     return Estimate(
         model=wanted.model,

@@ -22,6 +22,7 @@ from gateway.protocol.fine_tuning import Checkpoint, Event, Job, JobCreate, JobE
 from gateway.protocol.lists import CursorList, ShortList, cursor_list
 from gateway.protocol.queries import cursor, mapping
 from gateway.routes.callers import Caller, Sv
+from gateway.routes.training_funds import check_price, fund, release_waiting
 from gateway.routing.deployment import Deployment
 from gateway.services import Services
 
@@ -42,6 +43,7 @@ async def create_job(sv: Sv, caller: Caller, body: RawBody, request: Request[Any
     mark = creation.fingerprint(caller.id, body)
     is_retry = request.headers.get("x-stainless-retry-count", "0") != "0"
     await check_model(sv, caller, wanted.model)
+    check_price(sv, caller, wanted.model)
     async with sv.database.session() as session:
         row = await creation.find_repeated(session, mark, is_retry=is_retry)
         if row is None:
@@ -53,7 +55,9 @@ async def create_job(sv: Sv, caller: Caller, body: RawBody, request: Request[Any
 async def _create(session: AsyncSession, caller: ApiKey, wanted: JobCreate, mark: str) -> FineTuningJobRow:
     for param in ("training_file", "validation_file"):
         await check_file(session, caller, param, getattr(wanted, param))
-    return await creation.create(session, wanted, project_id=caller.project_id, api_key_id=caller.id, mark=mark)
+    row = await creation.create(session, wanted, project_id=caller.project_id, api_key_id=caller.id, mark=mark)
+    await fund(session, row)
+    return row
 
 
 async def _ask_to_validate(sv: Services, row: FineTuningJobRow) -> None:
@@ -85,19 +89,24 @@ async def retrieve_job(sv: Sv, caller: Caller, job_id: FromPath[str]) -> Job:
 @post("/v1/fine_tuning/jobs/{job_id:str}/cancel", status_code=200)
 async def cancel_job(sv: Sv, caller: Caller, job_id: FromPath[str]) -> Job:
     async with sv.database.session() as session:
-        return job(await service.cancel(session, caller.project_id, job_id), sv)
+        row = await service.cancel(session, caller.project_id, job_id)
+        await release_waiting(session, row)
+    return job(row, sv)
 
 
 @post("/v1/fine_tuning/jobs/{job_id:str}/pause", status_code=200)
 async def pause_job(sv: Sv, caller: Caller, job_id: FromPath[str]) -> Job:
     async with sv.database.session() as session:
-        return job(await service.pause(session, caller.project_id, job_id), sv)
+        row = await service.pause(session, caller.project_id, job_id)
+        await release_waiting(session, row)
+    return job(row, sv)
 
 
 @post("/v1/fine_tuning/jobs/{job_id:str}/resume", status_code=200)
 async def resume_job(sv: Sv, caller: Caller, job_id: FromPath[str]) -> Job:
     async with sv.database.session() as session:
         row = await service.resume(session, caller.project_id, job_id)
+        await fund(session, row)
     await _ask_to_validate(sv, row)
     return job(row, sv)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.tables import FineTuningJobRow, ModelRow
+from gateway.errors import BudgetBusy, BudgetExhausted
 from gateway.fine_tuning import claims, models, repository
 from gateway.fine_tuning.lease import Lease
 from gateway.fine_tuning.publish import kind_of
@@ -12,6 +13,7 @@ from gateway.fine_tuning.runner import TRAINING, VALIDATION, Run, Stopped
 from gateway.fine_tuning.service import Failure
 from gateway.fine_tuning.specification import specification
 from gateway.services import WorkerServices
+from gateway.tasks.fund_training import hold_for, pause_without_funds
 from trainer.contract import TrainingSpec
 
 
@@ -24,19 +26,35 @@ async def begin_training(wv: WorkerServices, lease: Lease, run: Run) -> tuple[Fi
         Unavailable: the database is away.
     """
     is_trained = run.has_succeeded()
-    async with wv.database.session() as session:
-        if not await claims.begin(session, lease.job_id, lease.holder):
-            raise Stopped
-        job = await repository.get(session, lease.job_id)
-        assert job is not None, "a leased job is there"
-        parent = None if is_trained else await _parent(wv, session, job)  # what is trained needs it no more
-        if await repository.is_archived(session, job.project_id):
-            raise Failure("project_archived", "The project of this job was archived before the training began.")
+    try:
+        job, parent = await _begin(wv, lease, is_trained=is_trained)
+    except (BudgetExhausted, BudgetBusy) as refusal:
+        await pause_without_funds(wv, lease, refusal)
+        raise Stopped from None
     lease.statuses = ("running",)
     if not is_trained:
         _check_disk(wv, job, parent, run.directory)
     continue_from = wv.settings.data_dir / parent.adapter_path if parent else None
     return job, specification(job, base_model=wv.settings.engine.model_path, continue_from=continue_from)
+
+
+async def _begin(wv: WorkerServices, lease: Lease, *, is_trained: bool) -> tuple[FineTuningJobRow, ModelRow | None]:
+    """The job, and what it goes on from. One that was queued a while ago, or paused, has nothing set aside any more in
+    the windows of budgets that its training is to be charged to. Raises Failure, Stopped, BudgetExhausted, BudgetBusy."""
+    async with wv.database.session() as session:
+        before = await repository.get(session, lease.job_id)
+        was_queued = before is not None and before.status == "queued"
+        if not await claims.begin(session, lease.job_id, lease.holder):
+            raise Stopped
+        job = await repository.get(session, lease.job_id)
+        assert job is not None, "a leased job is there"
+        await session.refresh(job)
+        parent = None if is_trained else await _parent(wv, session, job)  # what is trained needs it no more
+        if await repository.is_archived(session, job.project_id):
+            raise Failure("project_archived", "The project of this job was archived before the training began.")
+        if was_queued and not is_trained:
+            await hold_for(wv, session, job.id)
+    return job, parent
 
 
 async def _parent(wv: WorkerServices, session: AsyncSession, job: FineTuningJobRow) -> ModelRow | None:

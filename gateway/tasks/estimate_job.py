@@ -10,6 +10,7 @@ from gateway.errors import Refusal
 from gateway.fine_tuning import estimates, repository
 from gateway.protocol.datasets import Report
 from gateway.services import WorkerServices
+from gateway.tasks.charge_training import training_rates
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +20,8 @@ async def estimate_job(wv: WorkerServices, job: FineTuningJobRow, report: Report
     try:
         async with wv.database.session() as session:
             call = await estimates.question(session, wv.settings, job, report)
+            rates = await training_rates(wv, session, job)
+            call = estimates.priced(call, tokens_nano=rates.tokens, hour_nano=rates.hour)
         told = await estimates.estimate(call)
         option = estimates.chosen_option(told)
         async with wv.database.session() as session:

@@ -31,6 +31,7 @@ from gateway.services import WorkerServices
 from gateway.serving import repository as serving
 from gateway.serving.failures import Problem
 from gateway.serving.repository import Outcome
+from gateway.tasks.charge_training import charge_training, trained_so_far
 from gateway.tasks.engine_room import make_room
 from gateway.tasks.load_trained import load_everywhere
 from gateway.tasks.pauses import Pauses
@@ -65,8 +66,10 @@ async def publish_model(
         for url in [url for url, outcome in outcomes.items() if outcome.state == "ready"]:
             wv.background.spawn(make_room(wv, url, newest=model.id), f"make room at {url}")
     except Refused as refused:
+        trained = await trained_so_far(wv, lease.job_id)
         async with wv.database.session() as session:
             await service.fail(session, lease.job_id, refused.failure, holder=lease.holder)
+            await charge_training(wv, session, lease.job_id, trained)
         await _withdraw(wv, model)
     except Stopped:
         await _withdraw(wv, model)
@@ -151,8 +154,10 @@ async def _record(
     result: Succeeded,
     loaded: tuple[dict[str, Outcome], str | None],
 ) -> bool:
-    """The job has succeeded and the model exists, both or none; False when the job is not ours any more."""
+    """The job has succeeded, the model exists and the training is charged, all or none; False when the job is not ours
+    any more."""
     outcomes, warning = loaded
+    trained = await trained_so_far(wv, model.job_id)
     async with wv.database.session() as session:
         job_id, tokens = model.job_id, result.trained_tokens
         values: dict[str, Any] = {"fine_tuned_model": model.id, "trained_tokens": tokens}
@@ -165,6 +170,7 @@ async def _record(
             await repository.add_event(session, job_id, "not-loaded", warning, level="warn")
         await repository.add_event(session, job_id, "model", f"New fine-tuned model created: {model.id}")
         await repository.add_event(session, job_id, "succeeded", "The job has successfully completed")
+        await charge_training(wv, session, job_id, trained)
     return True
 
 

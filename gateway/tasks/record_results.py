@@ -41,8 +41,8 @@ async def record_results(wv: WorkerServices, lease: Lease, result: Succeeded, pa
     async with wv.database.session() as session:
         if await claims.extend(session, job.id, lease.holder, wv.settings.fine_tuning.lease_seconds) != "running":
             raise Stopped
-        values = {name: getattr(result, name) for name in MEASURED} | {"cost_usd": _cost(wv, result.seconds)}
-        await repository.set_values(session, job.id, actual=values)
+        values = {name: getattr(result, name) for name in MEASURED}
+        await repository.set_values(session, job.id, actual=values | {"cost_usd": None})  # until it is charged
         await _save_speed(session, wv, job, result)
         if stored is None:
             message = "The file storage is away: this job has no result file. Its metrics events have the same numbers."
@@ -50,11 +50,6 @@ async def record_results(wv: WorkerServices, lease: Lease, result: Succeeded, pa
         else:
             await session.execute(insert(FileRow).values(_file(job, stored)).on_conflict_do_nothing())
             await repository.set_values(session, job.id, result_files=[file_id_of(job.id)])
-
-
-def _cost(wv: WorkerServices, seconds: float) -> float | None:
-    rate = wv.settings.fine_tuning.usd_per_hour
-    return None if rate is None else round(rate * seconds / 3600, 4)
 
 
 async def _metrics(session: AsyncSession, job_id: str) -> list[dict[str, object]]:

@@ -1,9 +1,9 @@
-"""Behind a job that has ended: its last checkpoints become models, then its working copies go.
+"""Behind a job that has ended: what it trained is charged, its last checkpoints become models, then its working copies go.
 
     kept      spec.json, events.jsonl, result.json, trainer.log, wandb/
     removed   copies of the files, checkpoints, the adapter or model: what was published lies elsewhere
 
-A failed job keeps everything for a while, to look into. A paused one is not touched.
+A failed job keeps everything for a while, to look into. Of a paused one nothing is touched; it is only charged for.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from gateway.fine_tuning.runner import STOP_SECONDS, TRAINING, VALIDATION, Run, 
 from gateway.fine_tuning.transitions import ENDED
 from gateway.kit.clock import now
 from gateway.services import WorkerServices
+from gateway.tasks.charge_training import charge_job
 from gateway.tasks.training_events import store_last_events
 from trainer.contract import ADAPTER, CHECKPOINTS, MODEL
 
@@ -37,7 +38,11 @@ async def settle_fine_tuning_jobs(wv: WorkerServices, *, quiet_seconds: float = 
     for job_id in await asyncio.to_thread(_unsettled, wv.settings.data_dir):
         async with wv.database.session() as session:
             job = await repository.get(session, job_id)
-        if job is None or job.status not in ENDED or job.finished_at is None:
+        if job is None:
+            continue
+        if job.status == "paused" and not _is_leased(job):
+            await charge_job(wv, job_id)  # its worker has died, or it never had one
+        if job.status not in ENDED or job.finished_at is None:
             continue
         wait = wv.settings.fine_tuning.keep_failed_seconds if job.status == "failed" else quiet_seconds
         if job.finished_at + timedelta(seconds=wait) < now():
@@ -60,7 +65,10 @@ async def settle(wv: WorkerServices, job_id: str) -> None:
     """For the worker that holds the job. Harmless when repeated. Raises Unavailable."""
     async with wv.database.session() as session:
         job = await repository.get(session, job_id)
-    if job is None or job.status not in ENDED:
+    if job is None or job.status not in (*ENDED, "paused"):
+        return
+    await charge_job(wv, job_id)
+    if job.status == "paused":
         return
     directory = job_directory(wv.settings.data_dir, job_id)
     try:
@@ -70,6 +78,10 @@ async def settle(wv: WorkerServices, job_id: str) -> None:
             await asyncio.to_thread(remove_working_copies, directory)
     except OSError as error:
         log.error("%s is settled later: %s", job_id, error)
+
+
+def _is_leased(job: FineTuningJobRow) -> bool:
+    return job.leased_until is not None and job.leased_until > now()
 
 
 def _is_over(wv: WorkerServices, job: FineTuningJobRow) -> bool:

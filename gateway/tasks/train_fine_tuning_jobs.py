@@ -20,6 +20,8 @@ from gateway.fine_tuning.service import Failure
 from gateway.services import WorkerServices
 from gateway.tasks import share_device
 from gateway.tasks.begin_training import begin_training, check_job_directory
+from gateway.tasks.charge_training import charge_training, trained_so_far
+from gateway.tasks.fund_training import Funds
 from gateway.tasks.pauses import PAUSES, Pauses
 from gateway.tasks.publish_models import publish_model
 from gateway.tasks.record_results import record_results
@@ -110,10 +112,12 @@ async def _run(wv: WorkerServices, lease: Lease, run: Run, pauses: Pauses) -> No
     job, spec = await begin_training(wv, lease, run)
     if not run.has_succeeded():
         await share_device.put_to_sleep(wv, job.id)
+    funds = await Funds.of(wv, lease, job)
     while True:
         await run.start(spec)
         async for batch in run.events():
             await store_events(wv, lease, job, batch, pauses)
+            await funds.cover(batch)
         try:
             result = run.result()
             break
@@ -160,5 +164,8 @@ async def _stop_when_lost(lease: Lease, run: Run) -> None:
 
 
 async def _fail(wv: WorkerServices, lease: Lease, failure: Failure) -> None:
+    """And charge for what it came to, in the same transaction."""
+    trained = await trained_so_far(wv, lease.job_id)
     async with wv.database.session() as session:
         await service.fail(session, lease.job_id, failure, holder=lease.holder)
+        await charge_training(wv, session, lease.job_id, trained)

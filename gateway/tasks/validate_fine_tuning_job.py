@@ -23,9 +23,12 @@ from gateway.fine_tuning import repository, service
 from gateway.fine_tuning.lease import Lease, to_its_end
 from gateway.fine_tuning.runner import TRAINING, VALIDATION, job_directory
 from gateway.fine_tuning.service import Failure
+from gateway.fine_tuning.trained import Trained
 from gateway.protocol.datasets import Method, Report
 from gateway.services import WorkerServices
+from gateway.tasks.charge_training import charge_training
 from gateway.tasks.estimate_job import estimate_job
+from gateway.tasks.fund_training import hold_before_queue
 from gateway.tasks.pauses import PAUSES, Pauses
 from gateway.tasks.train_fine_tuning_jobs import train_fine_tuning_jobs
 
@@ -49,15 +52,16 @@ async def validate_fine_tuning_job(wv: WorkerServices, job_id: str, pauses: Paus
         return
     wv.background.spawn(lease.keep(), f"lease of {job_id}")
     try:
-        await _validate(wv, lease)
+        await _validate(wv, lease, pauses)
     finally:
         await to_its_end(lease.give_back())
     wv.background.spawn(train_fine_tuning_jobs(wv, pauses), "train")
 
 
-async def _validate(wv: WorkerServices, lease: Lease) -> None:
+async def _validate(wv: WorkerServices, lease: Lease, pauses: Pauses) -> None:
     try:
         await _check_files(wv, lease, await _begin(wv, lease))
+        await hold_before_queue(wv, lease.job_id, pauses)
     except Interrupted:
         return  # cancelled or paused, or another worker has it
     except Failure as failure:
@@ -86,8 +90,10 @@ async def _begin(wv: WorkerServices, lease: Lease) -> FineTuningJobRow:
 
 
 async def _fail(wv: WorkerServices, lease: Lease, failure: Failure) -> None:
+    """Nothing was trained, and what is held for it is free again."""
     async with wv.database.session() as session:
         await service.fail(session, lease.job_id, failure, holder=lease.holder)
+        await charge_training(wv, session, lease.job_id, Trained())
 
 
 async def _check_files(wv: WorkerServices, lease: Lease, job: FineTuningJobRow) -> None:
