@@ -117,7 +117,7 @@ class Sending:
         body = self._body(deployment, dialect, room)
         return await self._sv.upstreams.post(name, url, body, request_id=id, way=way)
 
-    def _body(self, deployment: Deployment, dialect: Dialect, limit: int | None) -> bytes:
+    def _body(self, deployment: Deployment, dialect: Dialect, limit: int | None = None) -> bytes:
         """The client's body, with what this model needs changed; the very same bytes where that is nothing."""
         body, envelope = self._call.body, self._call.envelope
         if limit is not None:

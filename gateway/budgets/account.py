@@ -1,6 +1,7 @@
 """What this process may still spend in one window of one budget, in memory."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.budgets.book import Budget
@@ -14,7 +15,8 @@ FOREVER = float("inf")
 class Verdict:
     """A refusal that holds for a moment, so that a storm of calls does not ask the database each time."""
 
-    refusal: Refusal
+    refusal: Callable[[], Refusal]
+    """A new one for each call."""
     needs: int
     """Calls that need less may fare better."""
     until: float

@@ -36,12 +36,12 @@ class Budgets:
     def __init__(self, database: Database, holder: str, settings: BudgetSettings) -> None:
         self._database = database
         self._settings = settings
-        self._leasing = Leasing(database, holder)
+        self.leasing = Leasing(database, holder)
         self.book = BudgetBook()
         self.wants = Wants(self._held, self._wanted)
         self._current: dict[str, Account] = {}
         """By budget: the window of the last call."""
-        self._accounts: dict[Place, Account] = {}
+        self.accounts: dict[Place, Account] = {}
         self._unopened: set[Place] = set()
         """Windows of soft budgets that calls came in, and that may not be made yet."""
 
@@ -83,19 +83,19 @@ class Budgets:
     async def tend(self) -> None:
         """Make windows of soft budgets, give back what nobody has used lately, forget windows that are long over."""
         for place in list(self._unopened):
-            await self._leasing.open(self._accounts[place])
+            await self.leasing.open(self.accounts[place])
             self._unopened.discard(place)
         now = asyncio.get_running_loop().time()
-        for place, account in list(self._accounts.items()):
+        for place, account in list(self.accounts.items()):
             idle = now - account.used_at > self._settings.idle_seconds and account.slack > 0
             if (idle or account.granted != account.written) and not account.turn.locked():
-                await self._leasing.give_back(account)
+                await self.leasing.give_back(account)
             if account.ends + LATE_SECONDS < time.time() and not account.reserved:
                 self._forget(place, account)
 
     async def close(self) -> None:
         """Wait for what is being written. What is left of the leases ends after the last drain, by `released`."""
-        await self._leasing.close()
+        await self.leasing.close()
 
     async def _wait_for_all(self, accounts: Sequence[Account], demand: Demand) -> Reservation:
         deadline = asyncio.get_running_loop().time() + self._settings.wait_seconds
@@ -104,7 +104,7 @@ class Budgets:
         try:
             for account in accounts:
                 asked = Asked(amount, min(amount, demand.enough), demand.least)
-                amount = await Waiting(account, asked, deadline, self._leasing).take()
+                amount = await Waiting(account, asked, deadline, self.leasing).take()
                 taken.append((account, amount))
         except BaseException:
             for account, reserved in taken:
@@ -133,9 +133,9 @@ class Budgets:
         if window is None:
             return None
         place = budget.id, window.starts_at
-        account = self._accounts.get(place)
+        account = self.accounts.get(place)
         if account is None:
-            self._accounts[place] = account = Account(budget, window)
+            self.accounts[place] = account = Account(budget, window)
             self._open_later(account)
         self._current[budget.id] = account
         return account
@@ -146,23 +146,23 @@ class Budgets:
             self._unopened.add((account.budget.id, account.window.starts_at))
 
     def _forget(self, place: Place, account: Account) -> None:
-        del self._accounts[place]
+        del self.accounts[place]
         self._unopened.discard(place)
         if self._current.get(account.budget.id) is account:
             del self._current[account.budget.id]
 
     def _settled(self, account: Account) -> None:
         if account.wanted_until > self._now() or account.slack < 0:
-            self._leasing.give_back_soon(account)
+            self.leasing.give_back_soon(account)
 
     def _held(self) -> list[Place]:
-        return [place for place, account in self._accounts.items() if account.written > account.spent]
+        return [place for place, account in self.accounts.items() if account.written > account.spent]
 
     def _wanted(self, places: Sequence[Place]) -> None:
         until = self._now() + WANTED_SECONDS
-        for account in (self._accounts[place] for place in places if place in self._accounts):
+        for account in (self.accounts[place] for place in places if place in self.accounts):
             account.wanted_until = until
-            self._leasing.give_back_soon(account)
+            self.leasing.give_back_soon(account)
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()

@@ -1,7 +1,9 @@
 """A call for which the lease does not suffice: what it waits for, and when it is refused."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from gateway.budgets.account import Account, Verdict
@@ -76,14 +78,14 @@ class Waiting:
             if account.slack >= floor:
                 break
             if state is not None and state.limit - state.spent < asked.least:
-                raise self._remember(exhausted(account.budget, account.window, state.limit, state.spent))
+                raise self._remember(partial(exhausted, account.budget, account.window, state.limit, state.spent))
             hope = account.reserved > 0 or (state is not None and state.held > 0)
             if hope and not last:
                 await self._wait()
             elif floor > asked.least:
                 floor = asked.least
             elif state is None:
-                raise self._remember(unchecked(account.budget))
+                raise self._remember(partial(unchecked, account.budget))
             else:
                 raise busy(account.budget, state.limit)
         return account.reserve(min(account.slack, asked.most))
@@ -111,11 +113,11 @@ class Waiting:
         if verdict.until <= self._now:
             account.verdict = None
             return
-        raise verdict.refusal
+        raise verdict.refusal()
 
-    def _remember(self, refusal: Refusal) -> Refusal:
+    def _remember(self, refusal: Callable[[], Refusal]) -> Refusal:
         self.account.verdict = Verdict(refusal, self.asked.least, self._now + VERDICT_SECONDS)
-        return refusal
+        return refusal()
 
     @property
     def _now(self) -> float:
