@@ -48,7 +48,7 @@ async def fetch_page(
     return Page(kept[::-1] if backwards else kept, has_more)
 
 
-async def _edge(session: AsyncSession, query: Select[Any], param: str, wanted: str) -> Any:
+async def _edge(session: AsyncSession, query: Any, param: str, wanted: str) -> Any:
     """The place of one row in the list. Raises InvalidRequest."""
     edge = (await session.execute(query)).first()
     if edge is None:

@@ -36,6 +36,15 @@ COMMANDS = (
     ["admin-keys", "list"],
     ["admin-keys", "revoke"],
     ["routes"],
+    ["budgets"],
+    ["budgets", "list"],
+    ["budgets", "set"],
+    ["budgets", "remove"],
+    ["webhooks"],
+    ["webhooks", "add"],
+    ["webhooks", "list"],
+    ["webhooks", "test"],
+    ["webhooks", "remove"],
 )
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import update
 
 from gateway.db.database import Database
 from gateway.db.mirror import Mirrors, touch
+from gateway.db.reseal import reseal
 from gateway.db.tables import UpstreamRow
 from gateway.errors import ModelNotFound
 from gateway.kit.sealing import Sealer
@@ -148,7 +149,7 @@ class TestReseal:
         row = await made(database, api_key=KEY, secret_headers={"X-Token": "t"}, proxy="http://u:p@proxy:3128")
         await made(database, NEW, name="current", models=[], api_key="sk-current")
         async with database.session() as session:
-            done = await upstreams.reseal(session, BOTH)
+            done = await reseal(session, BOTH)
         assert (done.renewed, done.current, done.broken) == (3, 1, [])
         async with database.session() as session:
             provider = provider_of(await upstreams.upstream(session, row.id), NEW)
@@ -162,7 +163,7 @@ class TestReseal:
         mirrors = Mirrors(database, [book])
         await mirrors.refresh()
         async with database.session() as session:
-            await upstreams.reseal(session, BOTH)
+            await reseal(session, BOTH)
         await mirrors.refresh()
         found = book.find("acme-1")
         assert found is not None
@@ -171,7 +172,7 @@ class TestReseal:
     async def test_what_cannot_be_opened_stays_as_it_is(self, database: Database) -> None:
         row = await made(database, api_key=KEY)
         async with database.session() as session:
-            done = await upstreams.reseal(session, NEW)
+            done = await reseal(session, NEW)
         assert (done.renewed, done.current, len(done.broken)) == (0, 0, 1)
         assert "encrypted_key of the upstream `acme`" in done.broken[0]
         async with database.session() as session:
