@@ -1,13 +1,15 @@
 """Authentication from memory."""
 
+from typing import Any
+
 import pytest
 
 from gateway.db.database import Database
-from gateway.db.tables import ApiKeyRow, ProjectRow, ServiceAccountRow
-from gateway.errors import Forbidden, Unauthenticated, Unavailable
+from gateway.db.tables import ApiKeyRow, ProjectRow, ProjectUserRow, ServiceAccountRow, UserRow
+from gateway.errors import Forbidden, ModelNotFound, Unauthenticated, Unavailable
 from gateway.keys import repository
 from gateway.keys.ring import ApiKey, KeyRing
-from gateway.keys.service import create_project_key, ensure_admin_key
+from gateway.keys.service import create_admin_key, create_project_key, create_user_key, ensure_admin_key, rotate
 from gateway.kit.clock import from_unix, now
 
 SECRET_KEY = "k" * 40
@@ -118,7 +120,122 @@ class TestExpiry:
             ring.authenticate(bearer(secret))
 
 
+class TestRotated:
+    async def rotated(self, database: Database, *, overlap: int) -> tuple[KeyRing, str, str]:
+        """A ring, the old secret and the new one of its key."""
+        old = await project_key(database)
+        async with database.session() as session:
+            (row,) = await session.scalars(repository.live("p"))
+            new = await rotate(session, row, overlap_seconds=overlap, secret_key=SECRET_KEY)
+        return await loaded(database), old, new
+
+    async def test_both_secrets_are_one_key(self, database: Database) -> None:
+        ring, old, new = await self.rotated(database, overlap=60)
+        keys = [ring.authenticate(bearer(secret)) for secret in (old, new)]
+        assert keys[0].id == keys[1].id
+        assert keys[1].expires_at is None
+
+    async def test_the_old_one_ends_and_says_why(self, database: Database) -> None:
+        ring, old, new = await self.rotated(database, overlap=0)
+        with pytest.raises(Unauthenticated, match="another took its place"):
+            ring.authenticate(bearer(old))
+        assert ring.authenticate(bearer(new))
+
+    async def test_the_overlap_does_not_outlive_the_key(self, database: Database) -> None:
+        old = await project_key(database, expires_at=now().timestamp() + 30)
+        async with database.session() as session:
+            (row,) = await session.scalars(repository.live("p"))
+            new = await rotate(session, row, overlap_seconds=3600, secret_key=SECRET_KEY)
+        ring = await loaded(database)
+        ends = [ring.authenticate(bearer(secret)).expires_at for secret in (old, new)]
+        assert ends[0] == ends[1]
+
+    async def test_one_older_than_the_last_is_nobodys(self, database: Database) -> None:
+        _, first, _ = await self.rotated(database, overlap=60)
+        async with database.session() as session:
+            (row,) = await session.scalars(repository.live("p"))
+            await rotate(session, row, overlap_seconds=60, secret_key=SECRET_KEY)
+        with pytest.raises(Unauthenticated, match="Incorrect API key"):
+            (await loaded(database)).authenticate(bearer(first))
+
+
+class TestPeople:
+    async def ring(self, database: Database, role: str, *, member: bool = False, left: bool = False) -> KeyRing:
+        """With a key of a person in the project p, and an admin key that they made."""
+        await project_key(database)
+        async with database.session() as session:
+            session.add(user(role, deleted_at=now() if left else None))
+            await session.flush()
+            if member:
+                session.add(ProjectUserRow(project_id="p", user_id="user-1", role="member", added_at=now()))
+            _, self.secret = await create_user_key(session, "p", "user-1", name="n", secret_key=SECRET_KEY)
+            _, self.admin = await create_admin_key(
+                session, name="n", secret_key=SECRET_KEY, role="owner", user_id="user-1", lifetime=None
+            )
+        return await loaded(database)
+
+    @pytest.mark.parametrize(
+        ("role", "member", "left", "works"),
+        [
+            ("owner", False, False, True),
+            ("reader", True, False, True),
+            ("reader", False, False, False),
+            ("owner", True, True, False),
+        ],
+    )
+    async def test_key_works_while_they_belong_to_the_project(
+        self, database: Database, role: str, *, member: bool, left: bool, works: bool
+    ) -> None:
+        ring = await self.ring(database, role, member=member, left=left)
+        if works:
+            assert ring.authenticate(bearer(self.secret)).user_id == "user-1"
+        else:
+            with pytest.raises(Unauthenticated):
+                ring.authenticate(bearer(self.secret))
+
+    @pytest.mark.parametrize("role", ["owner", "reader"])
+    async def test_an_admin_key_may_no_more_than_who_made_it(self, database: Database, role: str) -> None:
+        ring = await self.ring(database, role)
+        assert ring.authenticate_admin(bearer(self.admin)).role == role
+
+    async def test_an_admin_key_ends_with_who_made_it(self, database: Database) -> None:
+        ring = await self.ring(database, "owner", left=True)
+        with pytest.raises(Unauthenticated):
+            ring.authenticate_admin(bearer(self.admin))
+
+
+class TestRights:
+    async def test_are_those_of_the_key_and_of_its_project(self, database: Database) -> None:
+        secret = await project_key(database)
+        async with database.session() as session:
+            (row,) = await session.scalars(repository.live("p"))
+            row.scopes, row.logging, row.tags, row.tier = ["api.files.write"], "off", ["a"], "free"
+            project = await session.get_one(ProjectRow, "p")
+            project.model_permissions, project.tier = {"mode": "allow_list", "model_ids": ["m"]}, "pro"
+        key = (await loaded(database)).authenticate(bearer(secret))
+        assert key.scopes == {"api.files.write", "api.files.read"}
+        assert (key.logging, key.tags, key.tier) == ("off", ("a",), "free")
+        key.require_model("m")
+        with pytest.raises(ModelNotFound):
+            key.require_model("other")
+
+    async def test_a_key_without_any_may_do_all(self, database: Database) -> None:
+        secret = await project_key(database)
+        key = (await loaded(database)).authenticate(bearer(secret))
+        assert (key.scopes, key.models, key.logging, key.tier) == (None, None, "full", None)
+        key.require_model("whatever")
+
+
+def user(role: str, **changes: Any) -> UserRow:
+    return UserRow(id="user-1", email="a@b.c", name="Ada", role=role, added_at=now(), **changes)
+
+
 class TestLoad:
+    async def test_one_that_expired_long_ago_is_simply_wrong(self, database: Database) -> None:
+        secret = await project_key(database, expires_at=1_600_000_000)
+        with pytest.raises(Unauthenticated, match="Incorrect API key"):
+            (await loaded(database)).authenticate(bearer(secret))
+
     async def test_leaves_out_revoked_keys_and_archived_projects(self, database: Database) -> None:
         kept, revoked, archived = [await project_key(database, project=name) for name in ("p", "q", "r")]
         async with database.session() as session:

@@ -1,11 +1,16 @@
-"""/v1/organization/projects and service accounts"""
+"""/v1/organization/projects"""
 
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
+from sqlalchemy import select
 
 from gateway.app import App
+from gateway.db.tables import AuditLogRow
+from gateway.services import Services
+from gateway.settings import Settings, TierSettings
 from tests.conftest import client_of, create_key
 from tests.contract import conforms
 from tests.gateway.test_errors import error_in
@@ -83,46 +88,108 @@ class TestProjects:
         assert error_in(await admin.get(PROJECTS, params={"after": "x"}), 400)["param"] == "after"
 
 
-class TestServiceAccounts:
-    async def test_come_with_a_key_that_is_shown_once(self, app: App, admin: httpx.AsyncClient) -> None:
+class TestArchived:
+    async def test_one_cannot_be_changed(self, admin: httpx.AsyncClient) -> None:
+        key = await create_key(admin, "p")
+        url = f"{PROJECTS}/{key['project_id']}"
+        await admin.post(f"{url}/archive")
+        models = {"mode": "deny_list", "model_ids": []}
+        changes: list[tuple[str, str, dict[str, Any]]] = [
+            ("POST", "", {"name": "new"}),
+            ("POST", "/api_keys", {}),
+            ("POST", f"/api_keys/{key['id']}", {"tags": []}),
+            ("POST", f"/api_keys/{key['id']}/rotate", {}),
+            ("POST", "/service_accounts", {"name": "n"}),
+            ("POST", f"/service_accounts/{key['account']}", {"name": "n"}),
+            ("POST", f"/service_accounts/{key['account']}/api_keys", {}),
+            ("POST", "/model_permissions", models),
+            ("DELETE", "/model_permissions", {}),
+        ]
+        for method, path, body in changes:
+            error = error_in(await admin.request(method, url + path, json=body), 400)
+            assert (error["param"], "is archived" in error["message"]) == ("project_id", True), path
+        assert (await admin.get(url)).json()["name"] == "p"
+
+
+class TestResidency:
+    @pytest.mark.parametrize("name", ["residency", "geography", "external_key_id"])
+    async def test_is_the_operators_choice(self, admin: httpx.AsyncClient, name: str) -> None:
+        error = error_in(await admin.post(PROJECTS, json={"name": "p", name: "EU_STORAGE_PROCESSING"}), 400)
+        assert (error["param"], "Leave it out" in error["message"]) == (name, True)
+        assert (await admin.post(PROJECTS, json={"name": "p", name: None})).status_code == 200
+
+    async def test_nor_is_it_changed_later(self, admin: httpx.AsyncClient) -> None:
+        url = f"{PROJECTS}/{(await made(admin))['id']}"
+        assert error_in(await admin.post(url, json={"geography": "EU"}), 400)["param"] == "geography"
+
+
+class TestModelPermissions:
+    async def test_are_set_shown_and_taken_back(self, admin: httpx.AsyncClient) -> None:
+        url = f"{PROJECTS}/{(await made(admin))['id']}/model_permissions"
+        error_in(await admin.get(url), 404)
+        wanted = {"mode": "allow_list", "model_ids": ["b", "a", "b", "ft:a:*"]}
+        permissions = (await admin.post(url, json=wanted)).json()
+        conforms("ProjectModelPermissions", permissions)
+        assert permissions["model_ids"] == ["b", "a", "ft:a:*"]
+        assert (await admin.get(url)).json() == permissions
+        for deleted in (True, False):
+            answer = (await admin.delete(url)).json()
+            conforms("ProjectModelPermissionsDeleteResponse", answer)
+            assert answer["deleted"] is deleted
+        error_in(await admin.get(url), 404)
+
+    @pytest.mark.parametrize(
+        ("body", "param"),
+        [
+            ({"mode": "allow_list"}, "model_ids"),
+            ({"mode": "some", "model_ids": []}, "mode"),
+            ({"mode": "allow_list", "model_ids": ["a*b"]}, "model_ids"),
+            ({"mode": "allow_list", "model_ids": [""]}, "model_ids[0]"),
+        ],
+    )
+    async def test_fields_are_checked(self, admin: httpx.AsyncClient, body: dict[str, Any], param: str) -> None:
+        url = f"{PROJECTS}/{(await made(admin))['id']}/model_permissions"
+        assert error_in(await admin.post(url, json=body), 400)["param"] == param
+
+
+class TestTier:
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        return msgspec.structs.replace(settings, tiers=(TierSettings(name="free"),))
+
+    async def test_is_one_of_the_settings(self, admin: httpx.AsyncClient) -> None:
+        project = (await admin.post(PROJECTS, json={"name": "p", "tier": "free"})).json()
+        url = f"{PROJECTS}/{project['id']}"
+        assert project["tier"] == "free"
+        error = error_in(await admin.post(url, json={"tier": "gold"}), 400)
+        assert (error["param"], "The settings have: free." in error["message"]) == ("tier", True)
+        assert (await admin.post(url, json={"name": "q"})).json()["tier"] == "free"
+        assert (await admin.post(url, json={"tier": None})).json()["tier"] is None
+
+
+class TestAudit:
+    async def test_tells_of_every_change(self, admin: httpx.AsyncClient, sv: Services) -> None:
         project = await made(admin)
-        url = f"{PROJECTS}/{project['id']}/service_accounts"
-        account = (await admin.post(url, json={"name": "app"})).json()
-        conforms("ProjectServiceAccountCreateResponse", account)
-        assert await calls(app, account["api_key"]["value"]) == 200
-        shown = (await admin.get(f"{url}/{account['id']}")).json()
-        conforms("ProjectServiceAccount", shown)
-        assert "api_key" not in shown
-        listed = (await admin.get(url)).json()
-        conforms("ProjectServiceAccountListResponse", listed)
-        assert listed["data"] == [shown]
+        url = f"{PROJECTS}/{project['id']}"
+        await admin.post(url, json={"name": "q"})
+        await admin.post(f"{url}/model_permissions", json={"mode": "deny_list", "model_ids": ["m"]})
+        await admin.delete(f"{url}/model_permissions")
+        for _ in range(2):
+            await admin.post(f"{url}/archive")
+        assert await audited(sv) == [
+            ("project.created", {"data": {"name": "p", "title": "p"}}),
+            ("project.updated", {"changes_requested": {"title": "q"}}),
+            (
+                "project.updated",
+                {"changes_requested": {"model_permissions": {"mode": "deny_list", "model_ids": ["m"]}}},
+            ),
+            ("project.updated", {"changes_requested": {"model_permissions": None}}),
+            ("project.archived", {}),
+        ]
 
-    async def test_or_without_one(self, admin: httpx.AsyncClient) -> None:
-        url = f"{PROJECTS}/{(await made(admin))['id']}/service_accounts"
-        account = (await admin.post(url, json={"name": "app", "create_service_account_only": True})).json()
-        assert account["api_key"] is None
 
-    async def test_get_more_keys(self, app: App, admin: httpx.AsyncClient) -> None:
-        first = await create_key(admin, "p")
-        url = f"{PROJECTS}/{first['project_id']}/service_accounts/{first['account']}/api_keys"
-        named = (await admin.post(url, json={"name": "second"})).json()
-        unnamed = (await admin.post(url)).json()
-        assert (named["name"], unnamed["name"]) == ("second", "app")
-        assert [await calls(app, key["value"]) for key in (first, named, unnamed)] == [200] * 3
-
-    async def test_deletion_stops_every_key(self, app: App, admin: httpx.AsyncClient) -> None:
-        key = await create_key(admin, "p")
-        url = f"{PROJECTS}/{key['project_id']}/service_accounts"
-        second = (await admin.post(f"{url}/{key['account']}/api_keys")).json()
-        deleted = (await admin.delete(f"{url}/{key['account']}")).json()
-        conforms("ProjectServiceAccountDeleteResponse", deleted)
-        assert [await calls(app, each["value"]) for each in (key, second)] == [401, 401]
-        assert error_in(await admin.get(f"{url}/{key['account']}"), 404)
-        assert (await admin.get(url)).json()["data"] == []
-
-    async def test_of_another_project_are_404(self, admin: httpx.AsyncClient) -> None:
-        key = await create_key(admin, "p")
-        other = await made(admin, "q")
-        url = f"{PROJECTS}/{other['id']}/service_accounts/{key['account']}"
-        for method, path in (("GET", url), ("DELETE", url), ("POST", f"{url}/api_keys")):
-            error_in(await admin.request(method, path), 404)
+async def audited(sv: Services) -> list[tuple[str, dict[str, Any]]]:
+    """Type and detail of every entry."""
+    async with sv.database.session() as session:
+        rows = await session.scalars(select(AuditLogRow).order_by(AuditLogRow.effective_at))
+        return [(row.type, row.detail) for row in rows]
