@@ -163,12 +163,12 @@ class OpenIdProvider:
         return claims
 
     def _read(self, claims: dict[str, Any]) -> Identity:
-        email, name = claims.get("email"), claims.get("name")
+        email, verified, name = claims.get("email"), claims.get("email_verified"), claims.get("name")
         return Identity(
             issuer=self.settings.issuer,
             subject=str(claims["sub"]),
             email=email.strip().lower() if isinstance(email, str) else "",
-            email_verified=claims.get("email_verified") in (True, "true"),  # some send it as a text
+            email_verified=verified is True or verified == "true",  # some send it as a text
             name=name if isinstance(name, str) else None,
         )
 
@@ -178,7 +178,8 @@ class OpenIdProvider:
         if not secret:
             return {"data": form | {"client_id": client_id}}
         if "client_secret_basic" in provider.get("token_endpoint_auth_methods_supported", ["client_secret_basic"]):
-            return {"data": form, "auth": aiohttp.BasicAuth(_quoted(client_id), _quoted(secret))}
+            authorization = aiohttp.encode_basic_auth(_quoted(client_id), _quoted(secret))
+            return {"data": form, "headers": {"authorization": authorization}}
         return {"data": form | {"client_id": client_id, "client_secret": secret}}
 
     async def _discover(self) -> dict[str, Any]:

@@ -40,7 +40,7 @@ async def list_ways_in(sv: Sv) -> WaysIn:
 
 
 @get(PATH)
-async def begin_single_sign_on(sv: Sv, source: From, query: QueryParams) -> Response[None]:
+async def begin_single_sign_on(sv: Sv, source: From, query: QueryParams) -> Response[bytes]:
     """Send the browser to the provider."""
     return_to = text(query, "return_to") or "/"
     if len(return_to) > MAX_RETURN_TO or not LOCAL_PATH.fullmatch(return_to):
@@ -52,7 +52,7 @@ async def begin_single_sign_on(sv: Sv, source: From, query: QueryParams) -> Resp
 @get(CALLBACK)
 async def end_single_sign_on(
     sv: Sv, source: From, request: Request[Any, Any, Any], query: QueryParams
-) -> Response[None]:
+) -> Response[bytes]:
     """The provider sends the browser back: begin a session and go on to where it wanted to go."""
     provider = _provider(sv)
     flow = provider.flow(request.cookies.get(COOKIE), text(query, "state"))
@@ -118,8 +118,9 @@ def _redirect_uri(sv: Services) -> str:
     return f"{sv.settings.console.url.rstrip('/')}{CALLBACK}"
 
 
-def _redirect(url: str, cookies: list[Cookie]) -> Response[None]:
-    return Response(None, status_code=302, headers={"location": url, "cache-control": "no-store"}, cookies=cookies)
+def _redirect(url: str, cookies: list[Cookie]) -> Response[bytes]:
+    headers = {"location": url, "cache-control": "no-store"}
+    return Response(b"", status_code=302, headers=headers, media_type="text/plain", cookies=cookies)
 
 
 def _flow_cookie(value: str, source: Source, seconds: int) -> Cookie:
