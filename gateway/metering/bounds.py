@@ -32,6 +32,8 @@ ENOUGH_TOKENS = 1024
 """Of an answer that has no limit: fewer would disappoint, so rather wait for money a moment."""
 LEAST_TOKENS = 16
 """Fewer are no answer."""
+MOST_TOKENS = 2**31 - 1
+"""More are a mistake."""
 
 
 class _Message(msgspec.Struct):
@@ -177,8 +179,8 @@ def _count(raw: msgspec.Raw, param: str) -> int | None:
         count = _decode_count(raw)
     except (ValueError, RecursionError):
         count = 0
-    if count < 1:
-        raise InvalidRequest(f"Invalid '{param}': a whole number of 1 or more is expected.", param=param)
+    if not 1 <= count <= MOST_TOKENS:
+        raise InvalidRequest(f"Invalid '{param}': a whole number from 1 to {MOST_TOKENS} is expected.", param=param)
     return count
 
 
@@ -191,7 +193,7 @@ def _cost(tokens: Tokens, price: Price, longest: int) -> int:
 def _affordable(tokens: Tokens, price: Price, amount: int) -> int:
     """The longest answer that `amount` pays for; 1 at least, because 0 is no limit that an upstream takes."""
     if not price.output:
-        return 2**31 - 1
+        return MOST_TOKENS
     left = (amount - price.request) * MILLION - _prompt_millionths(tokens, price)
     return max(1, left // (tokens.choices * price.output))
 

@@ -39,6 +39,7 @@ from aiohttp import web
 from tests.fakes import assistant
 
 REFUSES = {"no-schema": "response_format", "no-max-tokens": "max_tokens"}
+PROMPT_TOKENS = 12
 WORDS = ("one ", "two ", "three ", "four ")
 
 
@@ -80,6 +81,8 @@ class Upstream:
     faults: Faults = field(default_factory=Faults)
     hanging: int = 0
     """Calls that hang at the moment."""
+    context: int | None = None
+    """Tokens of prompt and answer together; a call that asks for more is refused."""
     paths: list[str] = field(default_factory=list)
     """Of every request, also those that are answered 404."""
 
@@ -90,6 +93,7 @@ class Upstream:
         self.release.clear()
         self.hung_up.clear()
         self.faults = Faults()
+        self.context = None
 
 
 UPSTREAM = web.AppKey("upstream", Upstream)
@@ -143,6 +147,8 @@ async def _chat(request: web.Request) -> web.StreamResponse:
     fault = (body.get("metadata") or {}).get("fault") or (upstream.faults.draw() if model.startswith("flaky-") else "")
     if fault:
         return await _fail(request, upstream, body, fault)
+    if upstream.context is not None and _asked(body) > upstream.context - PROMPT_TOKENS:
+        return _refused(_too_long(upstream.context, _asked(body)), None)
     if model == "slow":
         await asyncio.to_thread(upstream.release.wait, 20)
     if model.startswith("status-"):
@@ -215,12 +221,25 @@ async def _hang(request: web.Request, upstream: Upstream) -> None:
         upstream.hanging -= 1
 
 
+def _asked(body: dict[str, Any]) -> int:
+    return body.get("max_completion_tokens") or body.get("max_tokens") or 0
+
+
+def _too_long(context: int, asked: int) -> str:
+    """As vLLM says it."""
+    return (
+        f"'max_tokens' or 'max_completion_tokens' is too large: {asked}. This model's maximum context length is {context} "
+        f"tokens and your request has {PROMPT_TOKENS} input tokens ({asked} > {context} - {PROMPT_TOKENS})."
+    )
+
+
 def usage(body: dict[str, Any]) -> dict[str, Any]:
-    """12 prompt tokens, 4 of them cached, and one completion token a word."""
+    """12 prompt tokens, 4 of them cached, and one completion token a word, unless the call's metadata say `tokens`."""
+    written = int((body.get("metadata") or {}).get("tokens") or len(WORDS))
     return {
-        "prompt_tokens": 12,
-        "completion_tokens": len(WORDS),
-        "total_tokens": 12 + len(WORDS),
+        "prompt_tokens": PROMPT_TOKENS,
+        "completion_tokens": written,
+        "total_tokens": PROMPT_TOKENS + written,
         "prompt_tokens_details": {"cached_tokens": 4},
     }
 
