@@ -55,6 +55,7 @@ async def _unknown_models(sv: Services, caller: ApiKey, grader: Grader) -> list[
     for path, each in inner_paths(grader):
         if isinstance(each, ScoreModel | LabelModel):
             try:
+                caller.require_model(each.model)
                 await sv.names.plan(each.model, caller.project_id)
             except ModelNotFound as error:
                 problems.append(Problem(f"{path}.model", str(error).rstrip(".")))

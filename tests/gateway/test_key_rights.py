@@ -120,6 +120,17 @@ class TestModels:
             for path in ("/v1/fine_tuning/jobs", "/v1/fine_tuning/estimate"):
                 assert error_in(await client.post(path, json=body), 404)["code"] == "model_not_found"
 
+    async def test_a_grader_asks_only_what_its_key_may_call(
+        self, app: App, admin: httpx.AsyncClient, project: str, upstream: Upstream
+    ) -> None:
+        grader = {"type": "score_model", "name": "g", "model": "echo", "input": [{"role": "user", "content": "x"}]}
+        async with key_with(app, admin, project, allowed_models=["slow"]) as client:
+            for name in ("validate", "run"):
+                body = {"grader": grader} | ({"model_sample": "x"} if name == "run" else {})
+                error = error_in(await client.post(f"/v1/fine_tuning/alpha/graders/{name}", json=body), 400)
+                assert "The model `echo` does not exist" in error["message"]
+        assert upstream.requests == []
+
 
 class TestScopes:
     async def test_hold_for_model_calls(
