@@ -1,5 +1,7 @@
 """What a holder of long work still has of what was set aside for it."""
 
+from datetime import datetime
+
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -13,7 +15,7 @@ WHERE b.deleted_at IS NULL AND b.hard AND (b.period <> 'total' OR b.created_at <
 """
 
 
-async def held(session: AsyncSession, project_id: str, api_key_id: str, holder: str, moment: object) -> int | None:
+async def held(session: AsyncSession, project_id: str, api_key_id: str, holder: str, moment: datetime) -> int | None:
     """Nano-dollars that `holder` may still spend of every hard budget that covers the key, in the windows of `moment`.
     None: there is no such budget."""
     values = {"project_id": project_id, "api_key_id": api_key_id, "holder": holder, "moment": moment}

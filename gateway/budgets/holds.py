@@ -1,5 +1,7 @@
 """Money set aside for long work that is no call of a gateway process: fine-tuning jobs, under their own id as holder."""
 
+from datetime import datetime
+
 from sqlalchemy import ColumnElement, and_, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -25,9 +27,19 @@ DO UPDATE SET granted_nano = greatest(kept.granted_nano, kept.spent_nano) + excl
 """
 
 
-async def hold(session: AsyncSession, project_id: str, api_key_id: str, holder: str, amount_nano: int) -> None:
-    """Set `amount_nano` aside in the present window of every hard budget that covers the key, or in none; more than once
-    adds up. What the holder posts to the ledger is charged to it. The windows of soft budgets are made too.
+async def hold(
+    session: AsyncSession,
+    project_id: str,
+    api_key_id: str,
+    holder: str,
+    amount_nano: int,
+    moment: datetime | None = None,
+) -> None:
+    """Set `amount_nano` aside in every hard budget that covers the key, or in none; more than once adds up. What the
+    holder posts to the ledger is charged to it. The windows of soft budgets are made too.
+
+    Args:
+        moment: whose windows are meant: what is posted later is dated then. The present when left out.
 
     It waits for nothing. To be called before anything else in the transaction that postings to the ledger lock.
 
@@ -35,7 +47,7 @@ async def hold(session: AsyncSession, project_id: str, api_key_id: str, holder: 
         BudgetExhausted: what is left does not pay for it.
         BudgetBusy: what is left is leased to gateway processes or held by others, and may come back.
     """
-    moment = now()
+    moment = moment or now()
     rows = await session.scalars(select(BudgetRow).where(_covers(project_id, api_key_id)).order_by(BudgetRow.id))
     budgets = [budget_of(row) for row in rows]
     windows = [(each, found) for each in budgets if (found := window_of(each.period, each.created_at, moment))]

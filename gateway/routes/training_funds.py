@@ -40,6 +40,6 @@ async def fund(session: AsyncSession, job: FineTuningJobRow) -> None:
 
 
 async def release_waiting(session: AsyncSession, job: FineTuningJobRow) -> None:
-    """What is held for a job that no worker has; for one that trains, its worker does it, once it is charged."""
-    if job.lease_holder is None:
+    """What is held for a job that no worker ever trained; of others it is kept until what they trained is charged."""
+    if job.lease_holder is None and job.started_at is None:
         await holds.release(session, job.id)

@@ -62,13 +62,14 @@ async def hold_for(wv: WorkerServices, session: AsyncSession, job_id: str) -> No
     """What a job may cost and has not set aside yet. Raises BudgetExhausted, BudgetBusy."""
     job = await session.get_one(FineTuningJobRow, job_id)
     rates = await training_rates(wv, session, job)
-    have = await held(session, job.project_id, job.api_key_id, job_id, now())
+    moment = job.started_at if job.status == "running" and job.started_at else now()
+    have = await held(session, job.project_id, job.api_key_id, job_id, moment)
     if have is None or not rates.known:
         return
     spent = (await charged(session, job_id)).cost_nano
     needed = max(_upper_side(job.estimate, rates, await devices_of(wv, session)) - spent, LEAST)
     if needed > have:
-        await holds.hold(session, job.project_id, job.api_key_id, job_id, needed - have)
+        await holds.hold(session, job.project_id, job.api_key_id, job_id, needed - have, moment)
 
 
 async def pause_without_funds(wv: WorkerServices, lease: Lease, why: BudgetExhausted | BudgetBusy) -> None:
@@ -114,7 +115,7 @@ class Funds:
         more, job = max(math.ceil(cost / ENOUGH) - self._may_spend, 0) + cost // MORE + LEAST, self._job
         try:
             async with self._wv.database.session() as session:
-                await holds.hold(session, job.project_id, job.api_key_id, job.id, more)
+                await holds.hold(session, job.project_id, job.api_key_id, job.id, more, job.started_at)
             self._may_spend += more
         except (BudgetExhausted, BudgetBusy) as refusal:
             self._rates = None
