@@ -3,6 +3,8 @@
 from admin.admin_keys import admin_keys
 from admin.budgets import budgets
 from admin.keys import keys
+from admin.prices import prices
+from admin.users import users
 from admin.webhooks import webhooks
 
-COMMANDS = (keys, admin_keys, budgets, webhooks)
+COMMANDS = (keys, admin_keys, budgets, prices, users, webhooks)
