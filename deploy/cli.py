@@ -14,14 +14,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from admin.cli import COMMANDS
 from admin.routes import routes
+from admin.usage import check_usage, rebuild_usage
 from deploy import gateway_server, worker
 from deploy.stack import StackOptions, serve
 from deploy.vllm import options_of
 from gateway.db.migrate import upgrade
+from gateway.db.reseal import Resealed, reseal
 from gateway.errors import Unavailable
 from gateway.keys.service import ensure_admin_key
 from gateway.kit.sealing import Sealer, read_keys
-from gateway.routing.upstreams import Resealed, reseal
 from gateway.services import database_of
 from gateway.settings import DatabaseSettings, RedisSettings, Settings, SettingsError, load, require_secret_key
 
@@ -111,6 +112,26 @@ def reseal_command() -> None:
         done = asyncio.run(_reseal(settings))
     _tell(done)
     sys.exit(1 if done.broken else 0)
+
+
+@main.group("usage")
+def usage_group() -> None:
+    """Look after what usage and costs are read from."""
+
+
+@usage_group.command("rebuild")
+@click.option("--check", is_flag=True, help="Only compare; exit status 1 when something is different.")
+def rebuild_command(check: bool) -> None:
+    """Make the hourly and daily sums and what budgets have spent anew from the ledger, and tell every difference.
+
+    Ends with status 1 when the ledger itself is not what the exchange log says: that is told, and not mended.
+    """
+    settings = _settings(None)
+    with _told("could not be compared"):
+        found = asyncio.run(check_usage(settings) if check else rebuild_usage(settings))
+    for line in found.lines():
+        print(line)
+    sys.exit(1 if found.ledger.different or (check and not found.agrees) else 0)
 
 
 @main.command(

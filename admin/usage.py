@@ -1,0 +1,90 @@
+"""`tuneway usage rebuild`: whether usage, budgets and the exchange log agree with the ledger, and making them agree.
+
+Unlike the other commands of an administrator it works on the database itself, like `tuneway migrate`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gateway.budgets import reconciliation
+from gateway.db.locks import OWN_LEDGER
+from gateway.metering.rebuild import Compared, compare, compare_with_exchanges, rebuild
+from gateway.services import database_of
+from gateway.settings import Settings
+
+
+class _Undo(Exception):
+    """Ends a transaction without its changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was found."""
+
+    ledger: Compared
+    rollups: list[Compared]
+    budgets: list[reconciliation.Difference]
+
+    @property
+    def agrees(self) -> bool:
+        return not (self.ledger.different or self.budgets or any(each.different for each in self.rollups))
+
+    def lines(self) -> Iterator[str]:
+        """For people: every difference, then every table."""
+        for compared in (self.ledger, *self.rollups):
+            for each in compared.differences:
+                yield f"{compared.table}: {each.what}: {_sums(each.before)}, should be {_sums(each.truly)}"
+            yield f"{compared.table}: {compared.rows} rows, {compared.different} different"
+        for each in self.budgets:
+            holder = f" holder={each.holder}" if each.holder is not None else ""
+            yield (
+                f"budgets: {each.budget_id} from {each.starts_at}{holder}: spent_nano={each.before},"
+                f" should be spent_nano={each.truly}"
+            )
+        yield f"budgets: {len(self.budgets)} different"
+
+
+async def check_usage(settings: Settings) -> Outcome:
+    """Compare only. Raises Unavailable."""
+    return await _run(settings, mend=False)
+
+
+async def rebuild_usage(settings: Settings) -> Outcome:
+    """Compare, and make the rollups and budgets what the ledger says. Raises Unavailable."""
+    return await _run(settings, mend=True)
+
+
+async def _run(settings: Settings, *, mend: bool) -> Outcome:
+    database = database_of(settings)
+    found: Outcome | None = None
+    try:
+        async with database.session() as session:
+            found = await (_mended if mend else _compared)(session)
+            if not mend:
+                raise _Undo
+    except _Undo:
+        pass
+    finally:
+        await database.close()
+    assert found is not None
+    return found
+
+
+async def _mended(session: AsyncSession) -> Outcome:
+    """One transaction that has the ledger to itself: postings wait, calls do not."""
+    await session.execute(text(OWN_LEDGER))
+    ledger, rollups = await compare_with_exchanges(session), await rebuild(session)
+    return Outcome(ledger, rollups, await reconciliation.reconcile(session))
+
+
+async def _compared(session: AsyncSession) -> Outcome:
+    """Budgets come last: only they have the ledger to themselves, for as long as it takes to sum it up."""
+    ledger, rollups = await compare_with_exchanges(session), await compare(session)
+    return Outcome(ledger, rollups, await reconciliation.reconcile(session))
+
+
+def _sums(sums: dict[str, int] | None) -> str:
+    return "missing" if sums is None else " ".join(f"{name}={value}" for name, value in sums.items())
