@@ -1,6 +1,5 @@
 """Providers that were added through the API: their rows, and the secrets sealed in them."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -13,7 +12,7 @@ from gateway.db.tables import UpstreamRow
 from gateway.errors import Conflict, InvalidRequest, MissingParameter, NotFound
 from gateway.kit.clock import now
 from gateway.kit.ids import new_id
-from gateway.kit.sealing import CannotOpen, Place, Sealer
+from gateway.kit.sealing import Place, Sealer
 from gateway.protocol.upstreams import ServedModel, UpstreamFields
 from gateway.routing import upstream_rules as rules
 from gateway.settings import Settings
@@ -22,7 +21,6 @@ MIRROR = "upstreams"
 LOCK = 7_305_212_864_001
 """Any fixed number: PostgreSQL's advisory lock that lets one transaction at a time change providers, so that two cannot
 take the same name."""
-SEALED = ("encrypted_key", "encrypted_headers", "encrypted_proxy")
 HINT, LEAST_FOR_HINT = 4, 12
 """Of a short key the last characters would be a good part."""
 FINAL = {"x-should-retry": "false"}
@@ -129,41 +127,6 @@ def _model(stored: Any) -> str | ServedModel | None:
         return msgspec.convert(stored, str | ServedModel)
     except msgspec.ValidationError:
         return None
-
-
-@dataclass(frozen=True)
-class Resealed:
-    """What a change of keys did."""
-
-    renewed: int
-    """Values that are sealed with the first key now."""
-    current: int
-    """Values that were already."""
-    broken: list[str]
-    """What cannot be opened, and why: a sentence each."""
-
-
-async def reseal(session: AsyncSession, sealer: Sealer) -> Resealed:
-    """Seal every secret with the first key; what cannot be opened stays as it is."""
-    await _lock(session)
-    renewed, current, broken = 0, 0, list[str]()
-    for row in await session.scalars(live()):
-        for field in SEALED:
-            sealed: bytes | None = getattr(row, field)
-            if sealed is None:
-                continue
-            try:
-                secret = sealer.open(sealed, place(row.id, field))
-            except CannotOpen as error:
-                broken.append(f"{field} of the upstream `{row.name}` ({row.id}) cannot be opened: {error}")
-                continue
-            if sealer.is_current(sealed):
-                current += 1
-            else:
-                setattr(row, field, sealer.seal(secret, place(row.id, field)))
-                renewed += 1
-    await touch(session, MIRROR)
-    return Resealed(renewed, current, broken)
 
 
 def served_by_settings(settings: Settings) -> dict[str, str]:
