@@ -15,10 +15,12 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import click
 import httpx
 import pytest
 from click.testing import CliRunner, Result
 
+from admin.api import Api
 from deploy.cli import main
 from gateway.db.database import Database
 from gateway.keys.service import ensure_admin_key
@@ -207,6 +209,45 @@ class TestRights:
     def test_a_period_without_a_budget(self, url: str) -> None:
         told = failure(called(url, "create", "--project", "p", "--name", "n", "--budget-period", "day"), 2)
         assert "--budget-usd" in told
+
+
+BOUNDS = ("--budget-usd", "5.5", "--budget-period", "day", "--rpm", "10", "--tpm", "2000")
+
+
+class TestBounds:
+    def test_are_in_force_when_the_secret_is_shown(self, url: str) -> None:
+        result = called(url, "create", "--project", "bound", "--name", "app", *BOUNDS, "--json")
+        assert result.exit_code == 0, result.output
+        key = json.loads(result.stdout)
+        (budget,) = asked(url, "/v1/budgets", api_key_ids=key["id"])
+        assert (budget["limit_usd"], budget["period"], budget["hard"]) == (5.5, "day", True)
+        path = f"/v1/organization/projects/{key['project_id']}/rate_limits"
+        every = asked(url, path, api_key_id=key["id"])[0]
+        assert (every["max_requests_per_1_minute"], every["max_tokens_per_1_minute"]) == (10, 2000)
+
+    @pytest.mark.parametrize("wrong", [("--budget-usd", "-1"), ("--tpm", str(2**40))])
+    def test_no_key_is_left_that_has_not_what_was_asked_for(self, url: str, wrong: tuple[str, str]) -> None:
+        told = failure(called(url, "create", "--project", "unbound", "--name", "app", *wrong))
+        assert "No key was made" in told
+        assert json.loads(called(url, "list", "--project", "unbound", "--json").stdout) == []
+
+    def test_a_key_that_could_not_be_taken_back_is_told(self, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+        call = Api.call
+
+        def breaks(self: Api, method: str, path: str, *arguments: Any, **more: Any) -> dict[str, Any]:
+            if method == "DELETE":
+                raise click.ClickException("the gateway is gone.")
+            return call(self, method, path, *arguments, **more)
+
+        monkeypatch.setattr(Api, "call", breaks)
+        told = failure(called(url, "create", "--project", "stuck", "--name", "app", "--budget-usd", "-1"))
+        assert "COULD NOT be revoked" in told
+        assert "tuneway keys revoke key_" in told
+
+
+def asked(url: str, path: str, **query: str) -> list[dict[str, Any]]:
+    headers = {"authorization": f"Bearer {ADMIN_KEY}"}
+    return httpx.get(url + path, params=query, headers=headers).raise_for_status().json()["data"]
 
 
 class TestRotate:
