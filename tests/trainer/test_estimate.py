@@ -75,6 +75,19 @@ class TestEstimate:
         assert options(call(llama, spec={"n_epochs": 1}, speeds=speeds, usd_per_hour=2.5))["lora"].cost_usd == 2.5
         assert options(call(llama))["lora"].cost_usd is None
 
+    def test_cost_of_tokens_comes_on_top_of_that_of_time(self, llama: Path) -> None:
+        speeds = [Speed(training_type="lora", tokens_per_second=100.0)]
+        asked = call(llama, spec={"n_epochs": 2}, speeds=speeds, usd_per_million_tokens=10.0)
+        trained = estimate(asked).trained_tokens
+        of_tokens = options(asked)["lora"].cost_usd
+        assert of_tokens == pytest.approx(trained / 100_000)
+        both = msgspec.structs.replace(asked, usd_per_hour=2.5)
+        time_alone = msgspec.structs.replace(both, usd_per_million_tokens=None)
+        assert of_tokens is not None
+        of_time = options(time_alone)["lora"].cost_usd
+        assert of_time is not None
+        assert options(both)["lora"].cost_usd == pytest.approx(of_time + of_tokens)
+
     def test_dpo_takes_longer(self, llama: Path):
         plain, dpo = (options(call(llama, spec={"n_epochs": 1, "method": one})) for one in ("supervised", "dpo"))
         assert dpo["lora"].seconds > plain["lora"].seconds

@@ -79,6 +79,15 @@ class TestEstimate:
         assert told["recommended"] == "lora"
         assert told["hardware"]["name"] == MACHINE.name
 
+    async def test_trained_tokens_have_their_price(self, client: Client, admin: Client) -> None:
+        before = await estimated(client)
+        fields = {"model": BASE, "input": 1, "output": 1, "training": 1000, "training_hour": 0}
+        assert (await admin.post("/v1/prices", json=fields)).status_code == 200
+        told = await estimated(client)
+        assert told["trained_tokens"] == before["trained_tokens"] > 0
+        for option in told["options"]:
+            assert option["cost_usd"] == pytest.approx(told["trained_tokens"] / 1000)
+
     async def test_of_a_server_that_is_too_busy_is_asked_again(
         self, client: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:

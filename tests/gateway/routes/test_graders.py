@@ -12,6 +12,7 @@ from gateway.services import Services
 from gateway.settings import GradingSettings, Settings
 from judges import python_runner
 from tests.contract import conforms
+from tests.fakes.training_money import NANO, add_budget, raise_budget, spent
 from tests.fakes.upstream import WORDS, Upstream
 from tests.gateway import logged
 from tests.judges.examples import CHECK, LABEL, MULTI, PYTHON, SCORE, SIMILARITY
@@ -174,6 +175,20 @@ class TestModelGraders:
         assert (row.endpoint, row.served_model, row.outcome) == ("/chat/completions", "echo", "completed")
         assert (row.input_tokens, row.output_tokens, row.cost_nano) == (12, 4, 8 * 5_000 + 4 * 500 + 4 * 10_000)
         assert upstream.requests[0]["response_format"]["type"] == "json_schema"
+
+    async def test_the_judges_call_draws_on_the_callers_budget(
+        self, client: Client, upstream: Upstream, sv: Services, project_key: dict[str, Any]
+    ) -> None:
+        await add_budget(sv.database, project_key["project_id"], NANO)
+        await sv.mirrors.refresh()
+        assert (await run(client, SAYING))["reward"] == 0.7
+        await sv.drain.drain()
+        assert await spent(sv.database) == 8 * 5_000 + 4 * 500 + 4 * 10_000
+        await raise_budget(sv.database, 82_000)
+        await sv.mirrors.refresh()
+        refused = await error(client, "run", {"grader": SAYING, "model_sample": "x"}, status=429)
+        assert refused["code"] == "insufficient_quota"
+        assert len(upstream.requests) == 1, "nobody was asked, so nothing was spent"
 
     async def test_a_label(self, client: Client) -> None:
         grader = LABEL | {"model": "echo", "input": [{"role": "user", "content": "Label: good"}]}
