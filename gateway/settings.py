@@ -9,19 +9,19 @@ settings object: `load()` is called in `deploy/` and the result is passed down, 
 import os
 import tomllib
 from collections.abc import Mapping
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 
 from gateway.kit.money import MAX_PRICE_USD, nano_from_usd
 from gateway.kit.sealing import read_keys
+from gateway.kit.section import Secret, Section, refuse_less_than_one
 from gateway.protocol.models import RESERVED
 from gateway.protocol.route_rules import faults, name_fault
 from gateway.protocol.routes import RouteSpec
 from gateway.protocol.upstreams import Kind
+from gateway.sign_in_settings import ConsoleSettings, OidcSettings, SignInSettings
 
 PREFIX = "TUNEWAY_"
 NOT_SETTINGS = {"TUNEWAY_CONFIG", "TUNEWAY_ADMIN_KEY", "TUNEWAY_URL"}
@@ -49,33 +49,6 @@ VLLM_VARIABLES_OF_OURS = {
 
 class SettingsError(Exception):
     """A setting is unknown, missing or wrong; the message names its path."""
-
-
-class Secret:
-    """A string that does not show itself in logs and tracebacks."""
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        return self._value
-
-    def __bool__(self) -> bool:
-        return bool(self._value)
-
-    def __repr__(self) -> str:
-        return "Secret('***')"
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of every section: a typo is an error."""
-
-
-def _refuse_less_than_one(section: Section, names: tuple[str, ...]) -> None:
-    for name in names:
-        value = getattr(section, name)
-        if value is not None and value < 1:
-            raise ValueError(f"{name}: {value} is less than 1")
 
 
 def _refuse_no_price(what: str, usd: float) -> None:
@@ -156,7 +129,7 @@ class VllmSettings(Section, frozen=True):
     """Variables of its environment. { "HF_HUB_OFFLINE" = "0" } lets it download; VLLM_CPU_KVCACHE_SPACE (GiB) and OMP_NUM_THREADS count on a CPU."""
 
     def __post_init__(self) -> None:
-        _refuse_less_than_one(self, ("max_loras", "max_model_len", "tensor_parallel_size", "max_num_seqs"))
+        refuse_less_than_one(self, ("max_loras", "max_model_len", "tensor_parallel_size", "max_num_seqs"))
         if self.max_lora_rank not in LORA_RANKS:
             raise ValueError(f"max_lora_rank: {self.max_lora_rank} is none of {', '.join(map(str, LORA_RANKS))}")
         if self.max_cpu_loras is not None and self.max_cpu_loras < self.max_loras:
@@ -232,7 +205,7 @@ class PriceSettings(Section, frozen=True, kw_only=True):
         for name in ("input", "cached_input", "output", "per_request", "training", "training_hour"):
             if (usd := getattr(self, name)) is not None:
                 _refuse_no_price(f"price `{name}` of `{self.model}`", usd)
-        _refuse_less_than_one(self, ("max_output_tokens",))
+        refuse_less_than_one(self, ("max_output_tokens",))
 
 
 class TimeoutSettings(Section, frozen=True):
@@ -272,7 +245,7 @@ class BudgetSettings(Section, frozen=True):
     """Input tokens that one file or video of a call may come to, beside the bytes that came with the call."""
 
     def __post_init__(self) -> None:
-        _refuse_less_than_one(self, ("assumed_output_tokens", "image_tokens", "file_tokens"))
+        refuse_less_than_one(self, ("assumed_output_tokens", "image_tokens", "file_tokens"))
 
 
 class FileSettings(Section, frozen=True):
@@ -316,9 +289,13 @@ class FineTuningSettings(Section, frozen=True):
     lease_seconds: float = 15.0
     """A job whose worker gave no sign of life for this long is taken over by another."""
     usd_per_hour: float | None = None
-    """What one device costs an hour, for the cost in estimates and on finished jobs; left out, they name none."""
+    """What one device costs an hour, in estimates and in what jobs are charged, where no price of the model says it (training_hour)."""
     keep_failed_seconds: float = 86_400.0
     """How long a failed job keeps its checkpoints and copies of its files on disk, to look into."""
+
+    def __post_init__(self) -> None:
+        if self.usd_per_hour is not None and not 0 <= self.usd_per_hour <= MAX_PRICE_USD:
+            raise ValueError(f"usd_per_hour: {self.usd_per_hour} is no number from 0 to {MAX_PRICE_USD}")
 
 
 class GradingSettings(Section, frozen=True):
@@ -343,74 +320,6 @@ class RoutingSettings(Section, frozen=True):
     """More tries of a model that is called without a route, before its fallbacks."""
 
 
-class ConsoleSettings(Section, frozen=True):
-    url: str = ""
-    """Where people reach this gateway with their browsers, as in "https://gateway.example.com": for links in invitations and for single sign-on. Empty means the address of each request."""
-    trusted_proxies: tuple[str, ...] = ()
-    """Addresses or networks of proxies, as in ["10.0.0.0/8"], whose X-Forwarded-For and X-Forwarded-Proto are believed."""
-
-    def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if self.url and (parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/")):
-            raise ValueError(f"url: '{self.url}' is not like https://gateway.example.com")
-        for proxy in self.trusted_proxies:
-            try:
-                ip_network(proxy)
-            except ValueError as error:
-                raise ValueError(f"trusted_proxies: {error}") from None
-
-
-class SignInSettings(Section, frozen=True):
-    idle_seconds: int = 12 * 3600
-    """A session that is not used for so long ends."""
-    session_seconds: int = 7 * 24 * 3600
-    """A session ends after so long, however much it is used."""
-    invite_seconds: int = 7 * 24 * 3600
-    """An invitation can be accepted for so long."""
-    failures: int = 5
-    """Wrong passwords or codes for one account, after which it is locked to browsers that never signed in to it."""
-    address_failures: int = 20
-    """The same for one address, which many people may share."""
-    lock_seconds: int = 30
-    """How long the first lock lasts; each further failure doubles it."""
-    max_lock_seconds: int = 900
-    """The longest lock."""
-
-    def __post_init__(self) -> None:
-        _refuse_less_than_one(self, self.__struct_fields__)
-
-
-class OidcSettings(Section, frozen=True):
-    """Single sign-on with an OpenID Connect provider. Its redirect URI is [console] url + /v1/sign_in/oidc/callback."""
-
-    issuer: str = ""
-    """As its discovery document says it, without /.well-known/openid-configuration. Empty: no single sign-on."""
-    client_id: str = ""
-    """What the provider calls this gateway."""
-    client_secret: Secret = Secret("")
-    """Empty for a public client; PKCE is always used."""
-    scopes: tuple[str, ...] = ("openid", "email", "profile")
-    """What is asked for; the ID token must tell email and email_verified."""
-    new_people: Literal["none", "reader", "owner"] = "none"
-    """The role of somebody who was not invited; none: only those who are known or were invited come in."""
-    allowed_domains: tuple[str, ...] = ()
-    """Domains of their emails, as in ["example.com"]; needed with new_people. ["*"] is everybody whom the provider knows."""
-    button: str = "Single sign-on"
-    """Text of the button in the console."""
-
-    def __post_init__(self) -> None:
-        if not self.issuer:
-            return
-        if not self.issuer.startswith(("https://", "http://")):
-            raise ValueError(f"issuer: '{self.issuer}' does not begin with https://")
-        if not self.client_id:
-            raise ValueError("client_id: the provider gives it")
-        if "openid" not in self.scopes:
-            raise ValueError("scopes: openid is missing")
-        if self.new_people != "none" and not self.allowed_domains:
-            raise ValueError('allowed_domains: name the domains of new people, or ["*"] for everybody')
-
-
 LIMITS = (
     "requests_per_minute",
     "tokens_per_minute",
@@ -433,7 +342,7 @@ class LimitSettings(Section, frozen=True, kw_only=True):
     """Calls at a time; a stream counts until it ends."""
 
     def __post_init__(self) -> None:
-        _refuse_less_than_one(self, LIMITS)
+        refuse_less_than_one(self, LIMITS)
 
 
 class TierSettings(LimitSettings, frozen=True, kw_only=True):
