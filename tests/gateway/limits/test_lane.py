@@ -1,0 +1,159 @@
+"""The calls of one project in one process: what needs Redis and what does not, and what is given back."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gateway.limits import lane
+from gateway.limits.admission import Admission
+from gateway.limits.counters import Shortage
+from gateway.limits.limit import CONCURRENT_REQUESTS, REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE
+from tests.gateway.limits.conftest import Clock, Process
+from tests.polling import until
+
+pytestmark = pytest.mark.anyio
+
+Start = Callable[[], Process]
+
+
+class TestRoundTrips:
+    async def test_one_for_a_slice_of_calls(self, process: Process) -> None:
+        bucket = process.bucket(REQUESTS_PER_MINUTE, 1000)
+        for _ in range(21):
+            assert isinstance(await process.call((bucket, 1)), Admission)
+        assert process.counters.steps == 1
+        assert isinstance(await process.call((bucket, 1)), Admission)
+        assert process.counters.steps == 2
+        assert (bucket.consumed, bucket.held) == (0, 20)
+
+    async def test_one_for_all_that_wait(self, process: Process) -> None:
+        """Who comes while one is under way waits for the next; nobody starts one of their own."""
+        bucket = process.bucket(REQUESTS_PER_MINUTE, 40)
+        outcomes = await asyncio.gather(*(process.call((bucket, 1)) for _ in range(90)))
+        assert sum(isinstance(each, Admission) for each in outcomes) == 40
+        assert process.counters.steps == 1
+
+    async def test_none_for_what_was_refused_a_moment_ago(self, process: Process) -> None:
+        bucket = process.bucket(REQUESTS_PER_MINUTE, 1)
+        await process.call((bucket, 1))
+        first = await process.call((bucket, 1))
+        steps = process.counters.steps
+        for _ in range(20):
+            assert await process.call((bucket, 1)) is first
+        assert process.counters.steps == steps
+        assert isinstance(await process.call((bucket, 1), key="other"), Shortage)
+        assert process.counters.steps == steps + 1
+
+    async def test_a_smaller_call_is_not_refused_for_a_larger_one(self, process: Process) -> None:
+        bucket = process.bucket(TOKENS_PER_MINUTE, 40)
+        await process.call((bucket, 10))
+        assert isinstance(await process.call((bucket, 35)), Shortage)
+        assert isinstance(await process.call((bucket, 30)), Admission)
+
+
+class TestGivingBack:
+    async def test_a_slice_that_nobody_needs(self, start: Start, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+        one, other = start(), start()
+        mine, theirs = one.bucket(REQUESTS_PER_MINUTE, 1000), other.bucket(REQUESTS_PER_MINUTE, 1000)
+        await one.call((mine, 1))
+        one.lane.tend()
+        assert mine.held == 20  # it may be needed any moment
+        monkeypatch.setattr(lane, "IDLE_SECONDS", 0.0)
+        one.lane.tend()
+        await until(lambda: mine.held == 0)
+        await other.take((theirs, 1))
+        assert theirs.used - theirs.held == 2
+
+    async def test_a_place_at_once(self, start: Start) -> None:
+        one, other = start(), start()
+        mine, theirs = one.bucket(CONCURRENT_REQUESTS, 1), other.bucket(CONCURRENT_REQUESTS, 1)
+        admission = await one.call((mine, 1))
+        assert isinstance(admission, Admission)
+        assert isinstance(await other.call((theirs, 1)), Shortage)
+        admission.settle(0)
+
+        async def free() -> bool:
+            return isinstance(await other.call((theirs, 1)), Admission)
+
+        await until(free)
+
+    async def test_tokens_a_moment_later(self, start: Start) -> None:
+        one, other = start(), start()
+        mine, theirs = one.bucket(TOKENS_PER_MINUTE, 40), other.bucket(TOKENS_PER_MINUTE, 40)
+        admission = await one.call((mine, 40))
+        assert isinstance(admission, Admission)
+        assert isinstance(await other.call((theirs, 30)), Shortage)
+        admission.settle(10)
+        await until(lambda: one.counters.steps == 2)
+
+        async def free() -> bool:
+            return isinstance(await other.call((theirs, 30)), Admission)
+
+        await until(free)
+
+    async def test_everything_when_the_process_ends(self, start: Start) -> None:
+        one, other = start(), start()
+        mine, theirs = one.bucket(REQUESTS_PER_MINUTE, 1000), other.bucket(REQUESTS_PER_MINUTE, 1000)
+        await one.call((mine, 1))
+        await one.call((mine, 1))
+        await one.lane.close()
+        await other.take((theirs, 1))
+        assert theirs.used - theirs.held == 3
+
+
+class TestGivingUp:
+    async def test_a_call_that_stops_waiting_has_taken_nothing(self, process: Process) -> None:
+        bucket, places = process.bucket(TOKENS_PER_MINUTE, 40), process.bucket(CONCURRENT_REQUESTS, 5)
+        for turns in range(12):
+            call = asyncio.ensure_future(process.call((bucket, 40), (places, 1)))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            call.cancel()
+            await asyncio.wait([call])
+            if not call.cancelled():
+                outcome = call.result()
+                assert isinstance(outcome, Admission)
+                outcome.undo()
+            await until(lambda: process.lane._pump is None)
+            assert (bucket.outstanding, places.outstanding, bucket.consumed) == (0, 0, 0)
+        assert isinstance(await process.call((bucket, 40), (places, 1)), Admission)
+
+    @pytest.mark.parametrize("turns", [0, 1, 2])
+    async def test_a_call_whose_grant_came_too_late(
+        self, turns: int, process: Process, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Given up while Redis answers, in the same turn of the loop, and just before it would have gone on."""
+        bucket = process.bucket(CONCURRENT_REQUESTS, 5)
+        step, calls = process.counters.step, list[asyncio.Future[Any]]()
+
+        async def give_up() -> None:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            for call in calls:
+                call.cancel()
+
+        async def late(*arguments: Any) -> Any:
+            answers = await step(*arguments)
+            asyncio.ensure_future(give_up()) if turns else await give_up()
+            return answers
+
+        monkeypatch.setattr(process.counters, "step", late)
+        calls += [asyncio.ensure_future(process.call((bucket, 1))) for _ in range(5)]
+        await asyncio.wait(calls)
+        monkeypatch.undo()
+        for call in calls:
+            if not call.cancelled():
+                call.result().undo()
+        await until(lambda: process.lane._pump is None)
+        assert bucket.outstanding == 0
+
+    async def test_settled_twice_is_settled_once(self, process: Process) -> None:
+        bucket = process.bucket(TOKENS_PER_MINUTE, 40)
+        admission = await process.call((bucket, 40))
+        assert isinstance(admission, Admission)
+        admission.settle(10)
+        admission.settle(10)
+        admission.undo()
+        assert (bucket.outstanding, bucket.consumed) == (0, 10)
