@@ -22,8 +22,8 @@ def nano_from_usd(usd: float | Decimal | str) -> int:
 
 
 def usd_from_nano(nano: int) -> float:
-    """Dollars for a wire format that wants a number (OpenAI's costs API)."""
-    return float(Decimal(nano) / NANO)
+    """Dollars for a wire format that wants a number (OpenAI's costs API): the float that is nearest to them."""
+    return nano / NANO  # of two integers Python gives the nearest
 
 
 def format_usd(nano: int) -> str:

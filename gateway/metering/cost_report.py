@@ -1,17 +1,16 @@
 """A cost, split into line items as it was charged. They add up to it to the nano-dollar."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from gateway.metering.usage_report import CostSum
+from gateway.metering.usage_report import ItemisedSum
 
 TRAINING = "training"
 GROUPS = ("model", "kind")
-"""What a sum must be grouped by before it can be split."""
+"""What a sum must be grouped by, last, before it can be split."""
 
 
-@dataclass(frozen=True, slots=True)
-class LineItem:
+class LineItem(NamedTuple):
     """A part of a cost."""
 
     name: str
@@ -20,14 +19,14 @@ class LineItem:
     unit: str = "tokens"
 
 
-def line_items(cost: CostSum) -> Iterator[LineItem]:
-    """The parts of the sum of one model and kind.
+def line_items(cost: ItemisedSum) -> Iterator[LineItem]:
+    """The parts of a sum whose group ends with GROUPS.
 
     Input and output of calls are always there, so that a model without a price is seen too. "requests" is the price per
     request, what rounding up added (less than a nano-dollar a call), and all of a cost whose parts were not recorded.
     """
-    model = cost.group["model"]
-    if cost.group["kind"] == TRAINING:
+    model, kind = cost.group[-2:]
+    if kind == TRAINING:
         yield LineItem(f"{model}, training", cost.cost_nano, cost.input_tokens)
         return
     yield LineItem(f"{model}, input", cost.input_nano, cost.input_tokens - cost.cached_input_tokens)

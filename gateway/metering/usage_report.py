@@ -8,10 +8,10 @@ A call counts once an upstream answered it with usage, reported or estimated, al
 broke: it was used, and it is billed. Money stays integer nano-dollars; only the wire format converts it.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, case, cast, func, literal, literal_column, select, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -24,9 +24,6 @@ from gateway.metering.time_buckets import Buckets
 COMPLETION_ENDPOINTS = ("/chat/completions", "/completions")
 EMBEDDING_ENDPOINTS = ("/embeddings",)
 MODERATION_ENDPOINTS = ("/moderations",)
-
-_counts = ("requests", "input_tokens", "cached_input_tokens", "output_tokens")
-_money = ("cost_nano", "input_nano", "cached_input_nano", "output_nano", "request_nano")
 
 Rows = type[LedgerRow | UsageHourRow | UsageDayRow]
 MOMENTS: dict[Any, str] = {LedgerRow: "created_at"} | {each.table: each.unit for each in (HOURS, DAYS)}
@@ -57,9 +54,8 @@ class Filters:
             yield rows.batch.is_(self.batch)
 
 
-@dataclass(frozen=True, slots=True)
-class Sum:
-    """Of one bucket and group. Cached input is part of input."""
+class Sum(NamedTuple):
+    """What was used of one bucket and group. Cached input is part of input."""
 
     bucket: int
     """When its uncut bucket starts (Unix seconds)."""
@@ -67,21 +63,35 @@ class Sum:
     input_tokens: int
     cached_input_tokens: int
     output_tokens: int
-    group: dict[str, Any] = field(default_factory=dict[str, Any])
-    """What was grouped by, in its order: ids and names are text, `batch` is bool."""
+    group: tuple[Any, ...]
+    """The values of what was grouped by, in its order: ids and names are text, `batch` is bool."""
 
 
-@dataclass(frozen=True, slots=True)
-class CostSum(Sum):
-    """Also in nano-dollars; `cost_nano` is exactly the sum of the four others."""
+class CostSum(NamedTuple):
+    """What one bucket and group cost. Nano-dollars."""
 
-    unpriced: int = 0
+    bucket: int
+    unpriced: int
     """Requests that met no price."""
-    cost_nano: int = 0
-    input_nano: int = 0
-    cached_input_nano: int = 0
-    output_nano: int = 0
-    request_nano: int = 0
+    cost_nano: int
+    group: tuple[Any, ...]
+
+
+class ItemisedSum(NamedTuple):
+    """The same in parts: `cost_nano` is exactly the sum of the four that follow it."""
+
+    bucket: int
+    unpriced: int
+    cost_nano: int
+    input_nano: int
+    cached_input_nano: int
+    output_nano: int
+    request_nano: int
+    requests: int
+    input_tokens: int
+    cached_input_tokens: int
+    output_tokens: int
+    group: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,42 +120,48 @@ def pieces(buckets: Buckets) -> list[Piece]:
 
 async def usage_sums(session: AsyncSession, buckets: Buckets, groups: Sequence[str], filters: Filters) -> list[Sum]:
     """By bucket and by each of `groups` (columns of the rollups), sorted by them."""
-    rows = await session.execute(_statement(buckets, groups, filters))
-    counts = 1 + len(_counts)
-    return [Sum(*row[:counts], group=dict(zip(groups, row[counts:], strict=True))) for row in rows]
+    return [Sum._make((*sums, group)) async for sums, group in _rows(session, Sum, buckets, groups, filters)]
 
 
 async def cost_sums(session: AsyncSession, buckets: Buckets, groups: Sequence[str], filters: Filters) -> list[CostSum]:
-    """The same with money."""
-    rows = await session.execute(_statement(buckets, groups, filters, money=True))
-    names = ("unpriced", *_money)
-    counts, sums = 1 + len(_counts), 1 + len(_counts) + len(names)
-    found: list[CostSum] = []
-    for row in rows:
-        money = dict(zip(names, map(int, row[counts:sums]), strict=True))
-        found.append(CostSum(*row[:counts], group=dict(zip(groups, row[sums:], strict=True)), **money))
-    return found
+    """The same in money."""
+    return [CostSum._make((*sums, group)) async for sums, group in _rows(session, CostSum, buckets, groups, filters)]
 
 
-def _statement(buckets: Buckets, groups: Sequence[str], filters: Filters, *, money: bool = False) -> Any:
-    """Bucket, counts, (unpriced requests, money,) groups."""
-    used = union_all(*(_of_piece(piece, groups, filters, money=money) for piece in pieces(buckets))).subquery("used")
+async def itemised_sums(
+    session: AsyncSession, buckets: Buckets, groups: Sequence[str], filters: Filters
+) -> list[ItemisedSum]:
+    """The same in money and its parts."""
+    return [
+        ItemisedSum._make((*sums, group)) async for sums, group in _rows(session, ItemisedSum, buckets, groups, filters)
+    ]
+
+
+async def _rows(
+    session: AsyncSession, shape: type[tuple[Any, ...]], buckets: Buckets, groups: Sequence[str], filters: Filters
+) -> AsyncIterator[tuple[Sequence[int], tuple[Any, ...]]]:
+    """Of each row bucket and sums, in the order of `shape`, and the group."""
+    names: tuple[str, ...] = shape._fields[1:-1]  # type: ignore[attr-defined]
+    count = 1 + len(names)
+    for row in await session.execute(_statement(buckets, names, groups, filters)):
+        yield [int(value) for value in row[:count]], tuple(row[count:])
+
+
+def _statement(buckets: Buckets, names: Sequence[str], groups: Sequence[str], filters: Filters) -> Any:
+    """Bucket, the sums of these names, groups. A sum may be more than its column could hold, so it is no bigint."""
+    used = union_all(*(_of_piece(piece, names, groups, filters) for piece in pieces(buckets))).subquery("used")
     width = literal_column(f"interval '{buckets.width} seconds'")
     start = func.date_bin(width, used.c.moment, literal_column("timestamptz 'epoch'"))
-    sums: list[Any] = [cast(func.sum(used.c[name]), BigInteger) for name in _counts]
-    if money:
-        unpriced = case((used.c.priced, 0), else_=used.c.requests)
-        sums += [func.sum(unpriced), *(func.sum(used.c[name]) for name in _money)]
     columns = [used.c[name] for name in groups]
+    sums = [func.sum(used.c[name]) for name in names]
     bucket = cast(func.extract("epoch", start), BigInteger)
     return select(bucket, *sums, *columns).group_by(start, *columns).order_by(start, *columns)
 
 
-def _of_piece(piece: Piece, groups: Sequence[str], filters: Filters, *, money: bool) -> Any:
+def _of_piece(piece: Piece, names: Sequence[str], groups: Sequence[str], filters: Filters) -> Any:
     rows = piece.rows
     moment = getattr(rows, MOMENTS[rows])
-    names = [*_counts, *(("priced", *_money) if money else ()), *groups]
-    columns: list[Any] = [_column(rows, name) for name in names]
+    columns: list[Any] = [_column(rows, name) for name in (*names, *groups)]
     return select(moment.label("moment"), *columns).where(
         moment >= from_unix(piece.start), moment < from_unix(piece.end), *filters.conditions(rows)
     )
@@ -153,6 +169,9 @@ def _of_piece(piece: Piece, groups: Sequence[str], filters: Filters, *, money: b
 
 def _column(rows: Rows, name: str) -> Any:
     """A row of the ledger is one request."""
-    if name == "requests" and rows is LedgerRow:
-        return literal(1, BigInteger).label(name)
+    requests = literal(1, BigInteger) if rows is LedgerRow else getattr(rows, "requests")  # noqa: B009
+    if name == "requests":
+        return requests.label(name)
+    if name == "unpriced":
+        return case((rows.priced, 0), else_=requests).label(name)
     return getattr(rows, name)

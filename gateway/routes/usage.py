@@ -84,18 +84,18 @@ def completions_result(each: Sum, asked: ReportQuery) -> CompletionsUsage:
         input_cached_text_tokens=each.cached_input_tokens,
         num_model_requests=each.requests,
         api_source=asked.api_source,
-        **_group(each),
+        **_group(each, asked),
     )
 
 
 def embeddings_result(each: Sum, asked: ReportQuery) -> EmbeddingsUsage:
-    return EmbeddingsUsage(input_tokens=each.input_tokens, num_model_requests=each.requests, **_group(each))
+    return EmbeddingsUsage(input_tokens=each.input_tokens, num_model_requests=each.requests, **_group(each, asked))
 
 
 def moderations_result(each: Sum, asked: ReportQuery) -> ModerationsUsage:
-    return ModerationsUsage(input_tokens=each.input_tokens, num_model_requests=each.requests, **_group(each))
+    return ModerationsUsage(input_tokens=each.input_tokens, num_model_requests=each.requests, **_group(each, asked))
 
 
-def _group(each: Sum) -> dict[str, Any]:
+def _group(each: Sum, asked: ReportQuery) -> dict[str, Any]:
     """Nobody's key is null, not an empty name."""
-    return {name: None if value == "" else value for name, value in each.group.items()}
+    return {name: None if value == "" else value for name, value in zip(asked.stored_groups, each.group, strict=True)}

@@ -21,24 +21,19 @@ STORED = ("project_id", "user_id", "api_key_id", "model", "batch")
 """The groups that are columns of the rollups."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportQuery:
     """What is asked of a report."""
 
     groups: Sequence[str]
+    stored_groups: Sequence[str]
+    """Those that are columns of the rollups."""
+    api_source: str | None
+    """Nothing here is OpenAI's Agents API; what is not is "unlabeled" there when grouped by it."""
     filters: Filters
     line_items: list[str]
     buckets: Buckets
     next_page: str | None
-
-    @property
-    def stored_groups(self) -> list[str]:
-        return [name for name in self.groups if name in STORED]
-
-    @property
-    def api_source(self) -> str | None:
-        """Nothing here is OpenAI's Agents API; what is not is "unlabeled" there."""
-        return "unlabeled" if "api_source" in self.groups else None
 
     def page(self, results: Mapping[int, Sequence[Any]]) -> BucketPage:
         """Every bucket of the range, with its results (by the start of the uncut bucket) or none."""
@@ -67,7 +62,15 @@ def read_query(
     rest = decode_page(cursor, whole, digest) if (cursor := text(query, "page")) else whole
     shown = rest.first(limit)
     following = encode_page(Buckets(shown.end, rest.end, rest.width), digest) if shown.end < rest.end else None
-    return ReportQuery(asked_groups, filters, items, shown, following)
+    return ReportQuery(
+        groups=asked_groups,
+        stored_groups=[name for name in asked_groups if name in STORED],
+        api_source="unlabeled" if "api_source" in asked_groups else None,
+        filters=filters,
+        line_items=items,
+        buckets=shown,
+        next_page=following,
+    )
 
 
 def _filters(query: QueryParams, endpoints: Sequence[str]) -> Filters:

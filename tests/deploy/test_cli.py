@@ -45,6 +45,10 @@ COMMANDS = (
     ["webhooks", "list"],
     ["webhooks", "test"],
     ["webhooks", "remove"],
+    ["users"],
+    ["prices"],
+    ["usage"],
+    ["usage", "rebuild"],
 )
 
 

@@ -3,20 +3,20 @@
 from typing import Any
 
 from gateway.metering.cost_report import line_items, models_of
-from gateway.metering.usage_report import CostSum
+from gateway.metering.usage_report import ItemisedSum
 
 
-def summed(kind: str = "call", **changes: Any) -> CostSum:
+def summed(kind: str = "call", **changes: Any) -> ItemisedSum:
     values: dict[str, Any] = {
         "requests": 3, "input_tokens": 12, "cached_input_tokens": 4, "output_tokens": 5,
         "input_nano": 40, "cached_input_nano": 2, "output_nano": 50, "request_nano": 6,
     }  # fmt: skip
     values |= changes
     total = sum(value for name, value in values.items() if name.endswith("_nano"))
-    return CostSum(bucket=0, group={"model": "m", "kind": kind}, cost_nano=total, **values)
+    return ItemisedSum(bucket=0, group=("proj_1", "m", kind), cost_nano=total, **{"unpriced": 0} | values)
 
 
-def shown(cost: CostSum) -> list[tuple[str, int, int, str]]:
+def shown(cost: ItemisedSum) -> list[tuple[str, int, int, str]]:
     found = [(item.name, item.nano, item.quantity, item.unit) for item in line_items(cost)]
     assert sum(nano for _, nano, _, _ in found) == cost.cost_nano
     return found
