@@ -6,11 +6,8 @@ Unlike the other commands of an administrator it works on the database itself, l
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from gateway.budgets import reconciliation
-from gateway.db.locks import OWN_LEDGER
+from gateway.db.database import Database
 from gateway.metering.rebuild import Compared, compare, compare_with_exchanges, rebuild
 from gateway.services import database_of
 from gateway.settings import Settings
@@ -58,32 +55,27 @@ async def rebuild_usage(settings: Settings) -> Outcome:
 
 
 async def _run(settings: Settings, *, mend: bool) -> Outcome:
+    """Budgets in a transaction of their own: it has the ledger to itself, for as long as it takes to sum it up."""
     database = database_of(settings)
-    found: Outcome | None = None
     try:
         async with database.session() as session:
-            found = await (_mended if mend else _compared)(session)
+            ledger = await compare_with_exchanges(session)
+            rollups = await (rebuild if mend else compare)(session)
+        return Outcome(ledger, rollups, await _budgets(database, mend=mend))
+    finally:
+        await database.close()
+
+
+async def _budgets(database: Database, *, mend: bool) -> list[reconciliation.Difference]:
+    found: list[reconciliation.Difference] = []
+    try:
+        async with database.session() as session:
+            found = await reconciliation.reconcile(session)
             if not mend:
                 raise _Undo
     except _Undo:
         pass
-    finally:
-        await database.close()
-    assert found is not None
     return found
-
-
-async def _mended(session: AsyncSession) -> Outcome:
-    """One transaction that has the ledger to itself: postings wait, calls do not."""
-    await session.execute(text(OWN_LEDGER))
-    ledger, rollups = await compare_with_exchanges(session), await rebuild(session)
-    return Outcome(ledger, rollups, await reconciliation.reconcile(session))
-
-
-async def _compared(session: AsyncSession) -> Outcome:
-    """Budgets come last: only they have the ledger to themselves, for as long as it takes to sum it up."""
-    ledger, rollups = await compare_with_exchanges(session), await compare(session)
-    return Outcome(ledger, rollups, await reconciliation.reconcile(session))
 
 
 def _sums(sums: dict[str, int] | None) -> str:

@@ -1,7 +1,8 @@
 """The rollups made anew from the ledger, and the ledger compared with the exchange log.
 
 What is compared is one statement, so it sees one state: postings change the ledger and the rollups in one transaction.
-A sum that agrees is what making it anew would give; so only those that do not are written.
+A sum that agrees is what making it anew would give, so only those that do not are written. What they are off by stays the
+same while postings go on, which add to both sides: it is added to the sum as it is then, and nobody has to wait.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from gateway.db.locks import OWN_REBUILD
 from gateway.metering.rollups import KEYS, ROLLUPS, SUMS, Rollup
 
 TOLD = 1000
@@ -54,13 +56,18 @@ async def compare(session: AsyncSession) -> list[Compared]:
 
 
 async def rebuild(session: AsyncSession) -> list[Compared]:
-    """The same, and every difference is mended. The caller holds the ledger alone (gateway/db/locks.py)."""
-    found: list[Compared] = []
+    """The same, and every difference is mended."""
+    await session.execute(text(OWN_REBUILD))
+    found = await compare(session)
+    await mend(session)
+    return found
+
+
+async def mend(session: AsyncSession) -> None:
+    """What `compare` found in this transaction; nobody else mends meanwhile."""
     for rollup in ROLLUPS:
-        found.append(await _compare(session, rollup))
         for statement in _mend(rollup):
             await session.execute(text(statement))
-    return found
 
 
 async def compare_with_exchanges(session: AsyncSession) -> Compared:
@@ -97,13 +104,15 @@ def _different(rollup: Rollup) -> str:
 
 
 def _mend(rollup: Rollup) -> tuple[str, str]:
-    """Statements: away with the wrong sums, and the right ones in their place."""
-    wrong, sums = _wrong(rollup), ", ".join(f"truly_{name}" for name in SUMS)
+    """Statements, in the order in which postings lock rows: add what the sums are off by; away with what is nothing."""
+    wrong = _wrong(rollup)
+    off_by = ", ".join(f"coalesce(truly_{name}, 0) - coalesce(before_{name}, 0)" for name in SUMS)
     same = " AND ".join(f"kept.{name} = wrong.{name}" for name in (rollup.unit, *KEYS))
+    off = f"SELECT {rollup.key}, {off_by} FROM {wrong} ORDER BY {rollup.key}"  # noqa: S608 names of this module
     return (
-        f"DELETE FROM {rollup.name} kept USING {wrong} wrong WHERE {same}",  # noqa: S608
-        f"INSERT INTO {rollup.name} ({rollup.columns})"  # noqa: S608
-        f" SELECT {rollup.key}, {sums} FROM {wrong} WHERE truly_requests IS NOT NULL ORDER BY {rollup.key}",
+        rollup.adding(off),
+        f"DELETE FROM {rollup.name} kept USING {wrong} wrong"  # noqa: S608
+        f" WHERE {same} AND wrong.truly_requests IS NULL AND kept.requests = 0",
     )
 
 

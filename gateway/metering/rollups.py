@@ -44,10 +44,9 @@ class Rollup:
         places = ", ".join(str(number + 1) for number in range(len(KEYS) + 1))
         return f"SELECT {start}, {', '.join(KEYS)}, {_sums} FROM {rows} GROUP BY {places} ORDER BY {places}"  # noqa: S608
 
-    @property
-    def posting(self) -> str:
-        """Adds the ledger's new rows to their sums."""
-        insert = f"INSERT INTO {self.name} AS kept ({self.columns}) {self.sums_of('posted')}"
+    def adding(self, sums: str) -> str:
+        """A statement: adds rows like this table's, sorted by key, to what it has."""
+        insert = f"INSERT INTO {self.name} AS kept ({self.columns}) {sums}"
         return f"{insert} ON CONFLICT ({self.key}) DO UPDATE SET {_added}"
 
 
@@ -59,4 +58,4 @@ ROLLUPS = (HOURS, DAYS)
 async def post_rollups(connection: Any) -> None:
     """A posting of the ledger (gateway/metering/ledger.py)."""
     for rollup in ROLLUPS:
-        await connection.execute(rollup.posting)
+        await connection.execute(rollup.adding(rollup.sums_of("posted")))

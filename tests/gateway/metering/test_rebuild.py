@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from gateway.db.database import Database
-from gateway.metering.rebuild import TOLD, Compared, compare, compare_with_exchanges, rebuild
+from gateway.metering.rebuild import TOLD, Compared, compare, compare_with_exchanges, mend, rebuild
 from tests.gateway.logged import days, hours
 from tests.gateway.metering.ledger_rows import DAY, HOUR, MIDNIGHT, charge, post
 
@@ -91,6 +91,23 @@ class TestRebuild:
         assert sum(each.different for each in found) >= 1
         assert await shown(database) == right
         assert not any(each.different for each in (await compared(database)).values())
+
+    @pytest.mark.parametrize("spoilt", SPOILT.values(), ids=SPOILT)
+    async def test_what_is_posted_meanwhile_is_counted_once(self, spoilt: str, database: Database) -> None:
+        """To the very rows that are wrong, between finding and mending it: neither waits for the other."""
+        await some(database)
+        await spoil(database, spoilt)
+        async with database.session() as session:
+            await compare(session)
+            at = (MIDNIGHT, MIDNIGHT + 5 * HOUR)
+            names = [(model, user, moment) for model in "mn" for user in ("", "user_9") for moment in at]
+            await post(
+                database,
+                *(charge(f"{name}", model=name[0], user_id=name[1], created_at=name[2]) for name in names),
+            )
+            await mend(session)
+        assert not any(each.different for each in (await compared(database)).values())
+        assert sum(each.requests for each in await hours(database)) == 5 + len(names)
 
     async def test_what_is_posted_afterwards_adds_up(self, database: Database) -> None:
         await some(database)
