@@ -62,6 +62,9 @@ class TestFile:
                 '[[prices]]\nmodel = "a"\ninput = -1.0\noutput = 1.0',
                 "price `input` of `a` is negative - at `$.prices[0]`",
             ),
+            ('[[prices]]\nmodel = "a"\ninput = nan\noutput = 1.0', "nan is no number of at most 100000"),
+            ("[fine_tuning]\nusd_per_hour = -1.0", "usd_per_hour: -1.0 is no number from 0 to 100000"),
+            ("[fine_tuning]\nusd_per_hour = nan", "usd_per_hour: nan is no number from 0 to 100000"),
             ('[[prices]]\nmodel = "a"\ninput = 1e-12\noutput = 1.0', "finer than a nano-dollar - at `$.prices[0]`"),
             (
                 '[[routes]]\nname = "r"\ntargets = [{ model = "a", weight = -1.0 }]',
