@@ -4,13 +4,16 @@ from datetime import timedelta
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
+from argon2 import PasswordHasher
 from sqlalchemy import select, update
 
 from gateway.app import App
 from gateway.db.tables import SessionRow, UserRow
 from gateway.kit.clock import now
 from gateway.services import Services
+from gateway.settings import ConsoleSettings, Settings
 from tests.gateway.people import PASSWORD, SESSIONS, USERS, add, audit, browser, join, sign_in, try_sign_in
 from tests.gateway.test_errors import error_in
 
@@ -116,8 +119,6 @@ class TestSigningIn:
         assert "my password" not in str(stranger)
 
     async def test_a_hash_of_weaker_parameters_is_made_anew(self, app: App, sv: Services, person: Any) -> None:
-        from argon2 import PasswordHasher
-
         weak = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
         async with sv.database.session() as session:
             await session.execute(update(UserRow).values(password_hash=weak))
@@ -275,3 +276,29 @@ class TestSigningOut:
     async def test_a_key_has_no_sessions(self, admin: httpx.AsyncClient) -> None:
         for path in ("", "/current"):
             assert "signed in" in error_in(await admin.get(SESSIONS + path), 403)["message"]
+
+
+class TestBehindAProxy:
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        return msgspec.structs.replace(settings, console=ConsoleSettings(trusted_proxies=("127.0.0.1",)))
+
+    async def test_the_client_is_who_the_proxy_says(self, app: App, person: Any, admin: httpx.AsyncClient) -> None:
+        forwarded = {"x-forwarded-for": "203.0.113.9, 198.51.100.7", "x-forwarded-proto": "https"}
+        async with browser(app, origin="https://gateway", **forwarded) as client:
+            answer = await try_sign_in(client, EMAIL)
+        assert answer.json()["ip_address"] == "198.51.100.7"
+        assert all("Secure" in line for line in cookies(answer).values())
+        [entry] = await audit(admin, "login.succeeded")
+        assert entry["actor"]["session"]["ip_address"] == "198.51.100.7"
+
+
+class TestWithoutAProxy:
+    async def test_nobody_says_who_they_are(self, app: App, person: Any, admin: httpx.AsyncClient) -> None:
+        forwarded = {"x-forwarded-for": "198.51.100.7", "x-forwarded-proto": "https"}
+        async with browser(app, **forwarded) as client:
+            answer = await try_sign_in(client, EMAIL)
+        assert answer.json()["ip_address"] == "127.0.0.1"
+        assert "Secure" not in cookies(answer)["tuneway_session"]
+        await admin.post(USERS, json={"email": "b@example.com"}, headers=forwarded)
+        assert {entry["actor"]["api_key"]["ip_address"] for entry in await audit(admin, "user.added")} == {"127.0.0.1"}
