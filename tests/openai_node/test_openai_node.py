@@ -1,10 +1,11 @@
-"""openai-node 6 and 7 against the whole stack: sections.mjs says what they do there."""
+"""openai-node 6 and 7 against the whole stack: sections.mjs and administration.mjs say what they do there."""
 
 import json
 import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -14,8 +15,8 @@ from tests.openai_sdk.stacks import EXAMPLES, examples
 
 pytestmark = [pytest.mark.train, pytest.mark.slow]
 
-SCRIPT = HERE / "sections.mjs"
-SECTIONS = re.findall(r"^  async (\w+)\(\)", SCRIPT.read_text(), re.MULTILINE)
+SCRIPTS = (HERE / "sections.mjs", HERE / "administration.mjs")
+SECTIONS = [name for each in SCRIPTS for name in re.findall(r"^  async (\w+)\(\)", each.read_text(), re.MULTILINE)]
 SECONDS = 600
 
 
@@ -23,7 +24,6 @@ SECONDS = 600
 def outcomes(request: pytest.FixtureRequest, node: Node, stack: DemoStack, key: Key, other_key: Key) -> dict[str, str]:
     """Section -> what went wrong in it, empty when nothing did."""
     directory = node.install(request.param)
-    shutil.copy(SCRIPT, directory)
     (directory / "training.jsonl").write_bytes(examples(EXAMPLES))
     variables = {
         "BASE_URL": f"{stack.url}/v1",
@@ -32,8 +32,15 @@ def outcomes(request: pytest.FixtureRequest, node: Node, stack: DemoStack, key: 
         "OTHER_PROJECT": other_key.project_id,
         "TRAINING": str(directory / "training.jsonl"),
     }
+    told = [each for script in SCRIPTS for each in run(node, script, directory, variables)]
+    assert [each["section"] for each in told] == SECTIONS
+    return {each["section"]: each["error"] or "" for each in told}
+
+
+def run(node: Node, script: Path, directory: Path, variables: dict[str, str]) -> list[dict[str, str]]:
+    shutil.copy(script, directory)
     done = subprocess.run(
-        [node.node, SCRIPT.name],
+        [node.node, script.name],
         cwd=directory,
         env={"PATH": os.environ["PATH"], **variables},
         capture_output=True,
@@ -41,8 +48,7 @@ def outcomes(request: pytest.FixtureRequest, node: Node, stack: DemoStack, key: 
         timeout=SECONDS,
     )
     assert done.returncode == 0, done.stderr
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    return {each["section"]: each["error"] or "" for each in told}
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 class TestOpenaiNode:
