@@ -54,11 +54,17 @@ class Leasing:
             await open_window(session, account.budget.id, account.window)
 
     async def give_back(self, account: Account) -> None:
-        """Keep what is in use. Raises Unavailable; then memory has given it up, and the next call of this tells."""
+        """Keep what is in use.
+
+        Raises:
+            Unavailable: the database cannot be reached, and calls may go on from what there is; or it went away in the
+                middle, then memory has given it up and the next call of this tells.
+        """
         async with account.writing:
-            if account.drop_slack() == account.written:
+            if account.used == account.granted == account.written:
                 return
             async with self._database.raw() as connection:
+                account.drop_slack()
                 granted = await lower(connection, self._holder, account)
             account.written = granted
 
