@@ -255,6 +255,9 @@ class TestSeveralWorkers:
         assert (alive.id, alive.event_id, alive.attempt) == (dead.id, dead.event_id, 2)
         async with wv.database.session() as session:
             await deliveries.record(session, dead, Answer(500, "late"))
+        [row] = await rows(wv)
+        assert (row.last_status, row.last_error) == (None, None)
+        async with wv.database.session() as session:
             await deliveries.record(session, alive, Answer(200, None))
             await deliveries.record(session, alive, Answer(500, "twice"))
         [row] = await rows(wv)
