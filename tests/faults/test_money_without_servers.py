@@ -65,7 +65,6 @@ def gateway_at(directory: Path, database_url: str, redis_url: str, upstream: Ups
         "TUNEWAY_SECRET_KEY": SECRET_KEY,
         "TUNEWAY_DATABASE__URL": database_url,
         "TUNEWAY_REDIS__URL": redis_url,
-        "TUNEWAY_TIMEOUTS__DATABASE": "2",
     }
     asyncio.run(_add_admin_key(database_url))
     gateway = RunningGateway(directory, database_url, environment)
