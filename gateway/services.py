@@ -193,7 +193,9 @@ def _build(settings: Settings) -> Services:
         upstream_book=upstream_book,
         sealer=sealer,
         names=Names(catalog, route_book, mirrors, settings.routing, settings.timeouts),
-        limits=RateLimits(limit_book, Counters(settings.redis.url), background),
+        limits=RateLimits(
+            limit_book, Counters(settings.redis.url, answer_seconds=settings.limits.answer_seconds), background
+        ),
         limit_book=limit_book,
         mirrors=mirrors,
         prices=prices,

@@ -355,6 +355,12 @@ class TierSettings(LimitSettings, frozen=True, kw_only=True):
 class RateLimitSettings(Section, frozen=True):
     default_tier: str = ""
     """Name of the tier of projects that have none of their own (docs/limits.md). Empty means no limits."""
+    answer_seconds: float = 0.5
+    """A Redis that does not answer for so long counts as away: each process then keeps its own part of every limit."""
+
+    def __post_init__(self) -> None:
+        if self.answer_seconds <= 0:
+            raise ValueError(f"answer_seconds: {self.answer_seconds} is not more than 0")
 
 
 class Settings(Section, frozen=True):

@@ -1,7 +1,7 @@
 """The buckets of every process together, in Redis: one atomic step for all the buckets and calls of a moment.
 
 Redis may be away or lose what it knew: keys then go on, limited by each process alone, and nobody waits for it. One step
-that gets no answer within ANSWER_SECONDS is the last until `beat`, which runs in the background, gets one.
+that gets no answer in time is the last until `beat`, which runs in the background, gets one.
 """
 
 import asyncio
@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 
 PREFIX = "tuneway:limits:1"
 """The number is that of the layout: processes of different versions never share a key that they read differently."""
-ANSWER_SECONDS = 0.5
 LEASE_SECONDS = 6.0
 """What a process has leased is nobody's that long after its last step."""
 ALIVE_SECONDS = 10.0
@@ -70,16 +69,18 @@ class Shortage:
 class Counters:
     """
     Args:
+        answer_seconds: no answer for so long means away.
         clock: microseconds; in place of the clock of the Redis server.
     """
 
-    def __init__(self, url: str, *, clock: Callable[[], int] | None = None) -> None:
+    def __init__(self, url: str, *, answer_seconds: float = 0.5, clock: Callable[[], int] | None = None) -> None:
+        self._answer_seconds = answer_seconds
         pool = BlockingConnectionPool.from_url(
             url,
-            socket_timeout=ANSWER_SECONDS,
-            socket_connect_timeout=ANSWER_SECONDS,
+            socket_timeout=answer_seconds,
+            socket_connect_timeout=answer_seconds,
             max_connections=CONNECTIONS,
-            timeout=ANSWER_SECONDS,
+            timeout=answer_seconds,
         )
         self._redis: Any = Redis.from_pool(pool)
         self._take = self._redis.register_script(TAKE)
@@ -134,7 +135,7 @@ class Counters:
 
     async def _answered(self, work: Any) -> Any:
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(self._answer_seconds):
                 self.steps += 1
                 return await work
         except (OSError, TimeoutError, RedisError) as error:

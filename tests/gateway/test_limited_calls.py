@@ -17,7 +17,7 @@ from gateway.limits.bucket import Bucket
 from gateway.limits.headers import duration
 from gateway.limits.service import Applicant
 from gateway.services import Services
-from gateway.settings import RoutingSettings, Settings, TierSettings
+from gateway.settings import RateLimitSettings, RoutingSettings, Settings, TierSettings
 from tests.conftest import chat, client_of
 from tests.fakes.upstream import Upstream
 from tests.gateway import logged
@@ -36,6 +36,7 @@ def settings(settings: Settings) -> Settings:
     return msgspec.structs.replace(
         settings,
         tiers=(TierSettings(name="two", requests_per_minute=2),),
+        limits=RateLimitSettings(answer_seconds=20),
         routing=RoutingSettings(aliases={"parrot": "echo"}),
     )
 

@@ -65,7 +65,7 @@ async def start(redis_url: str, clock: Clock) -> AsyncIterator[Callable[[], Proc
     project, running = f"proj_{next(_numbers)}", list[Process]()
 
     def make() -> Process:
-        running.append(Process(Counters(redis_url, clock=clock), project))
+        running.append(Process(Counters(redis_url, answer_seconds=20, clock=clock), project))
         return running[-1]
 
     yield make

@@ -292,7 +292,7 @@ class TestExactness:
         """Three processes, slices, tokens that are reserved and not used, in any order."""
         clock = Clock()
         project = f"proj_{id(steps)}_{amount}_{len(steps)}_{hash(tuple(steps))}"
-        processes = [Process(Counters(redis_url, clock=clock), project) for _ in range(3)]
+        processes = [Process(Counters(redis_url, answer_seconds=20, clock=clock), project) for _ in range(3)]
         buckets = [process.bucket(TOKENS_PER_MINUTE, amount) for process in processes]
         running: list[list[int]] = [[], [], []]
         used: list[tuple[int, int]] = []
