@@ -78,10 +78,10 @@ def check_rules(password: str, email: str, *, param: str = "password") -> None:
     Raises:
         InvalidRequest: it is too short, too long, or the email.
     """
-    if len(_normal(password)) < MIN_LENGTH:
-        raise InvalidRequest(f"Invalid '{param}': at least {MIN_LENGTH} characters are needed.", param=param)
     if len(password.encode()) > MAX_BYTES:
         raise InvalidRequest(f"Invalid '{param}': at most {MAX_BYTES} bytes are possible.", param=param)
+    if len(_normal(password)) < MIN_LENGTH:
+        raise InvalidRequest(f"Invalid '{param}': at least {MIN_LENGTH} characters are needed.", param=param)
     if _normal(password).casefold() in (email.casefold(), email.partition("@")[0].casefold()):
         raise InvalidRequest(f"Invalid '{param}': it is the email.", param=param)
 

@@ -171,6 +171,13 @@ class TestASession:
             await change(sv, **over)
             assert error_in(await client.get(USERS), 401)["code"] == "session_ended"
 
+    async def test_of_somebody_who_was_deleted_is_none(self, app: App, sv: Services, person: Any) -> None:
+        async with browser(app) as client:
+            await sign_in(client, EMAIL)
+            async with sv.database.session() as session:
+                await session.execute(update(UserRow).values(deleted_at=now()))
+            error_in(await client.get(USERS), 401)
+
     async def test_is_kept_alive_by_calls(self, app: App, sv: Services, person: Any) -> None:
         async with browser(app) as client:
             await sign_in(client, EMAIL)
