@@ -127,7 +127,7 @@ async def _timed(what: str, work: Any) -> None:
 
 async def _sizes(database: Database) -> None:
     async with database.session() as session:
-        for table in ("exchanges", "ledger", "usage_hours", "usage_days"):
+        for table in ("exchanges", "ledger", "usage_hours", "usage_days", "project_hours", "project_days"):
             rows = await session.scalar(text(f"SELECT count(*) FROM {table}"))
             size = await session.scalar(text(f"SELECT pg_size_pretty(pg_total_relation_size('{table}'))"))
             print(f"{table}: {rows:,} rows, {size}", flush=True)
@@ -220,10 +220,9 @@ async def _exchanges(address: str, settings: Settings, key: dict[str, Any], roun
     database = Database(settings.database.url, pool_size=2, timeout=30)
     async with database.session() as session:
         share = {"id": key["project_id"], "rows": 500_000}
-        move = (
-            "UPDATE exchanges SET project_id = :id WHERE project_id = 'proj_5'"
-        )
-        await session.execute(text(move), {"id": share["id"]})
+        move = "UPDATE exchanges SET project_id = :id WHERE project_id = 'proj_5'"
+        await session.execute(text(move), {"id": key["project_id"]})
+        await session.execute(text("ANALYZE exchanges"))
     headers = {"authorization": f"Bearer {key['value']}"}
     async with httpx.AsyncClient(base_url=address, headers=headers, timeout=120) as client:
         page = (await client.get("/v1/exchanges", params={"limit": 100})).json()

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.locks import OWN_REBUILD
-from gateway.metering.rollups import KEYS, ROLLUPS, SUMS, Rollup
+from gateway.metering.rollups import ROLLUPS, SUMS, Rollup
 
 TOLD = 1000
 """Differences of a table that are told one by one; of more than that, how many."""
@@ -107,7 +107,7 @@ def _mend(rollup: Rollup) -> tuple[str, str]:
     """Statements, in the order in which postings lock rows: add what the sums are off by; away with what is nothing."""
     wrong = _wrong(rollup)
     off_by = ", ".join(f"coalesce(truly_{name}, 0) - coalesce(before_{name}, 0)" for name in SUMS)
-    same = " AND ".join(f"kept.{name} = wrong.{name}" for name in (rollup.unit, *KEYS))
+    same = " AND ".join(f"kept.{name} = wrong.{name}" for name in (rollup.unit, *rollup.keys))
     off = f"SELECT {rollup.key}, {off_by} FROM {wrong} ORDER BY {rollup.key}"  # noqa: S608 names of this module
     return (
         rollup.adding(off),
@@ -123,7 +123,7 @@ def _wrong(rollup: Rollup) -> str:
 def _difference(rollup: Rollup, row: dict[str, Any]) -> Difference:
     names = [name for name in SUMS if row[f"before_{name}"] != row[f"truly_{name}"]]
     before, truly = ({name: row[f"{side}_{name}"] for name in names} for side in ("before", "truly"))
-    what = " ".join([row[rollup.unit].isoformat(), *(f"{name}={row[name]}" for name in KEYS)])
+    what = " ".join([row[rollup.unit].isoformat(), *(f"{name}={row[name]}" for name in rollup.keys)])
     there = {side: row[f"{side}_requests"] is not None for side in ("before", "truly")}
     return Difference(what, before if there["before"] else None, truly if there["truly"] else None)
 

@@ -1,7 +1,8 @@
 """Sums per time bucket and group: what was used and what it cost, exact to the call and the nano-dollar.
 
 The time asked for is cut into pieces, and each piece is answered by the widest rollup that lies in it whole: midnights
-by days, hours by hours, and what is left at the ragged ends by the ledger itself. It is one statement, so it sees one
+by days, hours by hours, and what is left at the ragged ends by the ledger itself; who asks for no keys and no people gets
+the rollups that do not have them, and are so much smaller. It is one statement, so it sees one
 state: a call that is posted in this moment is in all of it or in none.
 
 A call counts once an upstream answered it with usage, reported or estimated, also when its client left or its stream
@@ -16,17 +17,17 @@ from typing import Any, NamedTuple
 from sqlalchemy import BigInteger, case, cast, func, literal, literal_column, select, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway.db.tables import LedgerRow, UsageDayRow, UsageHourRow
+from gateway.db.tables import LedgerRow, ProjectDayRow, ProjectHourRow, UsageDayRow, UsageHourRow
 from gateway.kit.clock import from_unix
-from gateway.metering.rollups import DAYS, HOURS
+from gateway.metering.rollups import DAYS, HOURS, PER_KEY, PROJECT_DAYS, PROJECT_HOURS, ROLLUPS
 from gateway.metering.time_buckets import Buckets
 
 COMPLETION_ENDPOINTS = ("/chat/completions", "/completions")
 EMBEDDING_ENDPOINTS = ("/embeddings",)
 MODERATION_ENDPOINTS = ("/moderations",)
 
-Rows = type[LedgerRow | UsageHourRow | UsageDayRow]
-MOMENTS: dict[Any, str] = {LedgerRow: "created_at"} | {each.table: each.unit for each in (HOURS, DAYS)}
+Rows = type[LedgerRow | UsageHourRow | UsageDayRow | ProjectHourRow | ProjectDayRow]
+MOMENTS: dict[Any, str] = {LedgerRow: "created_at"} | {each.table: each.unit for each in ROLLUPS}
 """The column of each table that says when."""
 
 
@@ -41,15 +42,19 @@ class Filters:
     endpoints: Sequence[str] = ()
     batch: bool | None = None
 
+    @property
+    def per_key(self) -> bool:
+        return bool(self.api_key_ids or self.user_ids)
+
     def conditions(self, rows: Rows) -> Iterator[Any]:
         pairs = (
-            (rows.project_id, self.project_ids),
-            (rows.api_key_id, self.api_key_ids),
-            (rows.user_id, self.user_ids),
-            (rows.model, self.models),
-            (rows.endpoint, self.endpoints),
+            ("project_id", self.project_ids),
+            ("api_key_id", self.api_key_ids),
+            ("user_id", self.user_ids),
+            ("model", self.models),
+            ("endpoint", self.endpoints),
         )
-        yield from (column.in_(allowed) for column, allowed in pairs if allowed)
+        yield from (getattr(rows, name).in_(allowed) for name, allowed in pairs if allowed)
         if self.batch is not None:
             yield rows.batch.is_(self.batch)
 
@@ -103,9 +108,10 @@ class Piece:
     end: int
 
 
-def pieces(buckets: Buckets) -> list[Piece]:
+def pieces(buckets: Buckets, *, per_key: bool) -> list[Piece]:
     """What answers a report, oldest first: no rollup is wider than a bucket, and none is cut."""
-    rollups = [each for each in (DAYS, HOURS) if not buckets.width % each.seconds]
+    known = (DAYS, HOURS) if per_key else (PROJECT_DAYS, PROJECT_HOURS)
+    rollups = [each for each in known if not buckets.width % each.seconds]
     edges = {buckets.start, buckets.end}
     for rollup in rollups:
         first, last = -(-buckets.start // rollup.seconds), buckets.end // rollup.seconds
@@ -149,7 +155,8 @@ async def _rows(
 
 def _statement(buckets: Buckets, names: Sequence[str], groups: Sequence[str], filters: Filters) -> Any:
     """Bucket, the sums of these names, groups. A sum may be more than its column could hold, so it is no bigint."""
-    used = union_all(*(_of_piece(piece, names, groups, filters) for piece in pieces(buckets))).subquery("used")
+    cut = pieces(buckets, per_key=filters.per_key or any(name in PER_KEY for name in groups))
+    used = union_all(*(_of_piece(piece, names, groups, filters) for piece in cut)).subquery("used")
     width = literal_column(f"interval '{buckets.width} seconds'")
     start = func.date_bin(width, used.c.moment, literal_column("timestamptz 'epoch'"))
     columns = [used.c[name] for name in groups]

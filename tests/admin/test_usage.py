@@ -64,6 +64,8 @@ class TestRebuild:
                 "ledger: 2 rows, 0 different",
                 "usage_hours: 2 rows, 0 different",
                 "usage_days: 2 rows, 0 different",
+                "project_hours: 2 rows, 0 different",
+                "project_days: 2 rows, 0 different",
                 "budgets: 0 different",
             ]
 

@@ -11,6 +11,7 @@ import openai
 import pytest
 
 from gateway.db.tables import ExchangeRow
+from gateway.routes.usage import NOT_PRODUCED
 from tests.conftest import ADMIN_KEY, chat
 from tests.fakes.upstream import WORDS, Upstream
 from tests.gateway.conftest import RunningGateway, StartGateway
@@ -223,6 +224,13 @@ class TestOfficialSdk:
                 pages += 1
             assert pages == 4
             assert costs.data[-1].results[0].amount.value > 0  # type: ignore[union-attr]
+
+    async def test_reads_every_usage_that_openai_has(self, strict: bool, running_gateway: RunningGateway) -> None:
+        async with sdk_of(running_gateway, strict=strict, admin=True) as sdk:
+            start = int(time.time()) - 3 * 86400
+            for name in ("embeddings", "moderations", *NOT_PRODUCED):
+                page = await getattr(sdk.admin.organization.usage, name)(start_time=start, group_by=["project_id"])
+                assert [bucket.results for bucket in page.data] == [[]] * 4, name
 
 
 class TestEnding:

@@ -13,7 +13,7 @@ from gateway.db.tables.fine_tuning import (
     FineTuningJobRow,
     ModelRow,
 )
-from gateway.db.tables.ledger import LedgerRow, UsageDayRow, UsageHourRow
+from gateway.db.tables.ledger import LedgerRow, ProjectDayRow, ProjectHourRow, UsageDayRow, UsageHourRow
 from gateway.db.tables.prices import PriceRow
 from gateway.db.tables.projects import ProjectRow, ServiceAccountRow
 from gateway.db.tables.rate_limits import RateLimitRow
@@ -44,6 +44,8 @@ __all__ = [
     "LoadedModelRow",
     "ModelRow",
     "PriceRow",
+    "ProjectDayRow",
+    "ProjectHourRow",
     "ProjectRow",
     "ProjectUserRow",
     "RateLimitRow",

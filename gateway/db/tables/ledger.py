@@ -51,12 +51,10 @@ class LedgerRow(Base):
     __table_args__ = (Index("ix_ledger_created_at", "created_at"),)
 
 
-class _Sums:
+class _ByProject:
     """Columns of every rollup behind its first, which says when the time starts that is summed up."""
 
     project_id: Mapped[str] = mapped_column(primary_key=True)
-    api_key_id: Mapped[str] = mapped_column(primary_key=True)
-    user_id: Mapped[str] = mapped_column(primary_key=True)
     model: Mapped[str] = mapped_column(primary_key=True)
     endpoint: Mapped[str] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(primary_key=True)
@@ -74,7 +72,12 @@ class _Sums:
     request_nano: Mapped[int]
 
 
-class UsageHourRow(_Sums, Base):
+class _ByKey(_ByProject):
+    api_key_id: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[str] = mapped_column(primary_key=True)
+
+
+class UsageHourRow(_ByKey, Base):
     """Sums of the ledger by hour and everything that usage is asked by; `tuneway usage rebuild` makes it anew."""
 
     __tablename__ = "usage_hours"
@@ -83,10 +86,24 @@ class UsageHourRow(_Sums, Base):
     """When it starts (UTC)."""
 
 
-class UsageDayRow(_Sums, Base):
+class UsageDayRow(_ByKey, Base):
     """The same by day, for reports over months."""
 
     __tablename__ = "usage_days"
 
     day: Mapped[datetime] = mapped_column(primary_key=True, sort_order=-1)
     """Its midnight (UTC)."""
+
+
+class ProjectHourRow(_ByProject, Base):
+    """The same without keys and people, of whom there may be hundreds: most reports do not ask for them."""
+
+    __tablename__ = "project_hours"
+
+    hour: Mapped[datetime] = mapped_column(primary_key=True, sort_order=-1)
+
+
+class ProjectDayRow(_ByProject, Base):
+    __tablename__ = "project_days"
+
+    day: Mapped[datetime] = mapped_column(primary_key=True, sort_order=-1)

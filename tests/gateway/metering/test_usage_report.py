@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.db.database import Database
-from gateway.db.tables import LedgerRow, UsageDayRow, UsageHourRow
+from gateway.db.tables import LedgerRow, ProjectDayRow, ProjectHourRow, UsageDayRow, UsageHourRow
 from gateway.metering.time_buckets import Buckets
 from gateway.metering.usage_report import Filters, cost_sums, itemised_sums, pieces, usage_sums
 from tests.gateway.metering.ledger_rows import DAY, HOUR, MIDNIGHT, charge, post
@@ -25,7 +25,7 @@ CHOICES: dict[str, Sequence[Any]] = {
 
 def shown(start: int, end: int, width: int) -> list[tuple[Any, int, int]]:
     """Seconds from midnight."""
-    found = pieces(Buckets(MIDNIGHT + start, MIDNIGHT + end, width))
+    found = pieces(Buckets(MIDNIGHT + start, MIDNIGHT + end, width), per_key=True)
     return [(each.rows, each.start - MIDNIGHT, each.end - MIDNIGHT) for each in found]
 
 
@@ -46,6 +46,10 @@ class TestPieces:
     def test_no_rollup_is_wider_than_a_bucket(self) -> None:
         assert shown(0, 3 * DAY, HOUR) == [(UsageHourRow, 0, 3 * DAY)]
         assert shown(0, 3 * HOUR, MINUTE) == [(LedgerRow, 0, 3 * HOUR)]
+
+    def test_without_keys_there_are_smaller_rollups(self) -> None:
+        found = pieces(Buckets(MIDNIGHT - HOUR, MIDNIGHT + DAY, DAY), per_key=False)
+        assert [each.rows for each in found] == [ProjectHourRow, ProjectDayRow]
 
     @pytest.mark.parametrize("width", [MINUTE, HOUR, DAY])
     def test_within_an_hour_there_is_the_ledger_alone(self, width: int) -> None:

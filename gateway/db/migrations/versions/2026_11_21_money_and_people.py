@@ -36,6 +36,14 @@ SELECT date_trunc('day', hour, 'UTC'), project_id, api_key_id, user_id, model, e
 FROM usage_hours GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9
 """
 
+PROJECTS_OF_THE_KEYS = """
+INSERT INTO project_{unit}s
+SELECT {unit}, project_id, model, endpoint, kind, batch, priced,
+       sum(requests), sum(input_tokens), sum(cached_input_tokens), sum(output_tokens), sum(device_ms), sum(cost_nano),
+       sum(input_nano), sum(cached_input_nano), sum(output_nano), sum(request_nano)
+FROM usage_{unit}s GROUP BY 1, 2, 3, 4, 5, 6, 7
+"""
+
 
 def upgrade() -> None:
     op.create_table(
@@ -176,6 +184,52 @@ def upgrade() -> None:
             "batch",
             "priced",
             name=op.f("pk_usage_days"),
+        ),
+    )
+    op.create_table(
+        "project_hours",
+        sa.Column("hour", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("project_id", sa.String(), nullable=False),
+        sa.Column("model", sa.String(), nullable=False),
+        sa.Column("endpoint", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("batch", sa.Boolean(), nullable=False),
+        sa.Column("priced", sa.Boolean(), nullable=False),
+        sa.Column("requests", sa.BigInteger(), nullable=False),
+        sa.Column("input_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("cached_input_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("output_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("device_ms", sa.BigInteger(), nullable=False),
+        sa.Column("cost_nano", sa.BigInteger(), nullable=False),
+        sa.Column("input_nano", sa.BigInteger(), nullable=False),
+        sa.Column("cached_input_nano", sa.BigInteger(), nullable=False),
+        sa.Column("output_nano", sa.BigInteger(), nullable=False),
+        sa.Column("request_nano", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "hour", "project_id", "model", "endpoint", "kind", "batch", "priced", name=op.f("pk_project_hours")
+        ),
+    )
+    op.create_table(
+        "project_days",
+        sa.Column("day", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("project_id", sa.String(), nullable=False),
+        sa.Column("model", sa.String(), nullable=False),
+        sa.Column("endpoint", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("batch", sa.Boolean(), nullable=False),
+        sa.Column("priced", sa.Boolean(), nullable=False),
+        sa.Column("requests", sa.BigInteger(), nullable=False),
+        sa.Column("input_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("cached_input_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("output_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("device_ms", sa.BigInteger(), nullable=False),
+        sa.Column("cost_nano", sa.BigInteger(), nullable=False),
+        sa.Column("input_nano", sa.BigInteger(), nullable=False),
+        sa.Column("cached_input_nano", sa.BigInteger(), nullable=False),
+        sa.Column("output_nano", sa.BigInteger(), nullable=False),
+        sa.Column("request_nano", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "day", "project_id", "model", "endpoint", "kind", "batch", "priced", name=op.f("pk_project_days")
         ),
     )
     op.create_table(
@@ -383,6 +437,8 @@ def upgrade() -> None:
     op.execute(LEDGER_OF_THE_LOG)
     op.execute(HOURS_OF_THE_LEDGER)
     op.execute(DAYS_OF_THE_HOURS)
+    op.execute(PROJECTS_OF_THE_KEYS.format(unit="hour"))
+    op.execute(PROJECTS_OF_THE_KEYS.format(unit="day"))
 
 
 def _extend_tables() -> None:
@@ -479,6 +535,8 @@ def _drop_tables() -> None:
     op.drop_index("ix_users_email", table_name="users", postgresql_where=sa.text("deleted_at IS NULL"))
     op.drop_index("ix_users_added_at_id", table_name="users")
     op.drop_table("users")
+    op.drop_table("project_days")
+    op.drop_table("project_hours")
     op.drop_table("usage_days")
     op.drop_table("usage_hours")
     op.drop_table("prices")
