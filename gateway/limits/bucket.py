@@ -32,6 +32,8 @@ class Bucket:
     """Used since Redis last heard of it."""
     outstanding: int = 0
     """What running calls hold until they end."""
+    returned: int = 0
+    """Of what calls held and did not use, what Redis does not know yet."""
     by_key: dict[str, int] = field(default_factory=dict[str, int])
     """Key -> used since Redis last heard of it; of a shared limit."""
     used: int = 0
@@ -85,6 +87,7 @@ class Bucket:
         self.outstanding -= need
         if kind.period:
             self.consumed += tokens
+            self.returned += need - tokens
             self._add(key_id, tokens - need)
         elif self.held < self.slice:
             self.held += need  # the next call's place

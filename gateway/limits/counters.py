@@ -93,10 +93,15 @@ class Counters:
         self.steps = 0
         """Round trips so far."""
 
-    async def step(self, project_id: str, buckets: Sequence[Bucket], needs: Sequence[Need]) -> list[Shortage | None]:
+    async def step(
+        self, project_id: str, buckets: Sequence[Bucket], needs: Sequence[Need], *, keep: bool = False
+    ) -> list[Shortage | None]:
         """Tell what this process used, give back what it holds, and lease what these calls need.
 
         Every bucket then shows what is used and what is held. What the calls of the result got is counted as theirs.
+
+        Args:
+            keep: lease ahead of every bucket, not only of those that a call needs now.
 
         Raises:
             Away: nothing has changed in `buckets`, but they hold nothing any more.
@@ -105,7 +110,7 @@ class Counters:
         place = {id(bucket): number for number, bucket in enumerate(buckets, 1)}
         calls = [[need.api_key_id, [[place[id(bucket)], n] for bucket, n in need.takes]] for need in needs]
         wants = {id(bucket) for need in needs for bucket, _ in need.takes}
-        shown = [each.wire(ahead=id(each.bucket) in wants) for each in told]
+        shown = [each.wire(ahead=keep or id(each.bucket) in wants) for each in told]
         ask = [self.process, int(LEASE_SECONDS * 1e6), self._clock() if self._clock else 0, shown, calls]
         keys = [name for bucket in buckets for name in _keys(project_id, bucket)]
         try:
@@ -154,7 +159,7 @@ class _Told:
         self.bucket = bucket
         self._consumed, bucket.consumed = bucket.consumed, 0
         self._by_key, bucket.by_key = bucket.by_key, {}
-        bucket.held = 0
+        bucket.held = bucket.returned = 0
 
     def wire(self, *, ahead: bool) -> list[Any]:
         bucket, limit = self.bucket, self.bucket.limit

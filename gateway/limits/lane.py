@@ -157,7 +157,8 @@ class Lane:
         buckets = dict.fromkeys(bucket for need in needs for bucket, _ in need.takes) | dict.fromkeys(self._due)
         self._due = set()
         try:
-            answers = await self.counters.step(self.project_id, list(buckets), needs)
+            busy = time.monotonic() - self._taken <= IDLE_SECONDS
+            answers = await self.counters.step(self.project_id, list(buckets), needs, keep=busy)
             self._heard = time.monotonic()
             outcomes = list(map(self._outcome, needs, answers))
         except Away:
@@ -190,14 +191,15 @@ class Lane:
         return Admission(need.api_key_id, need.takes, self._ended)
 
     def _ended(self, admission: Admission) -> None:
-        """Places go back at once where none are leased ahead, tokens a moment later, for many calls together."""
+        """Places go back at once where none are leased ahead; tokens a moment later, for many calls together, and those
+        that are few with the next round trip."""
         if self.counters.away:
             return
         later = [bucket for bucket, _ in admission.takes if bucket.limit.kind.is_held]
         self._due.update(later)
         if any(bucket.limit.kind.period == 0 and not bucket.held for bucket in later):
             self._start()
-        elif later and self._soon is None:
+        elif self._soon is None and any(bucket.returned > bucket.slice for bucket in later):
             self._soon = asyncio.get_running_loop().call_later(SOON_SECONDS, self._give_back)
 
     def _give_back(self) -> None:

@@ -230,7 +230,7 @@ class TestHanging:
         assert counters.away
         asked: list[int] = []
 
-        async def step(*arguments: Any) -> Any:
+        async def step(*arguments: Any, **options: Any) -> Any:
             asked.append(1)
             raise AssertionError("Redis was asked by a call while it is away")
 

@@ -52,6 +52,24 @@ class TestRoundTrips:
         assert isinstance(await process.call((bucket, 35)), Shortage)
         assert isinstance(await process.call((bucket, 30)), Admission)
 
+    async def test_few_tokens_that_were_not_used_wait_for_the_next(self, process: Process) -> None:
+        bucket = process.bucket(TOKENS_PER_MINUTE, 100_000)
+        for _ in range(20):
+            admission = await process.call((bucket, 90))
+            assert isinstance(admission, Admission)
+            admission.settle(20)
+        assert process.counters.steps == 1
+        assert bucket.returned == 20 * 70
+        assert process.lane._soon is None
+
+    async def test_telling_of_tokens_keeps_the_slice_of_who_is_busy(self, process: Process) -> None:
+        bucket = process.bucket(TOKENS_PER_MINUTE, 100_000)
+        admission = await process.call((bucket, 5000))
+        assert isinstance(admission, Admission)
+        admission.settle(20)
+        await until(lambda: process.counters.steps == 2 and process.lane._pump is None)
+        assert (bucket.held, bucket.returned, bucket.used) == (2000, 0, 2020)
+
 
 class TestGivingBack:
     async def test_a_slice_that_nobody_needs(self, start: Start, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,8 +152,8 @@ class TestGivingUp:
             for call in calls:
                 call.cancel()
 
-        async def late(*arguments: Any) -> Any:
-            answers = await step(*arguments)
+        async def late(*arguments: Any, **options: Any) -> Any:
+            answers = await step(*arguments, **options)
             asyncio.ensure_future(give_up()) if turns else await give_up()
             return answers
 
