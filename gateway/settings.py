@@ -369,7 +369,7 @@ class Settings(Section, frozen=True):
     secret_key: Secret = Secret("")
     """Keys the hashes of API keys: 32 or more random characters, the same in every process. `tuneway serve` makes one."""
     encryption_key: Secret = Secret("")
-    """Seals the keys of providers that are added with POST /v1/upstreams: 32 random bytes, base64 or hexadecimal, the same in every process. Several, with spaces between, for a change of keys: the first seals, all open (`tuneway reseal`). `tuneway serve` makes one."""
+    """Seals what is secret in the database (keys of providers added with POST /v1/upstreams, secrets of webhooks and authenticators): 32 random bytes, base64 or hexadecimal, the same in every process. Several, with spaces between, for a change of keys: the first seals, all open (`tuneway reseal`). `tuneway serve` makes one."""
     encryption_key_file: str = ""
     """Path of a file that holds it, instead of encryption_key."""
     organization: str = "tuneway"
