@@ -216,18 +216,24 @@ class TestEndedOtherwise:
         assert done["actual"]["cost_usd"] == (first.cost_nano + second.cost_nano) / 10**9
 
     async def test_paused_by_a_worker_that_died(
-        self, client: Client, wv: WorkerServices, database: Database, settings: Settings
+        self,
+        client: Client,
+        wv: WorkerServices,
+        database: Database,
+        settings: Settings,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        async def dies(*_: object) -> None:
+            raise Unavailable("as good as dead")
+
+        monkeypatch.setattr(training_task, "settle", dies)
         job = await training(client, wv, settings)
-        (settings.data_dir / "jobs" / job["id"] / "go").touch()
-        async with database.session() as session:
-            values = {"status": "paused", "lease_holder": "gone", "leased_until": from_unix(0)}
-            await session.execute(update(FineTuningJobRow).values(values))
+        await do(client, job, "pause")
         await idle(wv)
-        before = len(await charges(database, job))
-        await settle_fine_tuning_jobs(wv)
-        assert before <= 1
-        assert sum(charge.input_tokens for charge in await charges(database, job)) == 300
+        assert await charges(database, job) == []
+        for _ in range(2):
+            await settle_fine_tuning_jobs(wv)
+        assert [charge.input_tokens for charge in await charges(database, job)] == [100]
 
 
 class TestOnce:
