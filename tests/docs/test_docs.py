@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from litestar.handlers import HTTPRouteHandler
 
 from gateway import routes
 from gateway.settings import load
@@ -16,11 +17,25 @@ DOCUMENTS = [
     ROOT / "docs" / "serving.md",
     *sorted((ROOT / "docs" / "decisions").glob("*.md")),
 ]
+ENDPOINTS = {
+    (str(method), re.sub(r"\{[^}]+\}", "{}", path))
+    for handler in routes.ROUTES
+    if isinstance(handler, HTTPRouteHandler)
+    for path in handler.paths
+    for method in handler.http_methods
+} | {("GET", "/v1/models/{}/export")}
+"""The last one is a part of what GET /v1/models/{model:path} answers, since names of models may hold slashes."""
 TOP = tuple(f"{path.name}/" for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def quoted(document: Path) -> list[str]:
     return re.findall(r"`([^`\n]+)`", document.read_text())
+
+
+def is_served(method: str, path: str) -> bool:
+    """Parameters may be called otherwise, or written as `rl-{model}`; README names `DELETE /v1/files` without them."""
+    own = re.sub(r"[\w*-]*\{[^}]+\}", "{}", path)
+    return {(method, own), (method, f"{own}/{{}}")} & ENDPOINTS != set() or (method == "POST" and path in routes.HOT)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -36,6 +51,16 @@ class TestDocuments:
     def test_make_targets_exist(self, document: Path) -> None:
         targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
         assert set(re.findall(r"`make ([a-z-]+)", document.read_text())) <= targets
+
+    def test_configurations_load(self, document: Path, tmp_path: Path) -> None:
+        for block in re.findall(r"```toml\n(.*?)```", document.read_text(), re.DOTALL):
+            (tmp_path / "tuneway.toml").write_text(block)
+            secrets = dict.fromkeys(re.findall(r'_env = "(\w+)"', block), "secret")
+            assert load(tmp_path / "tuneway.toml", secrets) != load(None, {}), block
+
+    def test_endpoints_exist(self, document: Path) -> None:
+        named = re.findall(r"\b(GET|POST|DELETE)\s+(/v1/[^\s`?]+)", document.read_text())
+        assert [f"{method} {path}" for method, path in named if not is_served(method, path.rstrip(".,;:)"))] == []
 
 
 def test_every_decision_is_listed() -> None:
