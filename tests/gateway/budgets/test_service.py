@@ -49,7 +49,7 @@ async def other(database: Database) -> AsyncIterator[Process]:
     await process.budgets.close()
 
 
-class TestOf:
+class TestCover:
     async def test_nothing_where_there_is_no_budget(self, database: Database, process: Process) -> None:
         await add_budget(database, 100)
         await process.poll()
@@ -200,8 +200,10 @@ class TestReserve:
             order.append(amount)
             reservation.settle(0)
 
-        calls = [asyncio.create_task(call(amount)) for amount in (30, 1, 2)]
+        calls = [asyncio.create_task(call(30))]
         await until(lambda: process.account.turn.locked())
+        under_way.pop().settle(0)
+        calls += [asyncio.create_task(call(amount)) for amount in (1, 2)]  # for which there is enough
         for each in under_way:
             each.settle(0)
             await asyncio.sleep(0)
