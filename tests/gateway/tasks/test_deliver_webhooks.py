@@ -113,6 +113,7 @@ class TestDelivery:
         await tell(wv)
         await deliver(wv)
         assert sorted(got.path for got in receiver.got) == ["/both", "/jobs"]
+        assert len(await rows(wv)) == 2  # nothing waits for who is disabled or gone
 
     async def test_is_tried_again_with_the_same_id_and_a_new_time(self, wv: WorkerServices, receiver: Receiver) -> None:
         webhook_id, secret = await add(wv, receiver.url)
