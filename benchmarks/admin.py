@@ -206,7 +206,8 @@ def _queries() -> list[tuple[str, str, dict[str, Any]]]:
 async def _measure(address: str, settings: Settings, rounds: int) -> None:
     headers = {"authorization": f"Bearer {ADMIN_KEY}"}
     async with httpx.AsyncClient(base_url=address, headers=headers, timeout=120) as client:
-        print(f"\n{'query':52} {'median':>8} {'p95':>8} {'longest':>8} {'answer':>10}")
+        print(f"\nload average {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
+        print(f"{'query':52} {'median':>8} {'p95':>8} {'longest':>8} {'answer':>10}")
         for name, path, query in _queries():
             await _ask(client, name, path, query, rounds)
         pages = {"start_time": START, "end_time": END, "limit": 7, "group_by": ["model"]}
@@ -219,7 +220,6 @@ async def _exchanges(address: str, settings: Settings, key: dict[str, Any], roun
     """/v1/exchanges of a project that has its share of them all."""
     database = Database(settings.database.url, pool_size=2, timeout=30)
     async with database.session() as session:
-        share = {"id": key["project_id"], "rows": 500_000}
         move = "UPDATE exchanges SET project_id = :id WHERE project_id = 'proj_5'"
         await session.execute(text(move), {"id": key["project_id"]})
         await session.execute(text("ANALYZE exchanges"))
