@@ -55,8 +55,8 @@ class TestGranted:
         assert every == {scope for scope in SCOPES if scope.endswith(".read")} - {ALL_READ}
 
     def test_unknown_ones_are_named(self) -> None:
-        with pytest.raises(InvalidRequest, match=r"no scope 'model\.reqest'\. Choose from model\.request, ") as refused:
-            check_scopes(["model.request", "model.reqest"])
+        with pytest.raises(InvalidRequest, match=r"no scope 'model\.ask'\. Choose from model\.request, ") as refused:
+            check_scopes(["model.request", "model.ask"])
         assert refused.value.param == "scopes"
 
 
