@@ -60,6 +60,5 @@ class ExchangeRow(Base):
     __table_args__ = (
         Index("ix_exchanges_created_at", "created_at"),
         Index("ix_exchanges_project_id_id", "project_id", "id"),
-        Index("ix_exchanges_project_id_created_at", "project_id", "created_at"),
         Index("ix_exchanges_project_id_reply_id", "project_id", "reply_id"),
     )

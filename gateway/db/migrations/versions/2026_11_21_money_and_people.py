@@ -470,7 +470,6 @@ def _extend_tables() -> None:
     )
     _extend_jobs()
     op.add_column("exchanges", sa.Column("logging", sa.String(), server_default="full", nullable=False))
-    op.create_index("ix_exchanges_project_id_created_at", "exchanges", ["project_id", "created_at"])
     op.add_column("projects", sa.Column("tier", sa.String(), nullable=True))
     op.add_column(
         "projects",
@@ -500,7 +499,6 @@ def downgrade() -> None:
     )
     op.drop_column("projects", "model_permissions")
     op.drop_column("projects", "tier")
-    op.drop_index("ix_exchanges_project_id_created_at", table_name="exchanges")
     op.drop_column("exchanges", "logging")
     op.drop_constraint(op.f("fk_api_keys_user_id_users"), "api_keys", type_="foreignkey")
     op.drop_column("api_keys", "old_hash_expires_at")
