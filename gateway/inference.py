@@ -30,6 +30,7 @@ from gateway.limits.headers import headers
 from gateway.limits.service import Applicant
 from gateway.limits.tokens import reserved
 from gateway.metering.cost import Cost, cost
+from gateway.metering.prices import Price
 from gateway.metering.usage import Usage, estimate_usage, read_usage
 from gateway.protocol.decode import decode
 from gateway.protocol.envelope import ChatEnvelope, CompletionEnvelope, Envelope
@@ -268,7 +269,7 @@ def finish(sv: Services, call: Call, end: End) -> int | None:
     deployment, usage = call.deployment, end.usage
     if call.admission:
         call.admission.settle(usage.input_tokens + usage.output_tokens if usage else 0)
-    price = sv.prices.find(deployment.model, deployment.base_model, call.created_at) if deployment else None
+    price = _price(sv, call, deployment) if deployment else None
     charged = cost(usage, price) if usage and price else None
     if call.funds:
         call.funds.reservation.settle(charged.total if charged else 0)
@@ -278,6 +279,12 @@ def finish(sv: Services, call: Call, end: End) -> int | None:
     if call.attempts:
         sv.metrics.observe_attempts(call.attempts.made, call.answered)
     return charged.total if charged else None
+
+
+def _price(sv: Services, call: Call, deployment: Deployment) -> Price | None:
+    if call.funds:  # a price that became known meanwhile could come to more than was reserved
+        return call.funds.prices.get(deployment.model)
+    return sv.prices.find(deployment.model, deployment.base_model, call.created_at)
 
 
 def _record(call: Call, end: End, charged: Cost | None, *, priced: bool) -> Record:

@@ -20,6 +20,8 @@ class Funds:
     reservation: Reservation
     plan: Plan
     """Without models that have no price: nobody knows what they would cost."""
+    prices: Mapping[str, Price]
+    """Of its models, as they were when the money was reserved: they are what it is charged."""
     limits: Mapping[str, int]
     """Model -> the tokens that its answer may have, where the call leaves that open."""
 
@@ -43,7 +45,7 @@ async def fund(
     wanted = bound(envelope, body, prices, sv.settings.budgets)
     priced = _priced(plan, prices)
     reservation = await sv.budgets.reserve(cover, created_at, wanted)
-    return Funds(reservation, priced, wanted.limits(reservation.amount))
+    return Funds(reservation, priced, prices, wanted.limits(reservation.amount))
 
 
 def _prices(sv: Services, plan: Plan, created_at: float) -> dict[str, Price]:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from gateway.budgets import exhaustion
 from gateway.budgets.account import Account
 from gateway.budgets.leases import State, Taken, Wish, extend, lower
 from gateway.budgets.opening import open_window
@@ -53,6 +54,10 @@ class Leasing:
         async with self._database.session() as session:
             await open_window(session, account.budget.id, account.window)
 
+    def tell_used_up(self, account: Account) -> None:
+        """In the background: the call that is refused does not wait for it. The next one that is refused tells it, too."""
+        self._spawn(self._tell_used_up(account))
+
     async def give_back(self, account: Account) -> None:
         """Keep what is in use.
 
@@ -77,6 +82,10 @@ class Leasing:
     async def close(self) -> None:
         """Wait for what is being written."""
         await asyncio.gather(*self._working, return_exceptions=True)
+
+    async def _tell_used_up(self, account: Account) -> None:
+        async with self._database.raw() as connection:
+            await exhaustion.tell(connection, account)
 
     async def _give_back_soon(self, account: Account) -> None:
         try:

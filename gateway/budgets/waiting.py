@@ -7,6 +7,7 @@ from functools import partial
 from typing import Protocol
 
 from gateway.budgets.account import Account, Verdict
+from gateway.budgets.exhaustion import is_used_up
 from gateway.budgets.leases import State, Wish
 from gateway.budgets.leasing import Leasing
 from gateway.budgets.refusals import busy, exhausted, unchecked
@@ -78,6 +79,8 @@ class Waiting:
             if account.slack >= floor:
                 break
             if state is not None and state.limit - state.spent < asked.least:
+                if is_used_up(state.limit, state.spent):
+                    self.leasing.tell_used_up(account)
                 raise self._remember(partial(exhausted, account.budget, account.window, state.limit, state.spent))
             hope = account.reserved > 0 or (state is not None and state.held > 0)
             if hope and not last:

@@ -14,10 +14,12 @@ from sqlalchemy import func, select
 from gateway.app import App, build_app
 from gateway.budgets.account import Account
 from gateway.budgets.reservation import Reservation
-from gateway.db.tables import BudgetLeaseRow, BudgetWindowRow, LedgerRow
+from gateway.db.tables import BudgetEventRow, BudgetLeaseRow, BudgetWindowRow, LedgerRow
 from gateway.errors import Refusal
 from gateway.inference import CHAT_COMPLETIONS, Call, Reply, run
 from gateway.kit.ids import new_request_id
+from gateway.kit.money import format_usd
+from gateway.metering.prices import Price
 from gateway.protocol.routes import Target
 from gateway.services import Services
 from gateway.settings import BudgetSettings, PriceSettings, RouteSettings, Settings, TimeoutSettings, UpstreamSettings
@@ -102,6 +104,13 @@ async def spent(sv: Services) -> tuple[int, int]:
         window = await session.scalar(select(func.coalesce(func.sum(BudgetWindowRow.spent_nano), 0)))
         ledger = await session.scalar(select(func.coalesce(func.sum(LedgerRow.cost_nano), 0)))
     return int(window or 0), int(ledger or 0)
+
+
+async def told(sv: Services, budget: str) -> list[int]:
+    """Thresholds that were told of."""
+    async with sv.database.session() as session:
+        events = select(BudgetEventRow.threshold).where(BudgetEventRow.budget_id == budget)
+        return list(await session.scalars(events))
 
 
 def call_of(project_key: dict[str, Any], body: dict[str, Any]) -> Call:
@@ -201,6 +210,18 @@ class TestSettledOnce:
 
 
 @pytest.mark.usefixtures("settled")
+class TestPrices:
+    async def test_a_price_that_becomes_known_meanwhile_is_not_charged(
+        self, client: httpx.AsyncClient, budget: str, sv: Services, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        calling = asyncio.ensure_future(client.post(CHAT, json=chat("slow")))
+        await until(lambda: upstream.requests)
+        monkeypatch.setattr(sv.prices, "find", lambda *_: Price(10**12, 10**12, 10**12))
+        upstream.release.set()
+        assert (await calling).headers["x-tuneway-cost"] == format_usd(COST_NANO)
+        assert await spent(sv) == (COST_NANO, COST_NANO)
+
+
 class TestOpenAnswers:
     async def test_get_the_assumed_limit(
         self, client: httpx.AsyncClient, admin: httpx.AsyncClient, project_key: dict[str, Any], upstream: Upstream
@@ -289,6 +310,26 @@ class TestRefused:
         assert (await client.post(CHAT, json=body)).status_code == 200
         window, ledger = await spent(sv)
         assert window == ledger
+
+    async def test_it_is_told_once_that_a_budget_is_used_up_although_its_last_cents_are_not_spent(
+        self, client: httpx.AsyncClient, admin: httpx.AsyncClient, project_key: dict[str, Any], sv: Services
+    ) -> None:
+        budget = await make_budget(admin, project_key, 0.0101)
+        assert (await client.post(CHAT, json=chat("tight", max_tokens=1000))).status_code == 200
+        account(sv).settle(0, 9_990_000)  # as if its answer had been long
+        for _ in range(2):
+            refused = await client.post(CHAT, json=chat("tight", max_tokens=1000))
+            assert error_in(refused, 429)["code"] == "insufficient_quota"
+        await until(lambda: told(sv, budget))
+        assert await told(sv, budget) == [100]
+
+    async def test_a_call_that_asks_for_more_than_there_is_does_not_use_it_up(
+        self, client: httpx.AsyncClient, budget: str, sv: Services
+    ) -> None:
+        refused = await client.post(CHAT, json=chat("tight", max_tokens=1_000_000))
+        assert error_in(refused, 429)["code"] == "insufficient_quota"
+        await sv.budgets.close()
+        assert await told(sv, budget) == []
 
     async def test_a_refused_call_is_logged_and_costs_nothing(
         self, client: httpx.AsyncClient, admin: httpx.AsyncClient, project_key: dict[str, Any], sv: Services
