@@ -7,12 +7,17 @@ from gateway.protocol.lists import Cursor, CursorList, HasId, cursor_list
 
 
 def page_of(every: Sequence[HasId], wanted: Cursor) -> CursorList:
-    """One page of `every`, which is in ascending order. Raises InvalidRequest: nothing in it has the id `after`."""
+    """What is behind `after`, or right in front of `before`, of `every`, which is in ascending order.
+
+    Raises InvalidRequest: nothing in it has that id.
+    """
     ordered = every[::-1] if wanted.descending else every
-    begin = 0
-    if wanted.after is not None:
-        begin = next((place for place, each in enumerate(ordered, 1) if each.id == wanted.after), 0)
-        if not begin:
-            raise InvalidRequest(f"Invalid 'after': no object with id '{wanted.after}' is in this list.", param="after")
-    shown = ordered[begin : begin + wanted.limit]
-    return cursor_list(shown, has_more=begin + wanted.limit < len(ordered))
+    ids = [each.id for each in ordered]
+    for name, id in (("after", wanted.after), ("before", wanted.before)):
+        if id is not None and id not in ids:
+            raise InvalidRequest(f"Invalid '{name}': no object with id '{id}' is in this list.", param=name)
+    first = ids.index(wanted.after) + 1 if wanted.after else 0
+    last = ids.index(wanted.before) if wanted.before else len(ids)
+    found = ordered[first:last]
+    shown = found[-wanted.limit :] if wanted.before and not wanted.after else found[: wanted.limit]
+    return cursor_list(shown, has_more=len(found) > wanted.limit)

@@ -169,15 +169,7 @@ async def _aim(session: AsyncSession, row: BudgetRow, wanted: BudgetCreate) -> N
             raise _refused("api_key_id", "this key is revoked.")
         row.api_key_id, project_id = key.id, key.project_id
     assert project_id is not None
-    row.project_id = (await active_project(session, project_id)).id
-
-
-async def active_project(session: AsyncSession, project_id: str) -> Any:
-    """Raises NotFound, InvalidRequest."""
-    project = await projects.project(session, project_id)
-    if project.archived_at is not None:
-        raise _refused("project_id", f"the project '{project_id}' is archived.")
-    return project
+    row.project_id = (await projects.active_project(session, project_id)).id
 
 
 async def _own(session: AsyncSession, budget_id: str) -> BudgetRow:

@@ -1,6 +1,6 @@
 """/v1/organization/projects/{project}/rate_limits: of a project, or with `?api_key_id=` of one of its keys."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -10,12 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.audit.log import write
 from gateway.db.tables import ApiKeyRow
-from gateway.errors import InvalidRequest, NotFound
+from gateway.errors import NotFound
 from gateway.keys import repository as keys
 from gateway.limits import repository
 from gateway.projects import repository as projects
 from gateway.protocol.decode import decode
-from gateway.protocol.lists import Cursor, CursorList, Deleted, cursor_list
+from gateway.protocol.lists import CursorList, Deleted
+from gateway.protocol.pages import page_of
 from gateway.protocol.queries import cursor, text
 from gateway.protocol.rate_limits import (
     ALL_MODELS,
@@ -40,8 +41,7 @@ async def list_rate_limits(sv: Sv, admin: Admin, project_id: FromPath[str], quer
         key = await _key(session, project_id, text(query, "api_key_id"))
     await sv.mirrors.catch_up()
     entries = [_shown(sv, project_id, key, model) for model in _models(sv, project_id, key)]
-    page, has_more = _page(entries, cursor(query, limit=100, order="asc"))
-    return cursor_list(page, has_more=has_more)
+    return page_of(entries, cursor(query, limit=100, order="asc"))
 
 
 @post("/v1/organization/projects/{project_id:str}/rate_limits/{rate_limit_id:path}", status_code=200)
@@ -127,19 +127,3 @@ def _id(model: str | None) -> str:
 
 def _where(key: ApiKeyRow | None) -> dict[str, str]:
     return {"api_key_id": key.id} if key else {}
-
-
-def _page(entries: Sequence[ProjectRateLimit], wanted: Cursor) -> tuple[Sequence[ProjectRateLimit], bool]:
-    """The entries behind `after`, or those right in front of `before`. Raises InvalidRequest."""
-    if wanted.descending:
-        entries = entries[::-1]
-    ids = [each.id for each in entries]
-    for name, id in (("after", wanted.after), ("before", wanted.before)):
-        if id is not None and id not in ids:
-            raise InvalidRequest(f"Invalid '{name}': no object with id '{id}' is in this list.", param=name)
-    first = ids.index(wanted.after) + 1 if wanted.after else 0
-    last = ids.index(wanted.before) if wanted.before else len(ids)
-    found = entries[first:last]
-    if wanted.before and not wanted.after:
-        return found[-wanted.limit :], len(found) > wanted.limit
-    return found[: wanted.limit], len(found) > wanted.limit

@@ -28,7 +28,7 @@ from gateway.protocol.spend_limits import (
     check_channel,
     nano_of_cents,
 )
-from gateway.routes.budgets import active_project, given, tell
+from gateway.routes.budgets import given, tell
 from gateway.routes.callers import Admin, Sv
 from gateway.services import Services
 
@@ -117,7 +117,7 @@ async def _create(sv: Services, admin: Administrator, project_id: str | None, bo
     _write(row, body)
     async with sv.database.session() as session:
         if project_id is not None:
-            await active_project(session, project_id)
+            await projects.active_project(session, project_id)
         await repository.add(session, row)
         tell(session, admin, sv, row, {"created": True} | given(row))
     await sv.mirrors.catch_up()

@@ -22,7 +22,7 @@ from gateway.protocol.spend_limits import (
     SpendLimitUpdate,
     nano_of_cents,
 )
-from gateway.routes.budgets import active_project, given, tell
+from gateway.routes.budgets import given, tell
 from gateway.routes.callers import Admin, Sv
 from gateway.services import Services
 
@@ -74,7 +74,7 @@ async def _update(sv: Services, admin: Administrator, project_id: str | None, bo
     limit = nano_of_cents(wanted.threshold_amount, lowest=1)
     async with sv.database.session() as session:
         if project_id is not None:
-            await active_project(session, project_id)
+            await projects.active_project(session, project_id)
         await repository.lock(session)
         row = await _find(session, project_id)
         if row is None:

@@ -11,10 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from gateway.access.administrator import Administrator
 from gateway.audit import log as audit
 from gateway.db.tables import UpstreamRow
-from gateway.errors import Conflict, InvalidRequest
+from gateway.errors import Conflict
 from gateway.kit.clock import unix
 from gateway.protocol.decode import decode
-from gateway.protocol.lists import Cursor, CursorList, Deleted, cursor_list
+from gateway.protocol.lists import CursorList, Deleted
+from gateway.protocol.pages import page_of
 from gateway.protocol.queries import cursor
 from gateway.protocol.upstreams import ServedModel, UpstreamFields, UpstreamObject
 from gateway.routes.callers import Admin, Sv
@@ -34,7 +35,7 @@ async def list_upstreams(sv: Sv, admin: Admin, query: QueryParams) -> CursorList
     configured = [of_settings(each) for each in sv.settings.upstreams]
     async with sv.database.session() as session:
         added = [of_row(row, sv) for row in await session.scalars(upstreams.live())]
-    return _page([*configured, *added], wanted)
+    return page_of([*configured, *added], wanted)
 
 
 @post("/v1/upstreams", status_code=200)
@@ -166,15 +167,3 @@ def _shadowed(row: UpstreamRow, settings: Settings) -> str | None:
     others = upstreams.served_by_settings(settings)
     hidden = next((name for name in upstreams.model_names(row) if name in others), None)
     return f"calls of `{hidden}` do not come here: {others[hidden]}." if hidden else None
-
-
-def _page(every: list[UpstreamObject], wanted: Cursor) -> CursorList:
-    """There are few of them, and those of the settings are in no table."""
-    ordered = every[::-1] if wanted.descending else every
-    begin = 0
-    if wanted.after is not None:
-        begin = next((place for place, each in enumerate(ordered, 1) if each.id == wanted.after), 0)
-        if not begin:
-            raise InvalidRequest(f"Invalid 'after': no object with id '{wanted.after}' is in this list.", param="after")
-    shown = ordered[begin : begin + wanted.limit]
-    return cursor_list(shown, has_more=begin + wanted.limit < len(ordered))
