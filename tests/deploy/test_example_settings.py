@@ -37,6 +37,7 @@ class TestExampleSettings:
         assert [upstream.name for upstream in found.upstreams] == ["openai"]
         assert found.upstreams[0].api_key.reveal() == "sk-given"
         assert [price.model for price in found.prices] == ["gpt-4o-mini"]
+        assert [(tier.name, tier.requests_per_minute) for tier in found.tiers] == [("free", 100)]
         assert found.engine.url == "http://127.0.0.1:8001/v1"
         assert [route.name for route in found.routes] == ["support-bot"]
         assert found.vllm.max_cpu_loras == 8
@@ -48,6 +49,7 @@ class TestExampleSettings:
             "upstreams": settings.UpstreamSettings,
             "routes": settings.RouteSettings,
             "prices": settings.PriceSettings,
+            "tiers": settings.TierSettings,
         }
         section = sections.get(field.name) or (
             type(field.default) if isinstance(field.default, settings.Section) else None
