@@ -7,6 +7,7 @@ PROJECT_PREFIX = "sk-svcacct-"
 USER_PREFIX = "sk-proj-"
 """Of a person's."""
 ADMIN_PREFIX = "sk-admin-"
+PREFIXES = (PROJECT_PREFIX, USER_PREFIX, ADMIN_PREFIX)
 
 
 def hash_secret(secret: str | bytes, secret_key: bytes) -> bytes:
@@ -19,6 +20,6 @@ def hash_secret(secret: str | bytes, secret_key: bytes) -> bytes:
 
 
 def redact(secret: str) -> str:
-    """What may be shown again: the prefix and the last four characters."""
-    prefix = secret[: secret.rfind("-", 0, 12) + 1] or secret[:3]
+    """What may be shown again: the prefix, if it is one of ours, and the last four characters."""
+    prefix = next(filter(secret.startswith, PREFIXES), secret[:3])
     return f"{prefix}...{secret[-4:]}"

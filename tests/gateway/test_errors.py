@@ -12,6 +12,8 @@ from gateway import errors
 from gateway.app import App
 from gateway.errors import (
     ECHO_LIMIT,
+    BudgetBusy,
+    BudgetExhausted,
     ClientLeft,
     Conflict,
     ContentTooLarge,
@@ -26,6 +28,7 @@ from gateway.errors import (
     ModelNotFound,
     ModelUnservable,
     NotFound,
+    PriceMissing,
     RangeNotSatisfiable,
     RateLimited,
     Refusal,
@@ -65,6 +68,9 @@ EVERY: list[tuple[Refusal, int, str, str | None, str | None]] = [
     (UnknownUrl("GET", "/x"), 404, REQUEST, None, "unknown_url"),
     (MethodNotAllowed("PUT", "/x"), 405, REQUEST, None, "method_not_supported"),
     (Conflict("m"), 409, REQUEST, None, "conflict"),
+    (PriceMissing("x"), 400, REQUEST, "model", "price_missing"),
+    (BudgetExhausted("m"), 429, "insufficient_quota", None, "insufficient_quota"),
+    (BudgetBusy("m"), 429, "requests", None, "budget_reserved"),
     (TooManyAttempts(9), 429, REQUEST, None, "too_many_attempts"),
     (RateLimited("m", type="tokens", headers={"retry-after": "1"}), 429, "tokens", None, "rate_limit_exceeded"),
     (UpstreamRefused(422, ErrorObject(message="m", type="t", param="p", code="c")), 422, "t", "p", "c"),

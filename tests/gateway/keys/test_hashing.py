@@ -23,6 +23,7 @@ class TestRedact:
         [
             ("sk-svcacct-abcdefghijklmnop", "sk-svcacct-...mnop"),
             ("sk-admin-abcdefghijklmnop", "sk-admin-...mnop"),
+            ("sk-admin-a-cdefghijklmnop", "sk-admin-...mnop"),
             ("abcdefghijklmnop", "abc...mnop"),
         ],
     )

@@ -7,15 +7,29 @@ import httpx
 import pytest
 
 from gateway.db.database import Database
+from gateway.db.tables import ExchangeRow
+from gateway.kit.clock import from_unix
 from gateway.services import Services
 from tests.conftest import chat
-from tests.gateway.metering.test_usage_report import MIDNIGHT, add
+from tests.gateway.exchanges.records import PLAIN
+from tests.gateway.metering.ledger_rows import MIDNIGHT
 from tests.gateway.test_errors import error_in
 
 pytestmark = pytest.mark.anyio
 
 CHAT, EXCHANGES = "/v1/chat/completions", "/v1/exchanges"
 BODIES = {"request", "request_text", "reply", "reply_text"}
+
+
+async def add(database: Database, *rows: dict[str, Any]) -> None:
+    """Exchanges req_000, req_001, ..., each with its changes."""
+    columns = ExchangeRow.__table__.columns.keys()
+    plain = {name: getattr(PLAIN, name) for name in PLAIN.__struct_fields__ if name in columns}
+    async with database.session() as session:
+        for number, changes in enumerate(rows):
+            values = plain | changes
+            created = {"created_at": from_unix(values["created_at"])}
+            session.add(ExchangeRow(**values | created | {"id": f"req_{number:03}"}))
 
 
 async def listed(client: httpx.AsyncClient, **query: Any) -> list[dict[str, Any]]:

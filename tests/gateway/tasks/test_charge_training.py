@@ -16,7 +16,7 @@ from gateway.db.tables import ApiKeyRow, FineTuningJobRow, PriceRow, UsageHourRo
 from gateway.errors import Unavailable
 from gateway.kit.clock import from_unix, now
 from gateway.services import WorkerServices
-from gateway.settings import Settings
+from gateway.settings import Settings, child_environment
 from gateway.tasks import charge_training as task
 from gateway.tasks import train_fine_tuning_jobs as training_task
 from gateway.tasks.charge_training import charge_job
@@ -284,7 +284,7 @@ class TestOnce:
         )
         program = [sys.executable, "-m", "tests.gateway.tasks.killed_charge", str(config), job["id"]]
         for _ in range(2):
-            process = await asyncio.create_subprocess_exec(*program)
+            process = await asyncio.create_subprocess_exec(*program, env=child_environment())
             assert await process.wait() == -signal.SIGKILL
             assert await charges(database, job) == []
             assert await hours(database) == 0
