@@ -58,7 +58,7 @@ async def create_route(sv: Sv, admin: Admin, body: RawBody) -> RouteObject:
     await sv.mirrors.catch_up()  # a model that has just been trained may be a target
     async with sv.database.session() as session:
         if wanted.project_id is not None:
-            await _active_project(session, wanted.project_id)
+            await projects.active_project(session, wanted.project_id)
         _check_models(sv, spec, wanted.project_id, RouteSpec.__struct_fields__)
         row = await routes.create(session, wanted.name, wanted.project_id, spec, created_by=admin.id)
         _tell(session, admin, sv, row, {"created": True, "spec": msgspec.to_builtins(spec)})
@@ -151,12 +151,6 @@ async def roll_route_back(sv: Sv, admin: Admin, route_id: FromPath[str], body: R
 def _tell(session: AsyncSession, admin: Administrator, sv: Services, row: RouteRow, changes: dict[str, Any]) -> None:
     owner = audit.owner_of(sv.settings.organization, row.project_id)
     audit.write_change(session, admin.actor, owner, row.id, {"route": {"id": row.id, "name": row.name} | changes})
-
-
-async def _active_project(session: AsyncSession, project_id: str) -> None:
-    """Raises NotFound, InvalidRequest."""
-    if (await projects.project(session, project_id)).archived_at is not None:
-        raise InvalidRequest(f"The project '{project_id}' is archived.", param="project_id")
 
 
 async def _locked(session: AsyncSession, route_id: str, if_revision: int | None) -> RouteRow:
