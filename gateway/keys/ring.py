@@ -30,6 +30,8 @@ class ApiKey:
     expires_at: float | None
     user_id: str = ""
     """The person it belongs to; empty for a service account's. Of an admin key: who made it."""
+    email: str | None = None
+    """Theirs, for the audit log; None where there is no person."""
     role: str = "owner"
     """Of an admin key: owner or reader; never more than the person has."""
     tags: tuple[str, ...] = ()
@@ -41,6 +43,8 @@ class ApiKey:
     """What the exchange log keeps: full, metadata or off."""
     tier: str | None = None
     """A class of rate limits; None for the project's."""
+    purpose: str = ""
+    """judge or eval: a project's key that Tuneway itself calls with."""
     rotated: bool = False
     """It was called by the secret that another has replaced; `expires_at` is then the end of the overlap."""
 
@@ -148,12 +152,14 @@ def _keys(each: Working) -> Iterator[tuple[bytes, ApiKey]]:
         project_id=row.project_id or "",
         expires_at=_timestamp(row.expires_at),
         user_id=row.user_id or "",
+        email=each.user.email if each.user else None,
         role="reader" if each.user and each.user.role == "reader" else row.role,
         tags=tuple(row.tags),
         models=model_rules(row.allowed_models, each.project.model_permissions if each.project else None),
         scopes=granted(row.scopes) if row.scopes else None,
         logging=row.logging,
         tier=row.tier,
+        purpose=row.purpose,
     )
     yield row.hash, key
     if row.old_hash is not None and row.old_hash_expires_at is not None:

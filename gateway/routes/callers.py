@@ -11,7 +11,6 @@ from litestar.di import NamedDependency
 from gateway.access import csrf, roles, sessions
 from gateway.access.administrator import Administrator
 from gateway.access.source import USER_AGENT_LENGTH, Source, believed
-from gateway.db.tables import UserRow
 from gateway.keys.ring import ApiKey
 from gateway.keys.scopes import require_for
 from gateway.protocol.audit_logs import key_actor
@@ -49,7 +48,7 @@ async def provide_admin(request: Request[Any, Any, Any]) -> Administrator:
     if token and _authorization(request) is None:
         admin = await _person(sv, request, source, token)
     else:
-        admin = await _key(sv, request, source)
+        admin = _key(sv, request, source)
     need = roles.need_of(request.method, request.scope["path_template"])  # type: ignore[typeddict-item]
     roles.require(admin, need, request.path_params)
     return admin
@@ -78,24 +77,17 @@ async def _person(sv: Services, request: Request[Any, Any, Any], source: Source,
         return await sessions.administrator(session, signed_in, source)
 
 
-async def _key(sv: Services, request: Request[Any, Any, Any], source: Source) -> Administrator:
+def _key(sv: Services, request: Request[Any, Any, Any], source: Source) -> Administrator:
     key = sv.keys.authenticate_admin(_authorization(request))
     actor = key_actor(
         key.id,
         user_id=key.user_id or None,
-        email=await _email(sv, key.user_id) if key.user_id else None,
+        email=key.email,
         ip_address=source.ip_address,
         user_agent=source.user_agent,
     )
     role = "owner" if key.role == "owner" else "reader"
     return Administrator(id=key.id, name=key.name, role=role, actor=actor, user_id=key.user_id or None)
-
-
-async def _email(sv: Services, user_id: str) -> str | None:
-    """Of who made the key, for the audit log."""
-    async with sv.database.session() as session:
-        user = await session.get(UserRow, user_id)
-        return user.email if user else None
 
 
 def _authorization(request: Request[Any, Any, Any]) -> bytes | None:

@@ -50,5 +50,5 @@ async def revoke_keys(session: AsyncSession, admin: Administrator, user_id: str)
 
 
 async def touch_keys(session: AsyncSession) -> None:
-    """What keys may do follows from their person's roles: every process looks again."""
+    """What keys may do follows from their person's roles, and they say whose they are: every process looks again."""
     await touch(session, keys.MIRROR)

@@ -198,6 +198,11 @@ class TestPeople:
         ring = await self.ring(database, role)
         assert ring.authenticate_admin(bearer(self.admin)).role == role
 
+    async def test_keys_know_whose_they_are_and_nobodys_has_no_email(self, database: Database) -> None:
+        ring = await self.ring(database, "owner")
+        assert [ring.authenticate(bearer(secret)).email for secret in (self.secret, self.admin)] == ["a@b.c"] * 2
+        assert ring.authenticate(bearer(ADMIN)).email is None
+
     async def test_an_admin_key_ends_with_who_made_it(self, database: Database) -> None:
         ring = await self.ring(database, "owner", left=True)
         with pytest.raises(Unauthenticated):
