@@ -45,7 +45,8 @@ FILL = """
 INSERT INTO exchanges (id, created_at, project_id, api_key_id, endpoint, requested_model, served_model, upstream,
     streamed, outcome, status, request, reply, input_tokens, cached_input_tokens, output_tokens, usage_estimated,
     cost_nano, priced, duration_ms, logging)
-SELECT 'req_' || lpad(to_hex(n), 12, '0') || md5(n::text), at, 'proj_' || key % {projects}, 'key_' || key,
+SELECT 'req_' || lpad(to_hex((extract(epoch FROM at) * 1000000000)::bigint), 16, '0') || left(md5(n::text), 16), at,
+    'proj_' || key % {projects}, 'key_' || key,
     CASE WHEN n % 20 = 0 THEN '/completions' ELSE '/chat/completions' END, 'model-' || model, 'model-' || model, 'engine',
     n % 2 = 0, 'completed', 200, '', '', tokens, tokens / 4, tokens / 3, false,
     (tokens - tokens / 4) * 150 + tokens / 4 * 75 + tokens / 3 * 600, true, 12.5, 'metadata'

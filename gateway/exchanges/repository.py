@@ -1,17 +1,23 @@
 """Reading the exchange log: everything is a project's own."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import ceil, floor
 
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
 from gateway.db.tables import ExchangeRow
+from gateway.kit.ids import first_request_id
 
 HIDDEN = "off"
 """The logging policy of calls that only the bill knows."""
+EARLIER_SECONDS = 3600
+"""A call has its id when it begins to come in, and `created_at` when all of its body is there."""
+LATER_SECONDS = 60
+"""Between the two the clock may be set back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,22 +38,29 @@ class ExchangeFilters:
 def matching(project_id: str, filters: ExchangeFilters) -> Select[ExchangeRow]:
     """Rows without the bodies."""
     bodies = (defer(ExchangeRow.request, raiseload=True), defer(ExchangeRow.reply, raiseload=True))
-    query = _shown(project_id).options(*bodies)
+    return _shown(project_id).options(*bodies).where(*_of_a_kind(filters), *_of_a_time(filters))
+
+
+def _of_a_kind(filters: ExchangeFilters) -> Iterator[ColumnElement[bool]]:
     if filters.model is not None:
-        query = query.where(
-            (ExchangeRow.requested_model == filters.model) | (ExchangeRow.served_model == filters.model)
-        )
+        yield (ExchangeRow.requested_model == filters.model) | (ExchangeRow.served_model == filters.model)
     if filters.status is not None:
-        query = query.where(ExchangeRow.status == filters.status)
+        yield ExchangeRow.status == filters.status
     if filters.outcome is not None:
-        query = query.where(ExchangeRow.outcome == filters.outcome)
+        yield ExchangeRow.outcome == filters.outcome
     if filters.metadata:
-        query = query.where(ExchangeRow.request_metadata.contains(dict(filters.metadata)))
+        yield ExchangeRow.request_metadata.contains(dict(filters.metadata))
+
+
+def _of_a_time(filters: ExchangeFilters) -> Iterator[ColumnElement[bool]]:
+    """By `created_at`, exactly, and by id about as much: the list is read in the order of the ids, so that only a bound on
+    them spares it what is newer (or older) than it was asked for."""
     if filters.created_after is not None:
-        query = query.where(ExchangeRow.created_at >= filters.created_after)
+        yield ExchangeRow.created_at >= filters.created_after
+        yield ExchangeRow.id >= first_request_id(floor(filters.created_after.timestamp()) - EARLIER_SECONDS)
     if filters.created_before is not None:
-        query = query.where(ExchangeRow.created_at < filters.created_before)
-    return query
+        yield ExchangeRow.created_at < filters.created_before
+        yield ExchangeRow.id < first_request_id(ceil(filters.created_before.timestamp()) + LATER_SECONDS)
 
 
 async def find(session: AsyncSession, project_id: str, exchange_id: str) -> ExchangeRow | None:

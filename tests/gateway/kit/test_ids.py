@@ -3,7 +3,7 @@
 import re
 
 from gateway.kit import ids
-from gateway.kit.ids import new_id, new_request_id, new_secret
+from gateway.kit.ids import first_request_id, new_id, new_request_id, new_secret
 
 
 class TestNewId:
@@ -27,6 +27,19 @@ class TestNewRequestId:
     def test_differs_within_a_nanosecond(self, monkeypatch) -> None:
         monkeypatch.setattr(ids.time, "time_ns", lambda: 1_700_000_000_000_000_000)
         assert len({new_request_id() for _ in range(1000)}) == 1000
+
+
+class TestFirstRequestId:
+    def test_parts_the_ids_of_a_second_from_those_before(self, monkeypatch) -> None:
+        made: list[str] = []
+        for nanosecond in (1_700_000_000 * 10**9 - 1, 1_700_000_000 * 10**9):
+            monkeypatch.setattr(ids.time, "time_ns", lambda now=nanosecond: now)
+            made.append(new_request_id())
+        assert made[0] < first_request_id(1_700_000_000) < made[1] < first_request_id(1_700_000_001)
+
+    def test_a_second_that_no_id_can_name_sorts_at_the_end_of_them(self) -> None:
+        assert first_request_id(-1) == "req_0000000000000000"
+        assert first_request_id(253_402_300_799) == "req_ffffffffffffffff"
 
 
 def test_a_secret_has_256_bits() -> None:

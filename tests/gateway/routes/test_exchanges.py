@@ -9,6 +9,7 @@ import pytest
 from gateway.db.database import Database
 from gateway.db.tables import ExchangeRow
 from gateway.kit.clock import from_unix
+from gateway.kit.ids import first_request_id
 from gateway.services import Services
 from tests.conftest import chat
 from tests.gateway.exchanges.records import PLAIN
@@ -21,15 +22,22 @@ CHAT, EXCHANGES = "/v1/chat/completions", "/v1/exchanges"
 BODIES = {"request", "request_text", "reply", "reply_text"}
 
 
-async def add(database: Database, *rows: dict[str, Any]) -> None:
-    """Exchanges req_000, req_001, ..., each with its changes."""
+def id_at(moment: float, number: int = 0) -> str:
+    """Of a call that began to come in at that Unix second."""
+    return f"{first_request_id(int(moment))}{number:016x}"
+
+
+async def add(database: Database, *rows: dict[str, Any]) -> list[str]:
+    """Exchanges, each with its changes; their ids. An id is of the second of its `created_at`, unless it is given."""
     columns = ExchangeRow.__table__.columns.keys()
     plain = {name: getattr(PLAIN, name) for name in PLAIN.__struct_fields__ if name in columns}
+    ids: list[str] = []
     async with database.session() as session:
         for number, changes in enumerate(rows):
-            values = plain | changes
-            created = {"created_at": from_unix(values["created_at"])}
-            session.add(ExchangeRow(**values | created | {"id": f"req_{number:03}"}))
+            values = plain | {"id": id_at((plain | changes)["created_at"], number)} | changes
+            session.add(ExchangeRow(**values | {"created_at": from_unix(values["created_at"])}))
+            ids.append(values["id"])
+    return ids
 
 
 async def listed(client: httpx.AsyncClient, **query: Any) -> list[dict[str, Any]]:
@@ -123,8 +131,9 @@ class TestRetrieve:
     async def test_one_that_cannot_be_read_back_is_shown_as_text(
         self, client: httpx.AsyncClient, project_key: dict[str, Any], database: Database
     ) -> None:
-        await add(database, {"project_id": project_key["project_id"], "reply": b"<html>\xff", "request": b"[" * 5000})
-        shown = (await client.get(f"{EXCHANGES}/req_000")).json()
+        own = {"project_id": project_key["project_id"], "reply": b"<html>\xff", "request": b"[" * 5000}
+        [id] = await add(database, own)
+        shown = (await client.get(f"{EXCHANGES}/{id}")).json()
         assert (shown["reply"], shown["reply_text"]) == (None, "<html>\ufffd")
         assert (shown["request"], shown["request_text"]) == (None, "[" * 5000)
 
@@ -149,19 +158,19 @@ class TestList:
         assert "hello" not in json.dumps(answer)
 
     async def test_is_paged(self, client: httpx.AsyncClient, project_key: dict[str, Any], database: Database) -> None:
-        await add(database, *({"project_id": project_key["project_id"]} for _ in range(25)))
+        made = await add(database, *({"project_id": project_key["project_id"]} for _ in range(25)))
         assert len(await ids(client)) == 20
         shown: list[str] = []
         while len(page := await ids(client, limit=10, **({"after": shown[-1]} if shown else {}))) == 10:
             shown += page
-        assert [*shown, *page] == [f"req_{number:03}" for number in range(24, -1, -1)]
-        assert (await ids(client, order="asc", limit=2)) == ["req_000", "req_001"]
+        assert [*shown, *page] == made[::-1]
+        assert (await ids(client, order="asc", limit=2)) == made[:2]
         for query, param in (({"limit": 101}, "limit"), ({"limit": 0}, "limit"), ({"after": "req_x"}, "after")):
             assert error_in(await client.get(EXCHANGES, params=query), 400)["param"] == param
 
     async def test_filters(self, client: httpx.AsyncClient, project_key: dict[str, Any], database: Database) -> None:
         own = {"project_id": project_key["project_id"], "request_metadata": None}
-        await add(
+        made = await add(
             database,
             own | {"requested_model": "x"},
             own | {"served_model": "x", "created_at": MIDNIGHT + 10},
@@ -181,7 +190,25 @@ class TestList:
             ({"created_after": MIDNIGHT + 10, "created_before": MIDNIGHT + 20}, [1]),
             ({"model": "x", "created_after": MIDNIGHT + 11}, []),
         ):
-            assert await ids(client, **query) == [f"req_{number:03}" for number in numbers], query
+            assert await ids(client, **query) == [made[number] for number in numbers], query
+
+    async def test_a_time_is_when_a_call_was_complete_however_long_it_took_to_come_in(
+        self, client: httpx.AsyncClient, project_key: dict[str, Any], database: Database
+    ) -> None:
+        own = {"project_id": project_key["project_id"], "created_at": MIDNIGHT}
+        long_before, soon_after = id_at(MIDNIGHT - 3600), id_at(MIDNIGHT + 59)  # the clock was set back meanwhile
+        await add(database, own | {"id": long_before}, own | {"id": soon_after})
+        assert await ids(client, created_after=MIDNIGHT) == [soon_after, long_before]
+        assert await ids(client, created_before=MIDNIGHT + 1) == [soon_after, long_before]
+        assert await ids(client, created_after=MIDNIGHT + 1) == []
+        assert await ids(client, created_before=MIDNIGHT) == []
+
+    async def test_a_time_at_the_end_of_all_times(
+        self, client: httpx.AsyncClient, project_key: dict[str, Any], database: Database
+    ) -> None:
+        made = await add(database, {"project_id": project_key["project_id"]})
+        assert await ids(client, created_after=1, created_before=253_402_300_799) == made
+        assert await ids(client, created_after=253_402_300_799) == []
 
     async def test_refuses_filters_that_mean_nothing(self, client: httpx.AsyncClient) -> None:
         for query, param in (
