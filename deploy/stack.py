@@ -177,6 +177,7 @@ class Stack:
             "PYTHONUNBUFFERED": "1",
             "TUNEWAY_DATA_DIR": str(self.place.root),
             "TUNEWAY_SECRET_KEY": self.options.secret_key or self.place.secret_key(),
+            "TUNEWAY_WORKER__GATEWAY_URL": self.url,
         }
         if not self.options.keeps_encryption_key:
             environment["TUNEWAY_ENCRYPTION_KEY_FILE"] = str(self.place.encryption_key_file())

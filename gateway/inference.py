@@ -24,6 +24,7 @@ from gateway.exchanges.record import Outcome, Record
 from gateway.keys.ring import ApiKey
 from gateway.keys.scopes import MODEL_REQUEST, require
 from gateway.kit.ids import new_request_id
+from gateway.kit.keyed_hash import end_user_hash
 from gateway.kit.money import format_usd
 from gateway.limits.admission import Admission
 from gateway.limits.headers import headers
@@ -33,7 +34,7 @@ from gateway.metering.cost import Cost, cost
 from gateway.metering.prices import Price
 from gateway.metering.usage import Usage, estimate_usage, read_usage
 from gateway.protocol.decode import decode
-from gateway.protocol.envelope import ChatEnvelope, CompletionEnvelope, Envelope
+from gateway.protocol.envelope import ChatEnvelope, CompletionEnvelope, Envelope, is_true, text_of
 from gateway.routing.attempts import Answered, Attempts
 from gateway.routing.choice import ordered
 from gateway.routing.deployment import Deployment
@@ -273,7 +274,7 @@ def finish(sv: Services, call: Call, end: End) -> int | None:
     charged = cost(usage, price) if usage and price else None
     if call.funds:
         call.funds.reservation.settle(charged.total if charged else 0)
-    entry = _record(call, end, charged, priced=price is not None or usage is None)
+    entry = _record(sv, call, end, charged, priced=price is not None or usage is None)
     sv.spool.append(record.encode(kept(entry)))
     sv.metrics.observe(entry)
     if call.attempts:
@@ -287,7 +288,7 @@ def _price(sv: Services, call: Call, deployment: Deployment) -> Price | None:
     return sv.prices.find(deployment.model, deployment.base_model, call.created_at)
 
 
-def _record(call: Call, end: End, charged: Cost | None, *, priced: bool) -> Record:
+def _record(sv: Services, call: Call, end: End, charged: Cost | None, *, priced: bool) -> Record:
     assert call.key is not None
     key, deployment, usage, now = call.key, call.deployment, end.usage, time.perf_counter()
     refusal = refusal_of(end.error) if end.error else None
@@ -326,7 +327,17 @@ def _record(call: Call, end: End, charged: Cost | None, *, priced: bool) -> Reco
         cached_input_nano=charged.cached_input if charged else 0,
         output_nano=charged.output if charged else 0,
         request_nano=charged.request if charged else 0,
+        purpose=key.purpose,
+        end_user=_end_user(sv, key, call.envelope) if call.envelope else None,
+        stored=isinstance(call.envelope, ChatEnvelope) and is_true(call.envelope.store) and end.reply is not None,
     )
+
+
+def _end_user(sv: Services, key: ApiKey, envelope: Envelope) -> str | None:
+    """By its hash: a project's users are nobody else's, and their names are no column."""
+    named = text_of(envelope.safety_identifier) if isinstance(envelope, ChatEnvelope) else ""
+    named = named or text_of(envelope.user)
+    return end_user_hash(named, key.project_id, sv.settings.secret_key.reveal()) if named else None
 
 
 def _outcome(call: Call, end: End) -> Outcome:

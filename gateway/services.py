@@ -10,6 +10,7 @@ from typing import Any
 
 from gateway.access.open_id import OpenIdProvider
 from gateway.access.passwords import Passwords
+from gateway.asking import Asking
 from gateway.budgets.charges import charge
 from gateway.budgets.service import Budgets
 from gateway.datasets.isolated import Isolated
@@ -109,6 +110,8 @@ class WorkerServices:
     files: FileStore
     ledger: Ledger
     upstreams: UpstreamClient
+    asking: Asking
+    """Asks models on a project's behalf."""
     training: asyncio.Semaphore
     """As many trainings at a time as there are devices."""
     devices: deque[str]
@@ -148,15 +151,17 @@ async def gateway_services(settings: Settings) -> AsyncGenerator[Services]:
 async def worker_services(settings: Settings) -> AsyncGenerator[WorkerServices]:
     """Open everything that tasks need."""
     devices = settings.fine_tuning.devices or ("",)
+    database, sealer = database_of(settings), Sealer(read_keys(settings.encryption_key.reveal()))
     wv = WorkerServices(
         settings=settings,
-        database=database_of(settings),
+        database=database,
         files=FileStore(settings.files, settings.data_dir),
         ledger=_ledger(),
         upstreams=UpstreamClient(settings.timeouts),
+        asking=Asking(settings, database, sealer),
         training=asyncio.Semaphore(len(devices)),
         devices=deque(devices),
-        sealer=Sealer(read_keys(settings.encryption_key.reveal())),
+        sealer=sealer,
     )
     await wv.upstreams.open()
     wv.background.spawn(_check(wv.files), "check the file storage")
@@ -164,6 +169,7 @@ async def worker_services(settings: Settings) -> AsyncGenerator[WorkerServices]:
         yield wv
     finally:
         await wv.background.close()
+        await wv.asking.close()
         await wv.upstreams.close()
         await wv.database.close()
 

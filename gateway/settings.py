@@ -309,6 +309,25 @@ class GradingSettings(Section, frozen=True):
             raise ValueError("python_concurrency: at least 1 is needed")
 
 
+class WorkerSettings(Section, frozen=True):
+    gateway_url: str = "http://127.0.0.1:8000"
+    """Where workers reach the gateway: judges and evals ask models through it. `tuneway serve` sets it."""
+    answer_seconds: float = 600.0
+    """How long they wait for an answer."""
+    judges: int = 8
+    """Questions to judges at a time in one worker."""
+    eval_calls: int = 8
+    """Calls of eval runs at a time in one worker."""
+
+    def __post_init__(self) -> None:
+        refuse_less_than_one(self, ("judges", "eval_calls"))
+
+
+class FeedbackSettings(Section, frozen=True):
+    origins: tuple[str, ...] = ()
+    """Web pages that may send feedback from the browser, as in ["https://app.example.com"]; "*" is every page. Keys in pages should have the scope api.feedback.write alone."""
+
+
 class RoutingSettings(Section, frozen=True):
     aliases: dict[str, str] = {}
     """Other names of models: { "gpt-4o-mini" = "starter" }."""
@@ -386,6 +405,8 @@ class Settings(Section, frozen=True):
     files: FileSettings = FileSettings()
     fine_tuning: FineTuningSettings = FineTuningSettings()
     grading: GradingSettings = GradingSettings()
+    worker: WorkerSettings = WorkerSettings()
+    feedback: FeedbackSettings = FeedbackSettings()
     limits: RateLimitSettings = RateLimitSettings()
     routing: RoutingSettings = RoutingSettings()
     console: ConsoleSettings = ConsoleSettings()

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.mirror import touch
-from gateway.db.tables import UpstreamRow, UserRow, WebhookRow
+from gateway.db.tables import UpstreamRow, UserRow, WebhookRow, WorkingKeyRow
 from gateway.kit.sealing import CannotOpen, Place, Sealer
 
 
@@ -31,6 +31,7 @@ TABLES = (
     ),
     SealedTable(WebhookRow, ("secret", "previous_secret"), "webhook", "name"),
     SealedTable(UserRow, ("totp_secret",), "user", "email"),
+    SealedTable(WorkingKeyRow, ("secret",), "working key", "purpose"),
 )
 
 

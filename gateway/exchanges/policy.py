@@ -19,10 +19,12 @@ def kept(each: Record) -> Record:
     """
     if each.logging == "full":
         return each
-    bare = msgspec.structs.replace(each, request=b"", reply=None, error=_without_message(each.error))
+    bare = msgspec.structs.replace(
+        each, request=b"", reply=None, error=_without_message(each.error), stored=False, verdicts=None
+    )
     if each.logging == "metadata":
         return bare
-    return msgspec.structs.replace(bare, error=None, reply_id=None, request_metadata=None)
+    return msgspec.structs.replace(bare, error=None, reply_id=None, request_metadata=None, end_user=None)
 
 
 def _without_message(error: bytes | None) -> bytes | None:

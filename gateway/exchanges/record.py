@@ -49,6 +49,14 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     cached_input_nano: int = 0
     output_nano: int = 0
     request_nano: int = 0
+    purpose: str = ""
+    """Of the key: judge or eval, where Tuneway itself asked."""
+    end_user: str | None = None
+    """Keyed hash of the user whom the call named."""
+    stored: bool = False
+    """The caller asked for it to be stored (`store: true`)."""
+    verdicts: bytes | None = None
+    """JSON: what rules said of the answer before it left (gateway/inline_rules.py); they become judgments."""
 
 
 encode = msgspec.msgpack.Encoder().encode

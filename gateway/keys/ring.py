@@ -43,6 +43,8 @@ class ApiKey:
     """What the exchange log keeps: full, metadata or off."""
     tier: str | None = None
     """A class of rate limits; None for the project's."""
+    purpose: str = ""
+    """judge or eval: a project's key that Tuneway itself calls with."""
     rotated: bool = False
     """It was called by the secret that another has replaced; `expires_at` is then the end of the overlap."""
 
@@ -157,6 +159,7 @@ def _keys(each: Working) -> Iterator[tuple[bytes, ApiKey]]:
         scopes=granted(row.scopes) if row.scopes else None,
         logging=row.logging,
         tier=row.tier,
+        purpose=row.purpose,
     )
     yield row.hash, key
     if row.old_hash is not None and row.old_hash_expires_at is not None:

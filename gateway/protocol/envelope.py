@@ -23,6 +23,8 @@ class ChatEnvelope(msgspec.Struct):
     metadata: dict[str, str] | None = None
     user: msgspec.Raw = ABSENT
     """As it came: whatever it is, the upstream judges it. So with everything below."""
+    safety_identifier: msgspec.Raw = ABSENT
+    store: msgspec.Raw = ABSENT
     max_completion_tokens: msgspec.Raw = ABSENT
     max_tokens: msgspec.Raw = ABSENT
     n: msgspec.Raw = ABSENT
@@ -66,6 +68,16 @@ def ask_for_usage(body: bytes, options: StreamOptions | None, *, running: bool) 
 def is_absent(raw: msgspec.Raw) -> bool:
     """Left out, or null."""
     return bytes(raw) == b"null"
+
+
+def is_true(raw: msgspec.Raw) -> bool:
+    return bytes(raw) == b"true"
+
+
+def text_of(raw: msgspec.Raw) -> str:
+    """What a JSON string says; empty for anything else."""
+    plain = bytes(raw)
+    return msgspec.json.decode(plain, type=str) if plain[:1] == b'"' else ""
 
 
 def starts_list(raw: msgspec.Raw) -> bool:

@@ -4,6 +4,9 @@ from gateway.db.tables.api_keys import ApiKeyRow
 from gateway.db.tables.audit_logs import AuditLogRow
 from gateway.db.tables.budgets import BudgetEventRow, BudgetLeaseRow, BudgetRow, BudgetWindowRow
 from gateway.db.tables.changes import ChangeRow
+from gateway.db.tables.datasets import DatasetItemRow, DatasetRow, DatasetVersionRow
+from gateway.db.tables.evals import EvalOutputItemRow, EvalRow, EvalRunRow
+from gateway.db.tables.examples import TrainingExampleRow
 from gateway.db.tables.exchanges import ExchangeRow
 from gateway.db.tables.files import FileRow, UploadPartRow, UploadRow
 from gateway.db.tables.fine_tuning import (
@@ -13,12 +16,15 @@ from gateway.db.tables.fine_tuning import (
     FineTuningJobRow,
     ModelRow,
 )
+from gateway.db.tables.judging import CalibrationRow, JudgeRow, JudgeVersionRow, JudgingTaskRow, WorkingKeyRow
+from gateway.db.tables.judgments import CriterionRow, JudgmentRow
 from gateway.db.tables.ledger import LedgerRow, ProjectDayRow, ProjectHourRow, UsageDayRow, UsageHourRow
 from gateway.db.tables.prices import PriceRow
 from gateway.db.tables.projects import ProjectRow, ServiceAccountRow
 from gateway.db.tables.rate_limits import RateLimitRow
 from gateway.db.tables.routes import RouteRevisionRow, RouteRow
 from gateway.db.tables.serving import DeploymentEventRow, LoadedModelRow, ReplicaRow
+from gateway.db.tables.stored_completions import ExchangeDeletionRow, StoredCompletionRow
 from gateway.db.tables.training_runs import TrainingHardwareRow, TrainingSpeedRow
 from gateway.db.tables.upstreams import UpstreamRow
 from gateway.db.tables.users import InviteRow, ProjectUserRow, SessionRow, SignInFailureRow, UserRow
@@ -31,15 +37,28 @@ __all__ = [
     "BudgetLeaseRow",
     "BudgetRow",
     "BudgetWindowRow",
+    "CalibrationRow",
     "ChangeRow",
     "CheckpointPermissionRow",
+    "CriterionRow",
+    "DatasetItemRow",
+    "DatasetRow",
+    "DatasetVersionRow",
     "DeploymentEventRow",
+    "EvalOutputItemRow",
+    "EvalRow",
+    "EvalRunRow",
+    "ExchangeDeletionRow",
     "ExchangeRow",
     "FileRow",
     "FineTuningCheckpointRow",
     "FineTuningEventRow",
     "FineTuningJobRow",
     "InviteRow",
+    "JudgeRow",
+    "JudgeVersionRow",
+    "JudgingTaskRow",
+    "JudgmentRow",
     "LedgerRow",
     "LoadedModelRow",
     "ModelRow",
@@ -55,6 +74,8 @@ __all__ = [
     "ServiceAccountRow",
     "SessionRow",
     "SignInFailureRow",
+    "StoredCompletionRow",
+    "TrainingExampleRow",
     "TrainingHardwareRow",
     "TrainingSpeedRow",
     "UploadPartRow",
@@ -65,4 +86,5 @@ __all__ = [
     "UserRow",
     "WebhookDeliveryRow",
     "WebhookRow",
+    "WorkingKeyRow",
 ]

@@ -30,6 +30,8 @@ class ApiKeyRow(Base):
     """Endpoints that it may use (gateway/keys/scopes.py); None for all."""
     logging: Mapped[str] = mapped_column(default="full", server_default="full")
     """What the exchange log keeps of its calls: full, metadata (no bodies) or off (the bill alone)."""
+    purpose: Mapped[str] = mapped_column(default="", server_default="")
+    """judge or eval: Tuneway itself calls with it on the project's behalf (gateway/db/tables/judging.py)."""
     tier: Mapped[str | None]
     """A class of rate limits from the settings; None for the project's."""
     old_hash: Mapped[bytes | None]

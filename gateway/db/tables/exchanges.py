@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index
+from sqlalchemy import Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from gateway.db.base import Base
@@ -57,8 +57,19 @@ class ExchangeRow(Base):
     logging: Mapped[str] = mapped_column(default="full", server_default="full")
     """What the key lets us keep: full; metadata (request and reply are empty); off (also out of /v1/exchanges)."""
 
+    purpose: Mapped[str] = mapped_column(default="", server_default="")
+    """Why it was made, where Tuneway itself asked: judge or eval. Such exchanges are never judged or learnt from."""
+    end_user: Mapped[str | None]
+    """Keyed hash of the product's user whom the call named (`safety_identifier` or `user`)."""
+
     __table_args__ = (
         Index("ix_exchanges_created_at", "created_at"),
         Index("ix_exchanges_project_id_id", "project_id", "id"),
         Index("ix_exchanges_project_id_reply_id", "project_id", "reply_id"),
+        Index(
+            "ix_exchanges_project_id_end_user",
+            "project_id",
+            "end_user",
+            postgresql_where=text("end_user IS NOT NULL"),
+        ),
     )
