@@ -1,0 +1,1 @@
+"""Datasets built from logged exchanges and what was said of them."""
