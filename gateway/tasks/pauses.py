@@ -16,6 +16,8 @@ class Pauses:
     load_tries: int = 60
     """How long a finished job waits for an engine that is away before it is told to be loaded later."""
     stop: float = STOP_SECONDS
+    budgets: float = 5.0
+    """Between two looks for budgets that were made while a job trains."""
 
 
 PAUSES = Pauses()

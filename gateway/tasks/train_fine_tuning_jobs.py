@@ -113,17 +113,18 @@ async def _run(wv: WorkerServices, lease: Lease, run: Run, pauses: Pauses) -> No
     if not run.has_succeeded():
         await share_device.put_to_sleep(wv, job.id)
     funds = await Funds.of(wv, lease, job)
-    while True:
-        await run.start(spec)
-        async for batch in run.events():
-            await store_events(wv, lease, job, batch, pauses)
-            await funds.cover(batch)
-        try:
-            result = run.result()
-            break
-        except Crashed as crashed:
-            check_job_directory(job, run.directory)
-            spec = await restart_training(wv, lease, crashed, spec)
+    async with funds.watched(pauses.budgets):
+        while True:
+            await run.start(spec)
+            async for batch in run.events():
+                await store_events(wv, lease, job, batch, pauses)
+                await funds.cover(batch)
+            try:
+                result = run.result()
+                break
+            except Crashed as crashed:
+                check_job_directory(job, run.directory)
+                spec = await restart_training(wv, lease, crashed, spec)
     await share_device.wake(wv, job.id)
     if lease.lost.is_set():
         raise Stopped

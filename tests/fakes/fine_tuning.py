@@ -19,7 +19,7 @@ from gateway.tasks.validate_fine_tuning_job import validate_fine_tuning_job
 from tests.fakes.engine import BASE, FakeEngine
 
 TRAINER = (sys.executable, "-P", str(Path(__file__).with_name("trainer.py")))
-QUICK = Pauses(poll=0.02, load=0.02, load_tries=3, stop=5.0)
+QUICK = Pauses(poll=0.02, load=0.02, load_tries=3, stop=5.0, budgets=0.02)
 DEADLINE = 20.0
 
 

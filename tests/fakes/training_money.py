@@ -69,3 +69,10 @@ async def unspent(database: Database, job: dict[str, Any]) -> int:
     async with database.session() as session:
         leases = await session.scalars(select(BudgetLeaseRow).where(BudgetLeaseRow.holder == job["id"]))
         return sum(max(lease.granted_nano - lease.spent_nano, 0) for lease in leases)
+
+
+async def unspent_in(database: Database, job: dict[str, Any]) -> dict[str, int]:
+    """The same by budget; without those in which nothing is held."""
+    async with database.session() as session:
+        leases = await session.scalars(select(BudgetLeaseRow).where(BudgetLeaseRow.holder == job["id"]))
+        return {each.budget_id: each.granted_nano - each.spent_nano for each in leases}

@@ -1,5 +1,6 @@
 """Fine-tuning jobs draw on budgets."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -22,6 +23,7 @@ from tests.fakes.fine_tuning import (
     QUICK,
     create_job,
     ended,
+    go_on,
     idle,
     job_of,
     messages_of,
@@ -41,6 +43,7 @@ from tests.fakes.training_money import (
     raise_budget,
     spent,
     unspent,
+    unspent_in,
     with_price,
 )
 from tests.gateway.test_errors import error_in
@@ -293,6 +296,119 @@ class TestBeginning:
         assert paused["error"] is None
         assert any("paused: Your project's budget" in message for message in await messages_of(client, job["id"]))
         assert await charges(database, job) == []
+
+
+@pytest.mark.usefixtures("estimated")
+class TestBudgetMadeLater:
+    """While the job waits or trains."""
+
+    async def test_while_it_waits_leaves_what_is_held_elsewhere_as_it_is(
+        self,
+        app: App,
+        client: Client,
+        wv: WorkerServices,
+        database: Database,
+        project_key: dict[str, Any],
+        settings: Settings,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        await budget(app, database, project_key, HELD)
+        with monkeypatch.context() as patch:
+            patch.setattr(validation, "train_fine_tuning_jobs", never)
+            job = await queued(client, wv)
+        await add_budget(database, project_key["project_id"], 2 * HELD, "budget_2")
+        set_mode(settings, "hold")
+        wv.background.spawn(train_fine_tuning_jobs(wv, QUICK), "train")
+        await wait(client, job["id"], "running")
+        assert await unspent_in(database, job) == {"budget_1": HELD, "budget_2": HELD}
+        await do(client, job, "cancel")
+        await idle(wv)
+
+    @pytest.mark.parametrize("first", [None, 1000 * NANO])
+    async def test_pays_for_the_rest(
+        self,
+        client: Client,
+        wv: WorkerServices,
+        database: Database,
+        project_key: dict[str, Any],
+        settings: Settings,
+        first: int | None,
+    ) -> None:
+        if first is not None:
+            await add_budget(database, project_key["project_id"], first)
+        job = await training(client, wv, settings)
+        await add_budget(database, project_key["project_id"], 2 * HELD, "budget_2")
+        before = {} if first is None else {"budget_1": HELD}
+
+        async def is_held() -> bool:
+            return await unspent_in(database, job) == before | {"budget_2": HELD}
+
+        await until(is_held)
+        go_on(settings, job["id"])
+        assert (await wait(client, job["id"]))["status"] == "succeeded"
+        await idle(wv)
+        assert await unspent_in(database, job) == {}
+        assert await spent(database) == COST * (len(before) + 1)
+        assert [message for message in await messages_of(client, job["id"]) if "udget" in message] == []
+
+    async def test_that_cannot_pay_stops_nothing_and_is_told_once_until_it_is_raised(
+        self, client: Client, wv: WorkerServices, database: Database, project_key: dict[str, Any], settings: Settings
+    ) -> None:
+        job = await training(client, wv, settings)
+        await add_budget(database, project_key["project_id"], HELD - 1)
+
+        def told(words: str) -> Callable[[], Awaitable[bool]]:
+            async def is_told() -> bool:
+                return any(words in message for message in await messages_of(client, job["id"]))
+
+            return is_told
+
+        await until(told("cannot pay for the rest of it, up to $1.55."))
+        assert (await job_of(client, job["id"]))["status"] == "running"
+        assert await unspent_in(database, job) == {}
+        await raise_budget(database, HELD)
+        await until(told("Budget budget_1 now pays for the rest of this job."))
+        assert await unspent_in(database, job) == {"budget_1": HELD}
+        assert len([message for message in await messages_of(client, job["id"]) if "cannot pay" in message]) == 1
+        await do(client, job, "cancel")
+        await idle(wv)
+
+    async def test_that_cannot_pay_counts_what_the_job_cost(
+        self, client: Client, wv: WorkerServices, database: Database, project_key: dict[str, Any], settings: Settings
+    ) -> None:
+        job = await training(client, wv, settings)
+        await add_budget(database, project_key["project_id"], 0)
+
+        async def is_told() -> bool:
+            return any("cannot pay" in message for message in await messages_of(client, job["id"]))
+
+        await until(is_told)
+        go_on(settings, job["id"])
+        assert (await wait(client, job["id"]))["status"] == "succeeded"
+        await idle(wv)
+        assert await spent(database) == COST
+
+
+class TestTwoBudgets:
+    """Nothing could be estimated, so that only a nano-dollar is held at first."""
+
+    async def test_more_is_held_in_the_one_that_pays(
+        self, client: Client, wv: WorkerServices, database: Database, project_key: dict[str, Any], settings: Settings
+    ) -> None:
+        await add_budget(database, project_key["project_id"], 1000 * NANO)
+        job = await training(client, wv, settings)
+        await add_budget(database, project_key["project_id"], 0, "budget_2")
+
+        async def is_told() -> bool:
+            return any("cannot pay" in message for message in await messages_of(client, job["id"]))
+
+        await until(is_told)
+        before = await unspent_in(database, job)
+        assert list(before) == ["budget_1"]
+        go_on(settings, job["id"])
+        assert (await wait(client, job["id"]))["status"] == "succeeded"
+        assert [message for message in await messages_of(client, job["id"]) if "job paused" in message] == []
+        await idle(wv)
 
 
 class TestWithoutABudget:
