@@ -1,20 +1,26 @@
 """One PostgreSQL and one Redis a session, a fresh database a test; the gateway in-process or behind granian."""
 
 import asyncio
+import gc
 import itertools
 import re
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import sqlalchemy
+from argon2.profiles import CHEAPEST
+from litestar import Litestar
+from litestar.datastructures import State
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from gateway.app import App, build_app
+from gateway.access import passwords
+from gateway.app import App, build_routes
 from gateway.db.base import Base
 from gateway.db.database import Database
 from gateway.db.migrate import upgrade
@@ -43,6 +49,18 @@ FAKE_MODELS = (
 _numbers = itertools.count()
 _emptied: list[str] = []
 """URLs of databases that a test has left empty."""
+_idle_routes: dict[int, list[Litestar]] = {}
+"""Largest body -> routes that no app uses now."""
+
+
+def pytest_collection_finish() -> None:
+    """No collection of garbage walks through what the imports of 8,000 tests have made: each took most of a second."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
@@ -176,13 +194,19 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def app(settings: Settings, database: Database) -> AsyncIterator[App]:
+def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords of this process take next to no memory; what they take outside of tests is told by test_passwords.py."""
+    monkeypatch.setattr(passwords, "PARAMETERS", replace(CHEAPEST, memory_cost=64))
+
+
+@pytest.fixture
+async def app(settings: Settings, database: Database, cheap_passwords: None) -> AsyncIterator[App]:
     """The application, started, with one admin key."""
     async with database.session() as session:
         await ensure_admin_key(session, ADMIN_KEY, secret_key=settings.secret_key.reveal())
-    app = build_app(settings)
-    async with app.litestar.lifespan():
-        yield app
+    with app_of(settings) as app:
+        async with app.litestar.lifespan():
+            yield app
 
 
 @pytest.fixture
@@ -216,6 +240,16 @@ async def stranger(app: App, admin: httpx.AsyncClient) -> AsyncIterator[httpx.As
     key = await create_key(admin, "second")
     async with client_of(app, key["value"]) as client:
         yield client
+
+
+@contextmanager
+def app_of(settings: Settings) -> Iterator[App]:
+    """As `build_app`, with the routes of an app that has ended: to build them takes longer than most tests."""
+    idle = _idle_routes.setdefault(settings.max_body_bytes, [])
+    routes = idle.pop() if idle else build_routes(settings.max_body_bytes)
+    routes.state = State()
+    yield App(settings, routes)
+    idle.append(routes)
 
 
 def client_of(app: App, key: str | None) -> httpx.AsyncClient:

@@ -31,7 +31,13 @@ class TestHashes:
 
     async def test_are_argon2id_as_the_rfc_recommends(self) -> None:
         assert (PARAMETERS.memory_cost, PARAMETERS.time_cost, PARAMETERS.type.name) == (65536, 3, "ID")
-        assert (await Passwords().hash("x" * 12)).startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+        book = Passwords()
+        hashed = await book.hash("x" * 12)
+        assert hashed.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+        assert await book.verify(hashed, "x" * 12)
+        assert not await book.verify(hashed, "y" * 12)
+        assert not book.is_outdated(hashed)
+        assert book.is_outdated(QUICK.hash("x" * 12))
 
     @pytest.mark.parametrize("hashed", [None, "", "nonsense", "$argon2id$v=19$m=8,t=1,p=1$AAAA$AAAA"])
     async def test_nobodys_is_never_right(self, hashed: str | None) -> None:
