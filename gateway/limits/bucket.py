@@ -109,10 +109,9 @@ class Bucket:
             return max(0, int(self.alone.level))
         return max(0, self.limit.amount - self._used_now(now) + self.held)
 
-    def until_full(self, now: float | None = None) -> float:
-        """Seconds until all of it is there again, if nobody calls."""
-        missing = self.limit.amount - self.remaining(now)
-        return missing / self.per_second if self.per_second else 0.0
+    def seconds_for(self, missing: int) -> float:
+        """Until so much has refilled, if nobody calls; 0 for what does not refill."""
+        return missing * self.limit.kind.period / (self.limit.amount * 1e6)
 
     def wait_alone(self, need: int, processes: int, now: float) -> float | None:
         """Without Redis: None if this process' part has `need`, else the seconds until it may."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from gateway.errors import RateLimited
 from gateway.limits.bucket import Bucket
 from gateway.limits.counters import Shortage
-from gateway.limits.limit import REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE, Limit
+from gateway.limits.limit import MINUTE, Limit
 
 AGAIN_SECONDS = 1.0
 """Where only the end of another call helps, nobody knows when."""
@@ -16,15 +16,19 @@ AGAIN_SECONDS = 1.0
 def headers(buckets: Iterable[Bucket]) -> dict[str, str]:
     """Of the tightest limit a minute, for requests and for tokens; nothing for what is not limited by the minute."""
     now = time.monotonic()
+    tightest: dict[str, tuple[int, int, Bucket]] = {}
+    for bucket in buckets:
+        limit = bucket.limit
+        if limit.kind.period == MINUTE:
+            shown = bucket.remaining(now), limit.amount, bucket
+            before = tightest.get(limit.kind.unit)
+            if before is None or shown[:2] < before[:2]:
+                tightest[limit.kind.unit] = shown
     found: dict[str, str] = {}
-    minutes = list(buckets)
-    for kind in (REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE):
-        of_kind = [bucket for bucket in minutes if bucket.limit.kind is kind]
-        if of_kind:
-            tightest = min(of_kind, key=lambda bucket: (bucket.remaining(now), bucket.limit.amount))
-            found[f"x-ratelimit-limit-{kind.unit}"] = str(tightest.limit.amount)
-            found[f"x-ratelimit-remaining-{kind.unit}"] = str(tightest.remaining(now))
-            found[f"x-ratelimit-reset-{kind.unit}"] = duration(tightest.until_full(now))
+    for unit, (remaining, amount, bucket) in tightest.items():
+        found[f"x-ratelimit-limit-{unit}"] = str(amount)
+        found[f"x-ratelimit-remaining-{unit}"] = str(remaining)
+        found[f"x-ratelimit-reset-{unit}"] = duration(bucket.seconds_for(amount - remaining))
     return found
 
 

@@ -22,7 +22,6 @@ class TestRemaining:
         one = bucket(60)
         one.used, one.held, one.heard_at = 31, 1, 100.0
         assert one.remaining(100.0) == 30
-        assert one.until_full(100.0) == 30.0
         one.take("key", 1)
         assert one.remaining(100.0) == 29
 
@@ -34,10 +33,22 @@ class TestRemaining:
     def test_is_never_below_nothing(self) -> None:
         one = bucket(60, TOKENS_PER_MINUTE)
         one.used, one.heard_at = 90, 100.0
-        assert (one.remaining(100.0), one.until_full(100.0)) == (0, 60.0)
+        assert one.remaining(100.0) == 0
 
     def test_what_nobody_has_used_is_full(self) -> None:
-        assert (bucket(60).remaining(5.0), bucket(60).until_full(5.0)) == (60, 0.0)
+        assert bucket(60).remaining(5.0) == 60
+
+
+class TestSecondsFor:
+    @pytest.mark.parametrize(
+        ("kind", "missing", "seconds"),
+        [(REQUESTS_PER_MINUTE, 30, 30.0), (REQUESTS_PER_MINUTE, 0, 0.0), (REQUESTS_PER_DAY, 60, 86_400.0)],
+    )
+    def test_is_when_what_is_missing_has_refilled(self, kind: object, missing: int, seconds: float) -> None:
+        assert bucket(60, kind).seconds_for(missing) == seconds
+
+    def test_is_nothing_for_places_which_come_back_with_their_calls(self) -> None:
+        assert bucket(60, CONCURRENT_REQUESTS).seconds_for(10) == 0.0
 
 
 class TestAlone:
