@@ -19,6 +19,8 @@ class EvalRow(Base):
     data_source_config: Mapped[dict[str, Any]]
     testing_criteria: Mapped[list[Any]]
     """OpenAI's graders, each with an id."""
+    metrics: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    """Extension: what is measured beside the criteria (gateway/protocol/evals.py, Metrics)."""
     request_metadata: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]

@@ -432,6 +432,7 @@ def _evals() -> None:
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("data_source_config", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("testing_criteria", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("metrics", postgresql.JSONB(astext_type=sa.Text()), server_default="{}", nullable=False),
         sa.Column("request_metadata", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
