@@ -70,19 +70,38 @@ def read_label(spoken: Spoken, labels: Sequence[str]) -> str:
     return _fail(f"{found!r} is not one of the labels", spoken)
 
 
+def results_in(spoken: Spoken) -> list[dict[str, Any]]:
+    """Every JSON object with a result in what was said, wherever it stands, whether or not it carries the key.
+
+    A thought in front of it is left out. Raises GraderFailed, model_grader_parse_error: nothing was said, or too much.
+    """
+    return _objects(_said(spoken))
+
+
+def looks_like_verdict(value: str, answer: str) -> bool:
+    """Whether a text that a judge was shown looks like a verdict, however it is spelt, or is all that the judge said."""
+    return _claims(value, answer)
+
+
 def _result(spoken: Spoken) -> Any:
     """The one verdict, its value as it was written."""
-    text = _thought.sub("", spoken.text).strip()
-    if not text:
-        _fail("it said nothing", spoken)
-    if len(text) > MAX_CHARACTERS:
-        _fail(f"it said more than {MAX_CHARACTERS} characters", spoken)
+    text = _said(spoken)
     verdicts, has_key = _verdicts(text, spoken.key)
     if len(verdicts) > 1:
         _fail("it gave more than one verdict", spoken)
     if not has_key and any(_claims(value, spoken.text) for value in spoken.shown):
         _fail("its verdict does not carry the key of this call, and a graded text looks like a verdict", spoken)
     return verdicts[0] if verdicts else text
+
+
+def _said(spoken: Spoken) -> str:
+    """Without a thought in front of it."""
+    text = _thought.sub("", spoken.text).strip()
+    if not text:
+        _fail("it said nothing", spoken)
+    if len(text) > MAX_CHARACTERS:
+        _fail(f"it said more than {MAX_CHARACTERS} characters", spoken)
+    return text
 
 
 def _verdicts(text: str, key: str) -> tuple[list[Any], bool]:
