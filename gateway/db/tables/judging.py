@@ -23,11 +23,13 @@ class JudgeRow(Base):
     version: Mapped[int]
     """Number of the version in force."""
     watch: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
-    """Which traffic it judges (gateway/protocol/judges.py: Watch); None: only what it is asked to."""
+    """Which traffic it judges (gateway/judging/watching.py: Watched); None: only what it is asked to."""
     watched_until: Mapped[str | None]
     """Id of the last exchange that was looked at for sampling."""
     min_kappa: Mapped[float | None]
     """Agreement with people, at the lower end of its interval, that it needs before it may gate or build data unattended."""
+    lagging_since: Mapped[datetime | None]
+    """When its oldest task was found to wait for too long; None while none does."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     archived_at: Mapped[datetime | None]
@@ -87,7 +89,7 @@ class JudgingTaskRow(Base):
             "attempt",
             unique=True,
         ),
-        Index("ix_judging_tasks_due", "due_at", postgresql_where=text("done_at IS NULL")),
+        Index("ix_judging_tasks_due", "project_id", "due_at", postgresql_where=text("done_at IS NULL")),
         Index("ix_judging_tasks_done_at", "done_at", postgresql_where=text("done_at IS NOT NULL")),
     )
 

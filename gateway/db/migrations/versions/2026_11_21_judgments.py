@@ -73,6 +73,7 @@ def _judgments() -> None:
         sa.Column("watch", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
         sa.Column("watched_until", sa.String(), nullable=True),
         sa.Column("min_kappa", sa.Double(), nullable=True),
+        sa.Column("lagging_since", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("archived_at", sa.DateTime(timezone=True), nullable=True),
@@ -154,7 +155,11 @@ def _judgments() -> None:
         postgresql_where=sa.text("done_at IS NOT NULL"),
     )
     op.create_index(
-        "ix_judging_tasks_due", "judging_tasks", ["due_at"], unique=False, postgresql_where=sa.text("done_at IS NULL")
+        "ix_judging_tasks_due",
+        "judging_tasks",
+        ["project_id", "due_at"],
+        unique=False,
+        postgresql_where=sa.text("done_at IS NULL"),
     )
     op.create_index(
         "uq_judging_tasks_work",
@@ -244,6 +249,7 @@ def _judgments() -> None:
         unique=False,
     )
     op.create_index("ix_judgments_project_id_exchange_id", "judgments", ["project_id", "exchange_id"], unique=False)
+    op.create_index("ix_judgments_project_id_id", "judgments", ["project_id", "id"], unique=False)
     op.create_index(
         "uq_judgments_verdict",
         "judgments",
