@@ -2,9 +2,8 @@
 
 import math
 import re
-from typing import Any
 
-import msgspec
+from gateway.protocol.envelope import ChatEnvelope, Envelope, whole_number
 
 CHARACTERS_A_TOKEN = 4
 """OpenAI's rule of thumb for English."""
@@ -13,20 +12,11 @@ EMBEDDED_TOKENS = 1_000
 _embedded = re.compile(rb'"(?:data:[^",]{0,100};base64,)?[A-Za-z0-9+/]{1000,}={0,2}"')
 
 
-class _Wanted(msgspec.Struct):
-    max_tokens: Any = None
-    max_completion_tokens: Any = None
-    n: Any = None
-
-
-_decode = msgspec.json.Decoder(_Wanted).decode
-
-
-def reserved(body: bytes) -> int:
+def reserved(envelope: Envelope, body: bytes) -> int:
     """Tokens; at least 1. What is no number here is for the upstream to refuse."""
-    wanted = _decode(body)
-    answer = _whole(wanted.max_completion_tokens) or _whole(wanted.max_tokens)
-    return max(1, _prompt(body) + answer * max(1, _whole(wanted.n)))
+    answer = whole_number(envelope.max_completion_tokens) if isinstance(envelope, ChatEnvelope) else 0
+    answer = answer or whole_number(envelope.max_tokens)
+    return max(1, _prompt(body) + answer * max(1, whole_number(envelope.n)))
 
 
 def _prompt(body: bytes) -> int:
@@ -35,7 +25,3 @@ def _prompt(body: bytes) -> int:
         for found in _embedded.finditer(body):
             size, files = size - len(found.group()), files + 1
     return math.ceil(size / CHARACTERS_A_TOKEN) + files * EMBEDDED_TOKENS
-
-
-def _whole(value: Any) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

@@ -20,7 +20,15 @@ import msgspec
 from gateway.errors import InvalidRequest
 from gateway.metering.prices import MILLION, Price
 from gateway.metering.usage import CHARACTERS_A_TOKEN
-from gateway.protocol.envelope import ABSENT, ChatEnvelope, CompletionEnvelope, Envelope, is_absent, starts_list
+from gateway.protocol.envelope import (
+    ABSENT,
+    ChatEnvelope,
+    CompletionEnvelope,
+    Envelope,
+    is_absent,
+    starts_list,
+    whole_number,
+)
 from gateway.settings import BudgetSettings
 
 MESSAGE_TOKENS = 16
@@ -47,7 +55,6 @@ class _Part(msgspec.Struct):
 _decode_message = msgspec.json.Decoder(_Message).decode
 _decode_part = msgspec.json.Decoder(_Part).decode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_count = msgspec.json.Decoder(int).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +182,7 @@ def _prompts(prompt: msgspec.Raw) -> int:
 def _count(raw: msgspec.Raw, param: str) -> int | None:
     if is_absent(raw):
         return None
-    try:
-        count = _decode_count(raw)
-    except (ValueError, RecursionError):
-        count = 0
+    count = whole_number(raw)
     if not 1 <= count <= MOST_TOKENS:
         raise InvalidRequest(f"Invalid '{param}': a whole number from 1 to {MOST_TOKENS} is expected.", param=param)
     return count

@@ -52,6 +52,7 @@ Envelope = ChatEnvelope | CompletionEnvelope
 
 decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 encode_fields = msgspec.json.Encoder().encode
+_decode_whole = msgspec.json.Decoder(int).decode
 
 
 def ask_for_usage(body: bytes, options: StreamOptions | None, *, running: bool) -> bytes:
@@ -82,6 +83,14 @@ def text_of(raw: msgspec.Raw) -> str:
 
 def starts_list(raw: msgspec.Raw) -> bool:
     return bytes(memoryview(raw)[:1]) == b"["
+
+
+def whole_number(raw: msgspec.Raw) -> int:
+    """What it says; 0 for anything that is no whole number above 0."""
+    try:
+        return max(0, _decode_whole(raw))
+    except (ValueError, RecursionError):
+        return 0
 
 
 def limit_answer(body: bytes, endpoint: str, tokens: int) -> bytes:

@@ -3,8 +3,9 @@
 import json
 
 import msgspec
+import pytest
 
-from gateway.protocol.envelope import ChatEnvelope, StreamOptions, ask_for_usage
+from gateway.protocol.envelope import ChatEnvelope, StreamOptions, ask_for_usage, whole_number
 
 BODY = b'{ "model":"m", "messages" : [ {"role":"user","content":"\\u00e9 \xc3\xa9"} ], "stream":true, "x": 1.00, "big": 123456789012345678901 }'
 
@@ -33,3 +34,17 @@ class TestAskForUsage:
         body = b'{"model":"m","messages":[],"stream_options":{}}'
         asked = json.loads(ask_for_usage(body, StreamOptions(), running=True))
         assert asked["stream_options"] == {"include_usage": True, "continuous_usage_stats": True}
+
+
+class TestWholeNumber:
+    @pytest.mark.parametrize(
+        ("raw", "number"), [(b"1", 1), (b"256", 256), (b"123456789012345678901", 123456789012345678901)]
+    )
+    def test_is_what_it_says(self, raw: bytes, number: int) -> None:
+        assert whole_number(msgspec.Raw(raw)) == number
+
+    @pytest.mark.parametrize(
+        "raw", [b"null", b"0", b"-5", b"1.5", b"10.0", b"true", b'"7"', b"[7]", b"{}", b"[" * 100_000]
+    )
+    def test_is_0_for_anything_else(self, raw: bytes) -> None:
+        assert whole_number(msgspec.Raw(raw)) == 0
