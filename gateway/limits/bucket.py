@@ -5,12 +5,24 @@ A bucket holds `limit.amount`, is full at the beginning and refills evenly over 
 
 import time
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 from gateway.limits.limit import DAY, Limit
 
 SLICES_OF_A_MINUTE = 50
 SLICES_OF_A_DAY = 500
 """A process leases at most that part of a limit ahead; small limits are taken one by one."""
+
+
+class Rivalry(IntEnum):
+    """Whether keys compete for the last places of a limit that they share (calls at a time), as Redis last told."""
+
+    NONE = 0
+    """There is enough, or one key alone calls."""
+    KEPT = 1
+    """One was refused lately: a place that comes free here is for the next call of the same key."""
+    YIELDED = 2
+    """One waits that has fewer than another: what comes free goes back at once, and Redis says to whom."""
 
 
 @dataclass(slots=True)
@@ -35,7 +47,12 @@ class Bucket:
     returned: int = 0
     """Of what calls held and did not use, what Redis does not know yet."""
     by_key: dict[str, int] = field(default_factory=dict[str, int])
-    """Key -> used since Redis last heard of it; of a shared limit."""
+    """Key -> used since Redis last heard of it; of a shared limit that refills."""
+    places: dict[str, int] = field(default_factory=dict[str, int])
+    """Key -> what its running calls hold; of a shared limit of calls at a time."""
+    rivalry: Rivalry = Rivalry.NONE
+    kept: dict[str, int] = field(default_factory=dict[str, int])
+    """Key -> of `held`, what its own calls left."""
     used: int = 0
     """By all processes together when Redis last answered, leases included."""
     heard_at: float = -1.0
@@ -57,9 +74,15 @@ class Bucket:
         period = self.limit.kind.period
         return self.limit.amount * 1e6 / period if period else 0.0
 
+    def has(self, key_id: str, need: int) -> bool:
+        """Whether what is held is enough for a call of that key."""
+        return self.held >= need and (not self.rivalry or self.kept.get(key_id, 0) >= need)
+
     def take(self, key_id: str, need: int) -> None:
-        """Out of what is held; the caller has looked whether it is enough."""
+        """Out of what is held; the caller has looked whether it `has` enough."""
         self.held -= need
+        if key_id in self.kept:
+            self.kept[key_id] = max(0, self.kept[key_id] - need)
         self.count(key_id, need)
 
     def count(self, key_id: str, need: int) -> None:
@@ -69,15 +92,23 @@ class Bucket:
         else:
             self.consumed += need
         self._add(key_id, need)
+        self._place(key_id, need)
 
-    def granted(self, need: int) -> None:
+    def granted(self, key_id: str, need: int) -> None:
         """Like `count`, where Redis knows already."""
         if self.limit.kind.is_held:
             self.outstanding += need
+        self._place(key_id, need)
 
-    def hear(self, used: int, held: int) -> None:
+    def hear(self, used: int, held: int, rivalry: int) -> None:
         """What Redis says."""
         self.used, self.held, self.heard_at, self.alone = used, held, time.monotonic(), None
+        self.rivalry, self.kept = Rivalry(rivalry), {}
+
+    def let_go(self) -> None:
+        """Hold nothing ahead, and have nothing more to say of what came back."""
+        self.held = self.returned = 0
+        self.kept = {}
 
     def settle(self, key_id: str, need: int, tokens: int) -> None:
         """The call has ended and used `tokens`; what it did not use is there again, and more than it took counts too."""
@@ -89,8 +120,9 @@ class Bucket:
             self.consumed += tokens
             self.returned += need - tokens
             self._add(key_id, tokens - need)
-        elif self.held < self.slice:
-            self.held += need  # the next call's place
+        else:
+            self._place(key_id, -need)
+            self._keep(key_id, need)
         if self.alone is not None:
             self.alone.level += need - tokens
 
@@ -137,6 +169,21 @@ class Bucket:
         """By all processes, this one's leases included, and what it used without Redis."""
         drained = int((now - self.heard_at) * self.per_second) if self.heard_at >= 0 else 0
         return max(self.used - drained, self.held + self.outstanding)
+
+    def _keep(self, key_id: str, need: int) -> None:
+        """For the next call's place, where it need not go back at once."""
+        if self.held < self.slice and self.rivalry is not Rivalry.YIELDED:
+            self.held += need
+            if self.limit.is_shared:
+                self.kept[key_id] = self.kept.get(key_id, 0) + need
+
+    def _place(self, key_id: str, change: int) -> None:
+        if not self.limit.is_shared or self.limit.kind.period:
+            return
+        if held := self.places.get(key_id, 0) + change:
+            self.places[key_id] = held
+        else:
+            del self.places[key_id]
 
     def _add(self, key_id: str, used: int) -> None:
         if self.limit.is_shared and self.limit.kind.period:

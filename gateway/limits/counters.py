@@ -51,6 +51,8 @@ class Need:
 
     api_key_id: str
     takes: Sequence[tuple[Bucket, int]]
+    again: bool = False
+    """It was refused a moment ago, and that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,9 @@ class Counters:
         """
         told = [_Told(bucket) for bucket in buckets]
         place = {id(bucket): number for number, bucket in enumerate(buckets, 1)}
-        calls = [[need.api_key_id, [[place[id(bucket)], n] for bucket, n in need.takes]] for need in needs]
+        calls = [
+            [need.api_key_id, [[place[id(bucket)], n] for bucket, n in need.takes], int(need.again)] for need in needs
+        ]
         wants = {id(bucket) for need in needs for bucket, _ in need.takes}
         shown = [each.wire(ahead=keep or id(each.bucket) in wants) for each in told]
         ask = [self.process, int(LEASE_SECONDS * 1e6), self._clock() if self._clock else 0, shown, calls]
@@ -119,8 +123,8 @@ class Counters:
             for each in told:
                 each.take_back()
             raise
-        for bucket, (used, surplus) in zip(buckets, states, strict=True):
-            bucket.hear(used, surplus)
+        for bucket, (used, surplus, rivalry) in zip(buckets, states, strict=True):
+            bucket.hear(used, surplus, rivalry)
         return [_shortage(need, buckets, answer) for need, answer in zip(needs, answers, strict=True)]
 
     async def beat(self) -> None:
@@ -159,11 +163,11 @@ class _Told:
         self.bucket = bucket
         self._consumed, bucket.consumed = bucket.consumed, 0
         self._by_key, bucket.by_key = bucket.by_key, {}
-        bucket.held = bucket.returned = 0
+        bucket.let_go()
 
     def wire(self, *, ahead: bool) -> list[Any]:
         bucket, limit = self.bucket, self.bucket.limit
-        shared = self._by_key if limit.is_shared and limit.kind.period else False
+        shared = self._by_key if limit.kind.period else bucket.places
         return [
             limit.amount,
             limit.kind.period,
@@ -171,7 +175,7 @@ class _Told:
             self._consumed,
             bucket.outstanding,
             bucket.slice if ahead else 0,
-            shared,
+            shared if limit.is_shared else False,
         ]
 
     def take_back(self) -> None:
@@ -191,7 +195,7 @@ def _shortage(need: Need, buckets: Sequence[Bucket], answer: list[int]) -> Short
     number, wait, held_back, used = answer
     if not number:
         for bucket, amount in need.takes:
-            bucket.granted(amount)
+            bucket.granted(need.api_key_id, amount)
         return None
     short = buckets[number - 1]
     amount = next(amount for bucket, amount in need.takes if bucket is short)

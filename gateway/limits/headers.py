@@ -58,7 +58,8 @@ def refusal(short: Shortage, model: str, buckets: Iterable[Bucket]) -> RateLimit
         f" {min(short.used, limit.amount)}, Requested {short.need}. Please try again in {duration(wait)}."
     )
     if short.held_back:
-        message += " What is left is kept for keys of the project that have used less than their share."
+        fewer = "have used less than their share" if limit.kind.period else "wait with fewer"
+        message += f" What is left is kept for keys of the project that {fewer}."
     again = {"retry-after": str(max(1, math.ceil(wait))), "retry-after-ms": str(max(1, math.ceil(wait * 1000)))}
     return RateLimited(message, type=limit.kind.unit, headers=shown | again)
 

@@ -6,7 +6,7 @@ together: while one is under way, who comes next waits for the one after it.
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.errors import Unavailable
 from gateway.kit.background import Background
@@ -80,7 +80,7 @@ class Lane:
         if (dry := self._refused_lately(need, now)) is not None:
             return dry
         fresh = now - self._heard < LEASE_SECONDS / 2
-        if fresh and not self._waiting and all(bucket.held >= n for bucket, n in need.takes):
+        if fresh and not self._waiting and all(bucket.has(need.api_key_id, n) for bucket, n in need.takes):
             for bucket, n in need.takes:
                 bucket.take(need.api_key_id, n)
             return self._admission(need)
@@ -89,7 +89,7 @@ class Lane:
     async def take_soon(self, need: Need, seconds: float) -> Outcome:
         """Once more, a moment later."""
         await asyncio.sleep(seconds)
-        return await self.take(need)
+        return await self.take(replace(need, again=True))
 
     def tend(self) -> None:
         """Called now and then: give back what is idle, renew what is in use."""
