@@ -85,6 +85,30 @@ def remove(budget_id: str, url: str, admin_key: str, as_json: bool) -> None:
     click.echo(json.dumps(answer) if as_json else f"Deleted {budget_id}.")
 
 
+@budgets.command("holders", cls=AdminCommand)
+def holders(url: str, admin_key: str, as_json: bool) -> None:
+    """List who holds parts of budgets: gateway processes and fine-tuning jobs."""
+    found = list(Api(url, admin_key).every("/budgets/holders"))
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    for each in found:
+        click.echo(_holder_line(each))
+
+
+@budgets.command("release", cls=AdminCommand)
+@click.argument("holder_id")
+def release(holder_id: str, url: str, admin_key: str, as_json: bool) -> None:
+    """Free what a gateway process holds that is dead and whose disk is lost. What it spent there is in no bill.
+
+    Be sure that its machine is gone: one that runs, but cannot reach the database, spends what it holds.
+    """
+    answer = Api(url, admin_key).call("POST", f"/budgets/holders/{holder_id}/release")
+    click.echo(
+        json.dumps(answer) if as_json else f"Released {holder_id}: ${_usd(answer['unspent_usd'])} is free again."
+    )
+
+
 def _place(api: Api, project: str | None, key_id: str | None) -> dict[str, Any]:
     """Whose it is, as POST /v1/budgets takes it."""
     if project is None:
@@ -110,6 +134,17 @@ def _line(budget: dict[str, Any]) -> str:
     kind = "" if budget["hard"] else ", soft"
     spent = f"${_usd(window['spent_usd'])} of ${_usd(budget['limit_usd'])} ({window['percent']:g}%)"
     return f"{budget['id']}  {whose:30} {budget['period']}{kind}: {spent}{until}"
+
+
+def _holder_line(holder: dict[str, Any]) -> str:
+    silent = holder["silent_seconds"]
+    where = f" on {holder['host']}" if holder["host"] else ""
+    kind = holder["kind"].replace("_", "-")
+    told = f", last heard of {silent} s ago" if silent is not None else ""
+    of = ", ".join(
+        f"${_usd(each['unspent_usd'])} of {each['budget_id']}" for each in holder["leases"] if each["unspent_usd"]
+    )
+    return f"{holder['id']}  {kind}{where}{told}: holds {of or 'nothing'}"
 
 
 def _usd(amount: float) -> str:

@@ -12,6 +12,7 @@ from gateway.access.open_id import OpenIdProvider
 from gateway.access.passwords import Passwords
 from gateway.asking import Asking
 from gateway.budgets.charges import charge
+from gateway.budgets.holders import BEAT_SECONDS
 from gateway.budgets.service import Budgets
 from gateway.datasets.isolated import Isolated
 from gateway.db.database import Database
@@ -136,6 +137,7 @@ async def gateway_services(settings: Settings) -> AsyncGenerator[Services]:
         lambda: sv.residency.save_last_used(sv.database), MODELS_USED_SECONDS, "save when models were used"
     )
     sv.background.repeat(sv.budgets.tend, BUDGETS_SECONDS, "give back what budgets were not needed for")
+    sv.background.repeat(sv.budgets.beat, BEAT_SECONDS, "say that this process holds leases of budgets")
     sv.background.repeat(sv.limits.tend, ROUND_SECONDS, "tend rate limits")
     sv.background.repeat(sv.drain.drain, settings.exchanges.drain_seconds, "drain the exchange log")
     sv.background.repeat(sv.drain.adopt_orphans, ORPHANS_SECONDS, "adopt exchange logs of dead processes")

@@ -63,6 +63,9 @@ GET POST DELETE  /v1/organization/spend_alerts/{}
 GET POST         /v1/budgets
 GET POST DELETE  /v1/budgets/{}
 GET              /v1/budgets/{}/events
+GET              /v1/budgets/holders
+GET              /v1/budgets/holders/{}
+POST             /v1/budgets/holders/{}/release
 GET POST         /v1/prices
 GET DELETE       /v1/prices/{}
 GET              /v1/webhook_event_types

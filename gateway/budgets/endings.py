@@ -3,6 +3,7 @@
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+GONE = "DELETE FROM budget_holders WHERE id = :holder"
 LOCK = """
 SELECT FROM budget_windows w
 WHERE (w.budget_id, w.starts_at) IN (SELECT budget_id, starts_at FROM budget_leases WHERE holder = :holder)
@@ -20,5 +21,6 @@ async def end_leases(session: AsyncSession, holder: str) -> None:
     """Fold a holder's leases into those of all that are gone. More than once is once."""
     if not holder:
         return
+    await session.execute(text(GONE), {"holder": holder})
     await session.execute(text(LOCK), {"holder": holder})
     await session.execute(text(FOLD), {"holder": holder})

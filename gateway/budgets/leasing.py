@@ -3,11 +3,13 @@ it is gone: memory must know what the database was told."""
 
 import asyncio
 import logging
+import platform
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from gateway.budgets import exhaustion
 from gateway.budgets.account import Account
+from gateway.budgets.holders import beat, register
 from gateway.budgets.leases import State, Taken, Wish, extend, lower
 from gateway.budgets.opening import open_window
 from gateway.db.database import Database
@@ -31,6 +33,7 @@ class Leasing:
         self._database = database
         self._holder = holder
         self._working: set[asyncio.Task[Any]] = set()
+        self._registered = False
         self._giving: set[int] = set()
         """Accounts of which something will go back soon."""
 
@@ -79,6 +82,22 @@ class Leasing:
             self._giving.add(id(account))
             self._spawn(self._give_back_soon(account))
 
+    async def beat(self) -> bool:
+        """Say that this process runs, so that nobody takes it for dead.
+
+        Returns:
+            False: somebody has, and its leases are gone.
+
+        Raises:
+            Unavailable: the database cannot be reached.
+        """
+        if not self._registered:
+            return True
+        async with self._database.raw() as connection:
+            known = await beat(connection, self._holder)
+        self._registered = known
+        return known
+
     async def close(self) -> None:
         """Wait for what is being written."""
         await asyncio.gather(*self._working, return_exceptions=True)
@@ -108,7 +127,10 @@ class Leasing:
         exact = account.wanted_until > asyncio.get_running_loop().time()
         renewals = account.renewals
         async with self._database.raw() as connection:
+            if not self._registered:
+                await register(connection, self._holder, platform.node())
             taken = await extend(connection, self._holder, account, wish, exact=exact)
+        self._registered = True
         if taken is not None:
             account.written = taken.granted
             if account.renewals == renewals:  # else it may have been leased under a limit that is no more

@@ -7,6 +7,7 @@ not use is free again at once, and whoever lacks it waits for it a while before 
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 
@@ -21,6 +22,8 @@ from gateway.budgets.windows import window_of
 from gateway.db.database import Database
 from gateway.kit.clock import from_unix
 from gateway.settings import BudgetSettings
+
+log = logging.getLogger(__name__)
 
 LATE_SECONDS = 3600.0
 """So long after the end of a window its account is forgotten."""
@@ -92,6 +95,17 @@ class Budgets:
                 await self.leasing.give_back(account)
             if account.ends + LATE_SECONDS < time.time() and not account.reserved:
                 self._forget(place, account)
+
+    async def beat(self) -> None:
+        """Every BEAT_SECONDS: say that this process runs. Where it was taken for dead, and others may spend what it held,
+        it keeps no more than calls under way use. Raises Unavailable."""
+        if await self.leasing.beat():
+            return
+        log.critical(
+            "this process was released by an administrator, but runs: budgets may be overspent by what it held"
+        )
+        for account in self.accounts.values():
+            account.drop_slack()
 
     async def close(self) -> None:
         """Wait for what is being written. What is left of the leases ends after the last drain, by `released`."""

@@ -107,3 +107,37 @@ class CurrentBudget(msgspec.Struct, kw_only=True):
 class CurrentBudgetList(msgspec.Struct, kw_only=True):
     object: str = "list"
     data: list[CurrentBudget]
+
+
+class BudgetLease(msgspec.Struct, kw_only=True):
+    """What a holder has of one budget's window."""
+
+    budget_id: str
+    window_starts_at: int
+    window_ends_at: int | None
+    granted_usd: float
+    """It may spend so much in the whole window, what it has spent included."""
+    spent_usd: float
+    """In the ledger."""
+    unspent_usd: float
+    """Nobody else can spend this."""
+
+
+class BudgetHolder(msgspec.Struct, kw_only=True):
+    """Who holds a part of budgets: a gateway process, or a fine-tuning job."""
+
+    id: str
+    object: str = "budget.holder"
+    kind: Literal["gateway", "fine_tuning_job"]
+    host: str | None
+    """The machine of a gateway process; null where it is not known, and of jobs."""
+    created_at: int | None
+    """When it first leased something; of a job, when it was created."""
+    seen_at: int | None
+    """When a gateway process last said that it runs."""
+    silent_seconds: int | None
+    """Since then."""
+    unspent_usd: float
+    """Of all its leases."""
+    leases: list[BudgetLease]
+    """In windows that are on."""

@@ -2,7 +2,13 @@
 
 from gateway.db.tables.api_keys import ApiKeyRow
 from gateway.db.tables.audit_logs import AuditLogRow
-from gateway.db.tables.budgets import BudgetEventRow, BudgetLeaseRow, BudgetRow, BudgetWindowRow
+from gateway.db.tables.budgets import (
+    BudgetEventRow,
+    BudgetHolderRow,
+    BudgetLeaseRow,
+    BudgetRow,
+    BudgetWindowRow,
+)
 from gateway.db.tables.changes import ChangeRow
 from gateway.db.tables.datasets import DatasetItemRow, DatasetRow, DatasetVersionRow
 from gateway.db.tables.evals import EvalOutputItemRow, EvalRow, EvalRunRow
@@ -34,6 +40,7 @@ __all__ = [
     "ApiKeyRow",
     "AuditLogRow",
     "BudgetEventRow",
+    "BudgetHolderRow",
     "BudgetLeaseRow",
     "BudgetRow",
     "BudgetWindowRow",

@@ -80,6 +80,22 @@ class BudgetLeaseRow(Base):
     __table_args__ = (Index("ix_budget_leases_holder", "holder"),)
 
 
+class BudgetHolderRow(Base):
+    """A gateway process that has leased of budgets. It is gone from here once everything that it spent is in the ledger."""
+
+    __tablename__ = "budget_holders"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    """The holder of its leases."""
+    host: Mapped[str]
+    """The name of its machine; empty where it did not say."""
+    created_at: Mapped[datetime]
+    since: Mapped[datetime]
+    """From when on it has said again and again that it runs."""
+    seen_at: Mapped[datetime]
+    """When it last did."""
+
+
 class BudgetEventRow(Base):
     """A threshold was reached."""
 

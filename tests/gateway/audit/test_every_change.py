@@ -142,6 +142,16 @@ thing("/v1/prices", {"model": "m", "input": 1, "output": 1, "effective_at": 4_00
 simple("POST", "/v1/sessions", "/v1/sessions", {"email": "owner@b.c", "password": PASSWORD})
 
 
+@change("POST", "/v1/budgets/holders/{}/release")
+async def _(w: World) -> Ask:
+    """Of a process that was not heard of for long, while another was."""
+    long_ago = "now() - interval '1 hour'"
+    for id, seen_at in (("dead", long_ago), ("alive", "now()")):
+        values = f"'{id}', '', {long_ago}, {long_ago}, {seen_at}"
+        await run(w.database, f"INSERT INTO budget_holders (id, host, created_at, since, seen_at) VALUES ({values})")
+    return "/v1/budgets/holders/dead/release", None
+
+
 @change("DELETE", f"{PROJECT}/model_permissions")
 async def _(w: World) -> Ask:
     await w.make(f"{w.project}/model_permissions", {"mode": "deny_list", "model_ids": ["m"]})
