@@ -16,7 +16,7 @@ from gateway.budgets import repository
 from gateway.budgets.repository import State
 from gateway.db.pages import fetch_page
 from gateway.db.tables import ApiKeyRow, BudgetEventRow, BudgetRow
-from gateway.errors import Conflict, InvalidRequest
+from gateway.errors import Conflict, InvalidRequest, NotFound
 from gateway.kit.clock import now, unix
 from gateway.kit.ids import new_id
 from gateway.kit.money import usd_from_nano
@@ -160,16 +160,16 @@ async def _aim(session: AsyncSession, row: BudgetRow, wanted: BudgetCreate) -> N
     """Whom it is for. Raises InvalidRequest, NotFound."""
     if row.scope == "organization":
         return
-    project_id = wanted.project_id
+    if wanted.project_id is not None:
+        row.project_id = (await projects.active_project(session, wanted.project_id)).id
     if row.scope == "api_key":
         key = await session.get(ApiKeyRow, wanted.api_key_id)
-        if key is None or key.project_id is None or project_id not in (None, key.project_id):
-            raise _refused("api_key_id", f"there is no key of a project with id '{wanted.api_key_id}'.")
+        if key is None or key.project_id is None or row.project_id not in (None, key.project_id):
+            where = f"in the project '{row.project_id}'" if row.project_id else "of a project"
+            raise NotFound(f"No API key with id '{wanted.api_key_id}' {where}.", param="api_key_id")
         if key.revoked_at is not None:
             raise _refused("api_key_id", "this key is revoked.")
-        row.api_key_id, project_id = key.id, key.project_id
-    assert project_id is not None
-    row.project_id = (await projects.active_project(session, project_id)).id
+        row.api_key_id, row.project_id = key.id, (await projects.active_project(session, key.project_id)).id
 
 
 async def _own(session: AsyncSession, budget_id: str) -> BudgetRow:

@@ -98,8 +98,6 @@ class TestCreate:
             ({"scope": "api_key"}, "api_key_id"),
             ({"scope": "organization", "project_id": "KNOWN"}, "project_id"),
             ({"scope": "project", "project_id": "KNOWN", "api_key_id": "KNOWN"}, "api_key_id"),
-            ({"api_key_id": "key_none"}, "api_key_id"),
-            ({"api_key_id": "KNOWN", "project_id": "proj_other"}, "api_key_id"),
             ({"thresholds": [0]}, "thresholds[0]"),
             ({"thresholds": [50, 101]}, "thresholds[1]"),
             ({"thresholds": list(range(1, 22))}, "thresholds"),
@@ -117,6 +115,22 @@ class TestCreate:
         body = {name: known[name] if value == "KNOWN" else value for name, value in fields.items()}
         reply = await admin.post("/v1/budgets", json={"period": "day", "limit_usd": 1} | body)
         assert error_in(reply, 400)["param"] == param
+        assert (await admin.get("/v1/budgets")).json()["data"] == []
+
+    async def test_does_not_know_a_project_or_a_key(
+        self, admin: httpx.AsyncClient, project_key: dict[str, Any]
+    ) -> None:
+        """Like every other field that names what there is not: 404."""
+        other = (await admin.post("/v1/organization/projects", json={"name": "other"})).json()["id"]
+        key = project_key["id"]
+        for fields, param in (
+            ({"project_id": "proj_none"}, "project_id"),
+            ({"project_id": "proj_none", "api_key_id": key}, "project_id"),
+            ({"api_key_id": "key_none"}, "api_key_id"),
+            ({"api_key_id": key, "project_id": other}, "api_key_id"),
+        ):
+            reply = await admin.post("/v1/budgets", json={"period": "day", "limit_usd": 1} | fields)
+            assert error_in(reply, 404)["param"] == param
         assert (await admin.get("/v1/budgets")).json()["data"] == []
 
     async def test_one_for_each_scope_and_period(self, admin: httpx.AsyncClient, project_key: dict[str, Any]) -> None:
@@ -142,8 +156,6 @@ class TestCreate:
         await admin.post(f"{project}/archive")
         archived = await admin.post("/v1/budgets", json=body | {"project_id": project_key["project_id"]})
         assert "archived" in error_in(archived, 400)["message"]
-        unknown = await admin.post("/v1/budgets", json=body | {"project_id": "proj_none"})
-        assert error_in(unknown, 404)["param"] == "project_id"
 
     async def test_tells_every_process_and_the_audit_log(
         self, admin: httpx.AsyncClient, sv: Services, project_key: dict[str, Any]
