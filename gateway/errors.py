@@ -218,14 +218,21 @@ class BudgetBusy(Refusal):
 
 
 class RateLimited(Refusal):
-    """As OpenAI refuses it: the error's type is what there is too much of."""
+    """As OpenAI refuses it: the error's type is what there is too much of.
+
+    Args:
+        limit: the name of the limit that was short, as the settings have it.
+        shared: it is one of the project, for all its keys together.
+    """
 
     status = 429
     code = "rate_limit_exceeded"
 
-    def __init__(self, message: str, *, type: Literal["requests", "tokens"], headers: dict[str, str]) -> None:
+    def __init__(
+        self, message: str, *, type: Literal["requests", "tokens"], headers: dict[str, str], limit: str, shared: bool
+    ) -> None:
         super().__init__(message, headers=headers)
-        self.limited = type
+        self.limited, self.limit, self.shared = type, limit, shared
 
     def body(self) -> ErrorBody:
         return ErrorBody(ErrorObject(message=str(self), type=self.limited, param=None, code=self.code))

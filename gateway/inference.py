@@ -277,6 +277,7 @@ def finish(sv: Services, call: Call, end: End) -> int | None:
     entry = _record(sv, call, end, charged, priced=price is not None or usage is None)
     sv.spool.append(record.encode(kept(entry)))
     sv.metrics.observe(entry)
+    sv.metrics.observe_refusal(end.error)
     if call.attempts:
         sv.metrics.observe_attempts(call.attempts.made, call.answered)
     return charged.total if charged else None

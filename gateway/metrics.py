@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from itertools import product
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -9,10 +10,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from gateway.errors import BudgetBusy, BudgetExhausted, RateLimited
 from gateway.exchanges.record import Record
+from gateway.limits.limit import KINDS
 from gateway.routing.attempts import Answered, Attempt
 from gateway.routing.residency import Residency
 
+SCOPES = ("key", "project")
+"""Whose a rate limit is: one key's, or shared."""
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 
@@ -56,6 +61,20 @@ class Metrics:
         self.spool_bytes = Gauge(
             "tuneway_spool_bytes", "Exchanges on local disk that the database does not have yet", registry=self.registry
         )
+        self.limited = Counter(
+            "tuneway_limited_calls",
+            "Calls refused by a rate limit: which, and whether it is a key's own or shared by a project's keys",
+            ["limit", "scope"],
+            registry=self.registry,
+        )
+        self.unfunded = Counter(
+            "tuneway_unfunded_calls",
+            "Calls refused by a budget: it is used up (insufficient_quota), or reserved for calls under way"
+            " (budget_reserved)",
+            ["reason"],
+            registry=self.registry,
+        )
+        self._show_refusals()
         self._input, self._output = self.tokens.labels("input"), self.tokens.labels("output")
         self._ended = cache(self._that_ended)
 
@@ -68,6 +87,16 @@ class Metrics:
         self._output.inc(entry.output_tokens or 0)
         if not entry.priced:
             self.unpriced.inc()
+
+    def observe_refusal(self, error: BaseException | None) -> None:
+        """Count what a call ended with, where a rate limit or a budget refused it."""
+        match error:
+            case RateLimited():
+                self.limited.labels(error.limit, SCOPES[error.shared]).inc()
+            case BudgetExhausted() | BudgetBusy():
+                self.unfunded.labels(error.code).inc()
+            case _:
+                pass
 
     def observe_attempts(self, made: Iterable[Attempt], answered: Answered[Any] | None) -> None:
         """Count what was tried for one call."""
@@ -82,6 +111,13 @@ class Metrics:
         self.open_breakers.clear()
         for (upstream, model), replicas in opened.items():
             self.open_breakers.labels(upstream, model).set(replicas)
+
+    def _show_refusals(self) -> None:
+        """0 from the beginning: a rate over the first one is right."""
+        for kind, scope in product(KINDS, SCOPES):
+            self.limited.labels(kind.field, scope)
+        for refusal in (BudgetExhausted, BudgetBusy):
+            self.unfunded.labels(refusal.code)
 
     def _that_ended(self, endpoint: str, outcome: str) -> tuple[Counter, Histogram]:
         """Of the calls that end so; looked up once, because a look-up costs more than the counting."""

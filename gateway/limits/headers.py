@@ -51,7 +51,7 @@ def refusal(short: Shortage, model: str, buckets: Iterable[Bucket]) -> RateLimit
             f"Request too large for {_what(limit, model)} on {limit.kind.label}: Limit {limit.amount}, Requested"
             f" {short.need}. The input or output tokens must be reduced in order to run successfully."
         )
-        return RateLimited(message, type=limit.kind.unit, headers=shown | {"x-should-retry": "false"})
+        return _refused(message, limit, shown | {"x-should-retry": "false"})
     wait = short.wait or AGAIN_SECONDS
     message = (
         f"Rate limit reached for {_what(limit, model)} on {limit.kind.label}: Limit {limit.amount}, Used"
@@ -61,7 +61,12 @@ def refusal(short: Shortage, model: str, buckets: Iterable[Bucket]) -> RateLimit
         fewer = "have used less than their share" if limit.kind.period else "wait with fewer"
         message += f" What is left is kept for keys of the project that {fewer}."
     again = {"retry-after": str(max(1, math.ceil(wait))), "retry-after-ms": str(max(1, math.ceil(wait * 1000)))}
-    return RateLimited(message, type=limit.kind.unit, headers=shown | again)
+    return _refused(message, limit, shown | again)
+
+
+def _refused(message: str, limit: Limit, shown: dict[str, str]) -> RateLimited:
+    kind = limit.kind
+    return RateLimited(message, type=kind.unit, headers=shown, limit=kind.field, shared=limit.is_shared)
 
 
 def _what(limit: Limit, model: str) -> str:

@@ -52,6 +52,7 @@ from tests.contract import conforms
 CHAT = "/v1/chat/completions"
 PROJECTS = "/v1/organization/projects"
 REQUEST, SERVER = "invalid_request_error", "server_error"
+LIMITED = RateLimited("m", type="tokens", headers={}, limit="tokens_per_minute", shared=True)
 
 EVERY: list[tuple[Refusal, int, str, str | None, str | None]] = [
     (InvalidRequest("m", param="p"), 400, REQUEST, "p", "invalid_value"),
@@ -72,7 +73,7 @@ EVERY: list[tuple[Refusal, int, str, str | None, str | None]] = [
     (BudgetExhausted("m"), 429, "insufficient_quota", None, "insufficient_quota"),
     (BudgetBusy("m"), 429, "requests", None, "budget_reserved"),
     (TooManyAttempts(9), 429, REQUEST, None, "too_many_attempts"),
-    (RateLimited("m", type="tokens", headers={"retry-after": "1"}), 429, "tokens", None, "rate_limit_exceeded"),
+    (LIMITED, 429, "tokens", None, "rate_limit_exceeded"),
     (UpstreamRefused(422, ErrorObject(message="m", type="t", param="p", code="c")), 422, "t", "p", "c"),
     (UpstreamFailed("m"), 502, SERVER, None, "upstream_failed"),
     (UpstreamTimeout("m"), 504, SERVER, None, "upstream_timeout"),
