@@ -16,9 +16,22 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 Names = Annotated[list[Annotated[str, msgspec.Meta(min_length=1, max_length=512)]], msgspec.Meta(max_length=MANY)]
 Source = Literal["human", "rule", "llm", "external"]
-PersonalKind = Literal["email", "phone", "iban", "card", "ssn", "ip", "secret", "jwt"]
-"""What is found by pattern and checksum, and put in brackets (judges/personal_data.py)."""
-PERSONAL_KINDS: tuple[PersonalKind, ...] = ("email", "phone", "iban", "card", "ssn", "ip", "secret", "jwt")
+PersonalKind = Literal[
+    "email", "phone", "iban", "card", "ssn", "ip_address", "api_key", "jwt", "private_key", "password"
+]
+PERSONAL_KINDS: tuple[PersonalKind, ...] = (
+    "email",
+    "phone",
+    "iban",
+    "card",
+    "ssn",
+    "ip_address",
+    "api_key",
+    "jwt",
+    "private_key",
+    "password",
+)
+"""What is found by pattern and checksum (judges/personal_data.py, whose kinds these are)."""
 PairSource = Literal["edits", "votes", "judges", "regenerated", "choices"]
 PAIR_SOURCES: tuple[PairSource, ...] = ("edits", "votes", "judges", "regenerated", "choices")
 

@@ -4,11 +4,11 @@ Ids of exchanges sort by time, so pages go on where the last one ended: no trans
 neither the order of rows on disk nor what is added meanwhile changes anything.
 """
 
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil, floor
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Select, cast, func, select
 from sqlalchemy.dialects.postgresql import INTERVAL
@@ -27,6 +27,8 @@ from gateway.db.tables import (
 from gateway.kit.clock import from_unix
 from gateway.kit.ids import first_request_id
 from gateway.protocol.recipes import Condition, Examples, Exchanges
+
+T = TypeVar("T")
 
 PAGE = 2000
 """Exchanges that are looked at together, without their bodies."""
@@ -82,13 +84,12 @@ class Log:
             rows = await session.execute(self._matching().where(ExchangeRow.id.in_(ids)))
             return {row.id: _sized(row) for row in rows}
 
-    async def bodies(self, sized: Sequence[Sized]) -> AsyncIterator[dict[str, Bodies]]:
-        """The bodies of these exchanges, some at a time; one that was deleted meanwhile is missing."""
-        for batch in batches(sized):
-            columns = select(ExchangeRow.id, ExchangeRow.request, ExchangeRow.reply)
-            async with self._database.session() as session:
-                rows = await session.execute(columns.where(ExchangeRow.id.in_([each.call.id for each in batch])))
-                yield {row.id: Bodies(row.request, row.reply) for row in rows if row.reply}
+    async def bodies(self, ids: Collection[str]) -> dict[str, Bodies]:
+        """One that was deleted meanwhile is missing."""
+        columns = select(ExchangeRow.id, ExchangeRow.request, ExchangeRow.reply)
+        async with self._database.session() as session:
+            rows = await session.execute(columns.where(ExchangeRow.id.in_(ids)))
+            return {row.id: Bodies(row.request, row.reply) for row in rows if row.reply}
 
     async def verdicts(self, ids: Collection[str]) -> dict[str, list[Verdict]]:
         """What was said of these exchanges, in the order of the judgments' ids."""
@@ -171,16 +172,16 @@ def _of_a_time(wanted: Exchanges) -> Iterator[ColumnElement[bool]]:
         yield ExchangeRow.id < first_request_id(wanted.created_before + int(LATER.total_seconds()))
 
 
-def batches(sized: Sequence[Sized]) -> Iterator[list[Sized]]:
-    """Of a bounded number of bytes each."""
-    batch: list[Sized] = []
+def batches(each: Iterable[T], bytes_of: Callable[[T], int]) -> Iterator[list[T]]:
+    """In the same order, of a bounded number of bytes each."""
+    batch: list[T] = []
     size = 0
-    for each in sized:
-        if batch and size + each.bytes > BODIES_BYTES:
+    for one in each:
+        if batch and size + bytes_of(one) > BODIES_BYTES:
             yield batch
             batch, size = [], 0
-        batch.append(each)
-        size += each.bytes
+        batch.append(one)
+        size += bytes_of(one)
     if batch:
         yield batch
 
