@@ -11,9 +11,9 @@ from litestar.types import ControllerRouterHandler
 
 from gateway.errors import Surprise, refusal_of, to_openai_error
 from gateway.kit.ids import new_request_id
-from gateway.routes import HOT, ROUTES
+from gateway.routes import HOT, ROUTES, cross_origin
 from gateway.routes.callers import provide_admin, provide_caller, provide_services, provide_source
-from gateway.routes.model_calls import Receive, Scope, Send, answer, encode_headers, send_error
+from gateway.routes.model_calls import Receive, Scope, Send, answer, encode_headers, send_error, send_whole
 from gateway.services import Services, gateway_services
 from gateway.settings import Settings
 
@@ -44,7 +44,12 @@ class App:
     async def _through_litestar(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Every answer, of an unknown URL too, carries a request id."""
         request_id = new_request_id()
-        marks = encode_headers({"x-request-id": request_id, "openai-version": "2020-10-01"})
+        own = {"x-request-id": request_id, "openai-version": "2020-10-01"}
+        if granted := cross_origin.preflight(self.settings.feedback, scope):
+            await send_whole(send, 200, own | granted, b"")
+            return
+        for_pages = cross_origin.allowed(self.settings.feedback, scope)
+        marks = encode_headers(own | for_pages)
 
         async def send_marked(message: Any) -> None:
             if message["type"] == "http.response.start":
@@ -54,7 +59,7 @@ class App:
         try:
             await self.litestar(scope, receive, send_marked)  # type: ignore[arg-type]
         except Exception as error:  # noqa: BLE001 what escapes the framework itself
-            await send_error(send, refusal_of(error), request_id, cause=error)
+            await send_error(send, refusal_of(error), request_id, cause=error, headers=for_pages)
 
 
 def build_app(settings: Settings, routers: Sequence[ControllerRouterHandler] = ()) -> App:

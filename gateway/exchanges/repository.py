@@ -1,15 +1,16 @@
 """Reading the exchange log: everything is a project's own."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import ceil, floor
 
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
 from gateway.db.tables import ExchangeRow
+from gateway.errors import ECHO_LIMIT, NotFound
 from gateway.kit.ids import first_request_id
 
 HIDDEN = "off"
@@ -72,6 +73,34 @@ async def find_by_reply(session: AsyncSession, project_id: str, reply_id: str) -
     """The newest exchange whose reply has that id: upstreams choose it, and it may repeat."""
     query = _shown(project_id).where(ExchangeRow.reply_id == reply_id)
     return await session.scalar(query.order_by(ExchangeRow.id.desc()).limit(1))
+
+
+async def ids_of(session: AsyncSession, project_id: str, names: Collection[str]) -> dict[str, str]:
+    """Names (ids of exchanges, or of replies) -> ids of exchanges; of several with one reply id the newest. What is not in
+    the log is not in the answer."""
+    shown = _shown(project_id)
+    ids = await session.scalars(shown.with_only_columns(ExchangeRow.id).where(ExchangeRow.id.in_(names)))
+    found = {id: id for id in ids}
+    left = [name for name in names if name not in found]
+    newest = shown.with_only_columns(ExchangeRow.reply_id, func.max(ExchangeRow.id))
+    by_reply = await session.execute(newest.where(ExchangeRow.reply_id.in_(left)).group_by(ExchangeRow.reply_id))
+    return found | {str(reply_id): id for reply_id, id in by_reply}
+
+
+async def ids_of(session: AsyncSession, project_id: str, named: Collection[str]) -> dict[str, str]:
+    """Ids of exchanges, by the ids that were given: their own, or those of their replies (the newest with that one).
+
+    Raises NotFound, which names the first that is not in the log.
+    """
+    own = _shown(project_id).with_only_columns(ExchangeRow.id).where(ExchangeRow.id.in_(named))
+    found = {id: id for id in await session.scalars(own)}
+    replies = _shown(project_id).with_only_columns(ExchangeRow.reply_id, ExchangeRow.id)
+    replies = replies.where(ExchangeRow.reply_id.in_(set(named) - set(found))).order_by(ExchangeRow.id)
+    found |= {reply: id for reply, id in await session.execute(replies)}
+    for each in named:
+        if each not in found:
+            raise NotFound(f"No exchange with id '{each[:ECHO_LIMIT]}' is in the log (yet).", param="exchange_ids")
+    return found
 
 
 def _shown(project_id: str) -> Select[ExchangeRow]:

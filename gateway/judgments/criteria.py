@@ -1,12 +1,12 @@
 """Criteria of a project: versions that are never changed, and those that every project has."""
 
 import re
-from collections.abc import Iterable
 from math import isfinite
 
 import msgspec
-from sqlalchemy import select, text, update
+from sqlalchemy import ColumnElement, exists, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from gateway.db.tables import CriterionRow
 from gateway.errors import InvalidRequest, NotFound
@@ -47,7 +47,7 @@ BUILT_IN: dict[str, CriterionSpec] = {
 }
 """Made in a project when they are needed first; a project may make its own next version, of the same kind."""
 
-SPEC_FIELDS = tuple(field for field in CriterionSpec.__struct_fields__)
+SPEC_FIELDS = CriterionSpec.__struct_fields__
 
 
 async def find_or_make(session: AsyncSession, project_id: str, spec: CriterionSpec, created_by: str) -> CriterionRow:
@@ -194,10 +194,8 @@ def _is(row: CriterionRow, spec: CriterionSpec) -> bool:
     return row.archived_at is None and spec_of(row) == spec
 
 
-def newest_versions(rows: Iterable[CriterionRow]) -> list[CriterionRow]:
-    """The newest of each name, in the order of the names."""
-    newest: dict[str, CriterionRow] = {}
-    for row in rows:
-        if row.name not in newest or newest[row.name].version < row.version:
-            newest[row.name] = row
-    return [newest[name] for name in sorted(newest)]
+def is_newest() -> ColumnElement[bool]:
+    """On rows of `criteria`: no later version has the same name."""
+    later = aliased(CriterionRow)
+    of_same = (later.project_id == CriterionRow.project_id) & (later.name == CriterionRow.name)
+    return ~exists().where(of_same, later.version > CriterionRow.version)

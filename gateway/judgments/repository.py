@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.tables import JudgmentRow
 from gateway.errors import Conflict
-from gateway.judgments.verdict import Verdict, says_the_same, whose
+from gateway.judgments.verdict import WHOSE, Verdict, says_the_same, whose
 from gateway.kit.clock import now
 from gateway.kit.ids import new_sorted_id
 
@@ -42,6 +42,21 @@ async def add(session: AsyncSession, verdicts: Sequence[Verdict]) -> list[str]:
         for place in wave:
             ids[place] = held[whose(verdicts[place])]
     return ids
+
+
+async def retract(session: AsyncSession, row: JudgmentRow, by: str) -> JudgmentRow:
+    """Take a judgment back: a row of its own says so, and supersedes it. Returns that row.
+
+    Raises Conflict: another word has taken its place.
+    """
+    if row.status == "retracted":
+        return row
+    if row.superseded_at is not None:
+        raise Conflict("This judgment was superseded; retract the one that took its place.")
+    whose_it_is = {name: getattr(row, name) for name in (*WHOSE, "kind", "eval_run_id", "output_item_id")}
+    word = Verdict(**whose_it_is, status="retracted", judgment_metadata={"retracted_by": by})
+    [id] = await add(session, [word])
+    return await session.get_one(JudgmentRow, id)
 
 
 def _check(each: Verdict) -> None:

@@ -24,7 +24,10 @@ SCOPES: dict[str, str] = {
     "api.fine_tuning.jobs.write": "start, pause and cancel fine-tuning jobs",
     "api.graders.request": "check and run graders",
     "api.budgets.read": "see what binds the key, and what is left of it",
-    "api.exchanges.read": "read the exchange log, with what was asked and answered",
+    "api.exchanges.read": "read the exchange log and stored completions, with what was asked and answered",
+    "api.feedback.write": "say what people think of answers, and read nothing: for web pages",
+    "api.judgments.read": "read judgments, and what they come to",
+    "api.judgments.write": "bring judgments, take them back, make criteria",
     ALL_READ: "everything that ends with .read",
 }
 """Every scope that a key may be given, and what it lets the key do."""
@@ -60,6 +63,17 @@ NEEDED: dict[tuple[str, str], str] = {
     ("GET", "/v1/budgets/current"): "api.budgets.read",
     ("GET", "/v1/exchanges"): "api.exchanges.read",
     ("GET", "/v1/exchanges/{exchange_id}"): "api.exchanges.read",
+    ("POST", "/v1/feedback"): "api.feedback.write",
+    ("GET", "/v1/judgments"): "api.judgments.read",
+    ("POST", "/v1/judgments"): "api.judgments.write",
+    ("GET", "/v1/judgments/summary"): "api.judgments.read",
+    ("GET", "/v1/judgments/{judgment_id}"): "api.judgments.read",
+    ("DELETE", "/v1/judgments/{judgment_id}"): "api.judgments.write",
+    ("GET", "/v1/criteria"): "api.judgments.read",
+    ("POST", "/v1/criteria"): "api.judgments.write",
+    ("GET", "/v1/criteria/{criterion_id}"): "api.judgments.read",
+    ("POST", "/v1/criteria/{criterion_id}"): "api.judgments.write",
+    ("DELETE", "/v1/criteria/{criterion_id}"): "api.judgments.write",
 }
 """Method and URL of every endpoint for projects; a test finds one that is missing here."""
 

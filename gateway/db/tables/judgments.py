@@ -141,6 +141,7 @@ class JudgmentRow(Base):
             unique=True,
             postgresql_where=text("superseded_at IS NULL"),
         ),
+        Index("ix_judgments_project_id_id", "project_id", "id"),
         Index("ix_judgments_project_id_exchange_id", "project_id", "exchange_id"),
         Index(
             "ix_judgments_other_exchange_id",

@@ -24,7 +24,7 @@ async def built_in(database: Database, name: str, project_id: str = PROJECT) -> 
 
 def verdict(criterion: CriterionRow, **changes: Any) -> Verdict:
     """A thumb up, unless `changes` say otherwise."""
-    plain = {
+    plain: dict[str, Any] = {
         "project_id": criterion.project_id,
         "exchange_id": "req_1",
         "criterion_id": criterion.id,

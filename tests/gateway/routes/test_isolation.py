@@ -94,6 +94,13 @@ CASES = (
     Case("POST", "/v1/completions", {"model": "{model_id}", "prompt": "x"}),
     Case("GET", "/v1/exchanges/{exchange_id}"),
     Case("GET", "/v1/exchanges/{reply_id}"),
+    Case("POST", "/v1/feedback", {"completion_id": "{reply_id}", "thumbs": "up"}),
+    Case("POST", "/v1/judgments", {"judgments": [{"exchange_id": "{exchange_id}", "criterion": "clear", "value": 4}]}),
+    Case("GET", "/v1/judgments/{judgment_id}"),
+    Case("DELETE", "/v1/judgments/{judgment_id}"),
+    Case("GET", "/v1/criteria/{criterion_id}"),
+    Case("POST", "/v1/criteria/{criterion_id}", {"description": "other"}),
+    Case("DELETE", "/v1/criteria/{criterion_id}"),
     Case("DELETE", "/v1/models/{checkpoint_id}"),
     Case("DELETE", "/v1/files/{file_id}"),
 )
@@ -105,10 +112,13 @@ OWN = (
     Case("GET", "/v1/models"),
     Case("GET", "/v1/exchanges"),
     Case("GET", "/v1/budgets/current"),
+    Case("GET", "/v1/judgments"),
+    Case("GET", "/v1/judgments/summary"),
+    Case("GET", "/v1/criteria"),
 )
 """Lists of one's own."""
 
-MAKING = {("POST", "/v1/files"), ("POST", "/v1/uploads")}
+MAKING = {("POST", "/v1/files"), ("POST", "/v1/uploads"), ("POST", "/v1/criteria")}
 """They name nothing that exists."""
 
 
@@ -161,6 +171,9 @@ async def objects(
     reply = await client.post("/v1/chat/completions", json=chat("echo", metadata={"team": SECRET}))
     await sv.drain.drain()
     await sv.mirrors.refresh()
+    criterion = (await client.post("/v1/criteria", json={"name": SECRET, "kind": "boolean"})).json()
+    said = {"completion_id": reply.json()["id"], "criterion": SECRET, "value": True, "tags": [SECRET]}
+    judged = (await client.post("/v1/feedback", json=said)).json()
     return {
         "file_id": file_id,
         "upload_id": upload_id,
@@ -174,6 +187,8 @@ async def objects(
         "exchange_id": reply.headers["x-request-id"],
         "reply_id": reply.json()["id"],
         "budget_id": budget_id,
+        "criterion_id": criterion["id"],
+        "judgment_id": judged["judgments"][0]["id"],
         "project_id": project,
         "key_id": project_key["id"],
         "account_id": project_key["account"],

@@ -1,0 +1,208 @@
+"""Judgments in figures, by criterion and source and whatever else they are grouped by; never pooled across versions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+from statistics import NormalDist
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, func, literal, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gateway.db.tables import CriterionRow, ExchangeRow, JudgeVersionRow, JudgmentRow
+from gateway.judgments.queries import JudgmentFilters, conditions
+from gateway.protocol.judgments import Interval, Summary, SummaryRow
+
+MOST_ROWS = 1000
+MOST_VALUES = 20
+"""Labels, preferences or tags of one group."""
+METADATA = "metadata."
+Counts = dict[tuple[Any, ...], dict[str, int]]
+"""By the key of a group: value -> how often."""
+Z = NormalDist().inv_cdf(0.975)
+
+_day = func.to_char(func.timezone("UTC", func.coalesce(ExchangeRow.created_at, JudgmentRow.created_at)), "YYYY-MM-DD")
+GROUPS: dict[str, ColumnElement[Any]] = {
+    "model": ExchangeRow.served_model.expression,
+    "route": func.split_part(ExchangeRow.route, "@", 1),
+    "day": _day,
+    "judge": JudgeVersionRow.judge_id.expression,
+    "judge_version": JudgmentRow.judge_version_id.expression,
+    "label": JudgmentRow.label.expression,
+    "end_user": ExchangeRow.end_user.expression,
+}
+"""What judgments are grouped by, beside `tag` and `metadata.<key>`: of the exchange, but for the judge and the label. The day
+is that of the answer (UTC)."""
+
+
+@dataclass(frozen=True)
+class _Grouping:
+    """How the rows of one answer are told apart."""
+
+    names: Sequence[str]
+    columns: Sequence[ColumnElement[Any]]
+    tag: Any = None
+    """The tags of a judgment, one a row, where they are grouped by."""
+
+
+async def summary(session: AsyncSession, project_id: str, filters: JudgmentFilters, group_by: Sequence[str]) -> Summary:
+    """Figures of the judgments in force that `filters` let through.
+
+    Of real traffic, unless the filters name a run of an eval. The two orders of a comparison are left out: the row that
+    reconciles them counts. A judgment with several tags counts
+    in each of their groups, one without any in that of null.
+
+    Args:
+        group_by: of GROUPS, `tag`, `metadata.<key>`.
+    """
+    grouping = _grouping(group_by)
+    rows = list(await session.execute(_figures(project_id, filters, grouping)))
+    tag = _tag_of("each_tag")
+    of_group = [
+        await _counts(session, project_id, filters, grouping, JudgmentRow.label),
+        await _counts(session, project_id, filters, grouping, JudgmentRow.preference),
+        await _counts(session, project_id, filters, grouping, tag.c.value, tag),
+    ]
+    shown = [
+        _shown(row, grouping.names, *(each.get(_key(row, grouping.names), {}) for each in of_group)) for row in rows
+    ]
+    return Summary(data=shown[:MOST_ROWS], truncated=len(rows) > MOST_ROWS)
+
+
+def _grouping(group_by: Sequence[str]) -> _Grouping:
+    tag = _tag_of("tagged")
+    columns = [_column(name, tag).label(f"group_{number}") for number, name in enumerate(group_by)]
+    return _Grouping(group_by, columns, tag if "tag" in group_by else None)
+
+
+def _tag_of(name: str) -> Any:
+    """The tags of a judgment, one a row."""
+    return func.jsonb_array_elements_text(JudgmentRow.tags).table_valued("value", name=name, joins_implicitly=True)
+
+
+def _column(name: str, tag: Any) -> ColumnElement[Any]:
+    if name == "tag":
+        return tag.c.value
+    if name.startswith(METADATA):
+        return ExchangeRow.request_metadata[name.removeprefix(METADATA)].astext
+    return GROUPS[name]
+
+
+def _base(project_id: str, filters: JudgmentFilters, grouping: _Grouping, *columns: Any) -> Any:
+    """Judgments beside their exchange, their criterion, and their judge's version."""
+    same = (ExchangeRow.id == JudgmentRow.exchange_id) & (ExchangeRow.project_id == JudgmentRow.project_id)
+    source = select(*columns, *grouping.columns).select_from(JudgmentRow)
+    query = (
+        source.join(CriterionRow, CriterionRow.id == JudgmentRow.criterion_id)
+        .outerjoin(ExchangeRow, same)
+        .outerjoin(JudgeVersionRow, JudgeVersionRow.id == JudgmentRow.judge_version_id)
+    )
+    if grouping.tag is not None:
+        query = query.outerjoin(grouping.tag, literal(value=True))
+    if filters.eval_run_id is None:
+        query = query.where(JudgmentRow.eval_run_id.is_(None))
+    return query.where(*conditions(project_id, filters), JudgmentRow.order_shown.is_(None))
+
+
+_OF = (CriterionRow.name, JudgmentRow.criterion_id, JudgmentRow.kind, JudgmentRow.source)
+
+
+def _figures(project_id: str, filters: JudgmentFilters, grouping: _Grouping) -> Any:
+    def counted(condition: Any) -> Any:
+        return func.count().filter(condition)
+
+    is_ok = JudgmentRow.status == "ok"
+    scored = is_ok & JudgmentRow.score.is_not(None)
+    judged = is_ok & JudgmentRow.passed.is_not(None)
+    query = _base(
+        project_id,
+        filters,
+        grouping,
+        *_OF,
+        func.count().label("judgments"),
+        counted(is_ok).label("ok"),
+        counted(JudgmentRow.status == "error").label("errors"),
+        counted(JudgmentRow.status == "abstained").label("abstained"),
+        counted(scored).label("scored"),
+        func.avg(JudgmentRow.score).filter(scored).label("mean"),
+        func.count(JudgmentRow.exchange_id.distinct()).filter(scored).label("scored_exchanges"),
+        counted(judged & JudgmentRow.passed).label("passed"),
+        counted(judged & ~JudgmentRow.passed).label("failed"),
+        func.count(JudgmentRow.exchange_id.distinct()).filter(judged).label("judged_exchanges"),
+    )
+    ordered = query.group_by(*_OF, *grouping.columns).order_by(func.count().desc(), *_OF, *grouping.columns)
+    return ordered.limit(MOST_ROWS + 1)
+
+
+async def _counts(
+    session: AsyncSession,
+    project_id: str,
+    filters: JudgmentFilters,
+    grouping: _Grouping,
+    column: Any,
+    source: Any = None,
+) -> Counts:
+    """How often each value of a column (of `source`, which is joined) is there in each group; the most frequent ones."""
+    query = _base(project_id, filters, grouping, *_OF, column.label("counted"), func.count().label("n"))
+    if source is not None:
+        query = query.join(source, literal(value=True))
+    query = query.where(column.is_not(None), JudgmentRow.status == "ok").group_by(*_OF, *grouping.columns, column)
+    found: Counts = {}
+    for row in await session.execute(query.order_by(func.count().desc(), column)):
+        of_group = found.setdefault(_key(row, grouping.names), {})
+        if len(of_group) < MOST_VALUES:
+            of_group[row.counted] = row.n
+    return found
+
+
+def _key(row: Row[Any], names: Sequence[str]) -> tuple[Any, ...]:
+    return (row.criterion_id, row.source, *_values(row, names))
+
+
+def _values(row: Row[Any], names: Sequence[str]) -> list[str | None]:
+    return [getattr(row, f"group_{number}") for number in range(len(names))]
+
+
+def _shown(
+    row: Row[Any],
+    names: Sequence[str],
+    labels: dict[str, int],
+    preferences: dict[str, int],
+    tags: dict[str, int],
+) -> SummaryRow:
+    decided = row.passed + row.failed
+    return SummaryRow(
+        criterion=row.name,
+        criterion_id=row.criterion_id,
+        kind=row.kind,
+        source=row.source,
+        group=dict(zip(names, _values(row, names), strict=True)),
+        judgments=row.judgments,
+        ok=row.ok,
+        errors=row.errors,
+        abstained=row.abstained,
+        coverage=row.ok / row.judgments,
+        scored=row.scored,
+        mean_score=row.mean,
+        mean_interval=wilson(row.mean, row.scored_exchanges) if row.scored else None,
+        passed=row.passed,
+        failed=row.failed,
+        pass_rate=row.passed / decided if decided else None,
+        pass_interval=wilson(row.passed / decided, row.judged_exchanges) if decided else None,
+        labels=labels,
+        preferences=preferences,
+        tags=tags,
+    )
+
+
+def wilson(share: float, n: int) -> Interval:
+    """95% interval of a proportion (Wilson 1927), as judges/statistics/intervals.py; without scipy, which would slow the
+    gateway's start.
+
+    Of a mean of scores from 0 to 1 it is never too narrow: their variance is at most share * (1 - share). `n` is how many
+    answers were judged, however often: repeats of one make nothing more certain.
+    """
+    centre, scale = share + Z * Z / (2 * n), 1 + Z * Z / n
+    margin = Z * sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
+    low = 0.0 if share == 0 else max(0.0, (centre - margin) / scale)
+    return Interval(low=low, high=1.0 if share == 1 else min(1.0, (centre + margin) / scale))
