@@ -318,6 +318,10 @@ class WorkerSettings(Section, frozen=True):
     """Questions to judges at a time in one worker."""
     eval_calls: int = 8
     """Calls of eval runs at a time in one worker."""
+    judge_lag_minutes: float = 15.0
+    """A judge whose oldest answer waits for longer is told of as lagging: in the log, and as the webhook event judge.lagging."""
+    dataset_wait_seconds: float = 3.0
+    """A dataset is built so long after its moment: until then, what happened before it has reached the database."""
 
     def __post_init__(self) -> None:
         refuse_less_than_one(self, ("judges", "eval_calls"))
