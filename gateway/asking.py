@@ -29,6 +29,8 @@ from gateway.settings import Settings
 Purpose = Literal["judge", "eval"]
 """Also the `purpose` of the exchanges."""
 ACCOUNTS: dict[Purpose, str] = {"judge": "Judges", "eval": "Evals"}
+NO_FALLBACK = {"x-tuneway-fallback": "off"}
+"""Whoever judges, or is measured, is the model that was named, or nobody."""
 NEW_KEY_TRIES = 20
 NEW_KEY_SECONDS = 0.1
 """Between two tries with a key that was made just now: gateways learn of it within a second."""
@@ -99,7 +101,7 @@ class Asking:
 
     async def _post(self, payload: bytes, secret: str) -> Asked | None:
         """None when the key is not known (yet). Raises NotAsked."""
-        headers = {"authorization": f"Bearer {secret}", "content-type": "application/json"}
+        headers = {"authorization": f"Bearer {secret}", "content-type": "application/json"} | NO_FALLBACK
         began = time.perf_counter()
         try:
             async with self._opened().post(self._url, data=payload, headers=headers) as response:

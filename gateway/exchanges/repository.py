@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
 from gateway.db.tables import ExchangeRow
-from gateway.errors import ECHO_LIMIT, NotFound
 from gateway.kit.ids import first_request_id
 
 HIDDEN = "off"
@@ -85,22 +84,6 @@ async def ids_of(session: AsyncSession, project_id: str, names: Collection[str])
     newest = shown.with_only_columns(ExchangeRow.reply_id, func.max(ExchangeRow.id))
     by_reply = await session.execute(newest.where(ExchangeRow.reply_id.in_(left)).group_by(ExchangeRow.reply_id))
     return found | {str(reply_id): id for reply_id, id in by_reply}
-
-
-async def ids_of(session: AsyncSession, project_id: str, named: Collection[str]) -> dict[str, str]:
-    """Ids of exchanges, by the ids that were given: their own, or those of their replies (the newest with that one).
-
-    Raises NotFound, which names the first that is not in the log.
-    """
-    own = _shown(project_id).with_only_columns(ExchangeRow.id).where(ExchangeRow.id.in_(named))
-    found = {id: id for id in await session.scalars(own)}
-    replies = _shown(project_id).with_only_columns(ExchangeRow.reply_id, ExchangeRow.id)
-    replies = replies.where(ExchangeRow.reply_id.in_(set(named) - set(found))).order_by(ExchangeRow.id)
-    found |= {reply: id for reply, id in await session.execute(replies)}
-    for each in named:
-        if each not in found:
-            raise NotFound(f"No exchange with id '{each[:ECHO_LIMIT]}' is in the log (yet).", param="exchange_ids")
-    return found
 
 
 def _shown(project_id: str) -> Select[ExchangeRow]:

@@ -11,6 +11,7 @@ EventType = Literal[
     "fine_tuning.job.succeeded",
     "fine_tuning.job.failed",
     "fine_tuning.job.cancelled",
+    "judge.lagging",
 ]
 EVENT_TYPES: tuple[EventType, ...] = (
     "budget.threshold_reached",
@@ -18,8 +19,9 @@ EVENT_TYPES: tuple[EventType, ...] = (
     "fine_tuning.job.succeeded",
     "fine_tuning.job.failed",
     "fine_tuning.job.cancelled",
+    "judge.lagging",
 )
-"""What is sent; those of budgets are an extension."""
+"""What is sent; those of budgets and judges are an extension."""
 
 
 class WebhookCreate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

@@ -21,7 +21,7 @@ _PREFERENCES: dict[str, Preference] = {"first": "a", "second": "b", "tie": "tie"
 def read(asked: Asked, answer: Answer) -> Opinion:
     """The opinion in what a judge said."""
     if answer.refusal or answer.finish_reason == "content_filter":
-        return failed("refusal", f"The judge refused: {answer.refusal or 'its answer was filtered'}"[:LONGEST_REASON])
+        return failed("refusal", _plain(f"The judge refused: {answer.refusal or 'its answer was filtered'}"))
     spoken = Spoken(answer.text, asked.key, asked.shown)
     try:
         found = results_in(spoken)
@@ -45,7 +45,7 @@ def _checked(asked: Asked, verdict: dict[str, Any], answer: Answer) -> Opinion:
         return failed("schema", _sentence("The verdict has not the fields that were asked for", answer))
     if not asked.criterion.allows(value):
         return failed("schema", _sentence(f"{str(value)[:50]!r} is no value of `{asked.criterion.name}`", answer))
-    return _opinion(asked, value, reason[:LONGEST_REASON])
+    return _opinion(asked, value, _plain(reason))
 
 
 def _opinion(asked: Asked, value: Any, reason: str) -> Opinion:
@@ -60,6 +60,11 @@ def _opinion(asked: Asked, value: Any, reason: str) -> Opinion:
         rationale=reason or None,
         notes={"injection_markers": suspicious} if suspicious else {},
     )
+
+
+def _plain(text: str) -> str:
+    """Without what no database holds: NUL, and halves of characters that JSON can spell."""
+    return text[:LONGEST_REASON].replace("\x00", "\ufffd").encode(errors="replace").decode()
 
 
 def _preference(asked: Asked, value: str) -> Preference:

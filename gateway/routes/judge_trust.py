@@ -1,0 +1,90 @@
+"""How far a judge is behind, and how far it can be trusted."""
+
+from datetime import timedelta
+
+import msgspec
+from litestar import get, post
+from litestar.params import FromPath, RawBody
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gateway.db.tables import CalibrationRow, CriterionRow, JudgeVersionRow
+from gateway.errors import InvalidRequest
+from gateway.judging import lag, repository, trust
+from gateway.judgments import criteria
+from gateway.kit.clock import now
+from gateway.protocol.decode import decode
+from gateway.protocol.judges import CalibrationCreate, CalibrationQueued, JudgeLag, Trust
+from gateway.routes.callers import Caller, Sv
+from gateway.routes.judge_objects import calibration, coverage, judge_lag
+
+TASK = "calibrate_judge"
+HISTORY = 20
+decode_calibration = msgspec.json.Decoder(CalibrationCreate)
+
+
+@get("/v1/judges/{judge_id:str}/lag")
+async def retrieve_lag(sv: Sv, caller: Caller, judge_id: FromPath[str]) -> JudgeLag:
+    """What it still has to judge, and since when."""
+    moment = now()
+    async with sv.database.session() as session:
+        row = await repository.judge(session, caller.project_id, judge_id)
+        found = await lag.of_judge(session, row)
+        judged = await lag.judged_since(session, row.id, moment - timedelta(hours=1))
+    limit = sv.settings.worker.judge_lag_minutes * 60
+    return judge_lag(row, found, moment, limit_seconds=limit, judged=judged)
+
+
+@get("/v1/judges/{judge_id:str}/trust")
+async def retrieve_trust(sv: Sv, caller: Caller, judge_id: FromPath[str]) -> Trust:
+    """Whether the version in force may build data and decide unattended, and why not."""
+    async with sv.database.session() as session:
+        row = await repository.judge(session, caller.project_id, judge_id)
+        version = await repository.version(session, row)
+        latest, covered = await trust.latest(session, version.id), await trust.covered(session, version.id)
+        every = select(CalibrationRow).join(JudgeVersionRow).where(JudgeVersionRow.judge_id == row.id)
+        newest = every.order_by(CalibrationRow.created_at.desc(), CalibrationRow.id).limit(HISTORY)
+        history = [calibration(each) for each in await session.scalars(newest)]
+    reasons = trust.doubts(row, latest, covered)
+    return Trust(
+        judge_id=row.id,
+        judge_version_id=version.id,
+        trusted=not reasons,
+        reasons=reasons,
+        min_kappa=row.min_kappa if row.min_kappa is not None else trust.MIN_KAPPA,
+        min_n=trust.MIN_N,
+        min_coverage=trust.MIN_COVERAGE,
+        coverage=coverage(covered),
+        calibration=calibration(latest) if latest else None,
+        history=history,
+    )
+
+
+@post("/v1/judges/{judge_id:str}/calibrate", status_code=200)
+async def calibrate(sv: Sv, caller: Caller, judge_id: FromPath[str], body: RawBody) -> CalibrationQueued:
+    """Hold the version in force against people, in a worker; GET .../trust shows what came of it.
+
+    Raises:
+        InvalidRequest: there is no such criterion, or it cannot be compared with the judge's.
+        Unavailable: the task queue is away.
+    """
+    wanted = decode(decode_calibration, body.strip() or b"{}")
+    async with sv.database.session() as session:
+        row = await repository.changeable(session, caller.project_id, judge_id)
+        version = await repository.version(session, row)
+        own = criterion = await session.get_one(CriterionRow, version.criterion_id)
+        if wanted.criterion is not None:
+            criterion = await _named(session, caller.project_id, wanted.criterion)
+    if (own.kind == "pairwise") is not (criterion.kind == "pairwise") or criterion.kind in ("edit", "text"):
+        raise InvalidRequest(
+            f"Invalid 'criterion': '{criterion.name}' is {criterion.kind}, and the judge's is {own.kind}.",
+            param="criterion",
+        )
+    await sv.queue.enqueue(TASK, version.id, criterion.id)
+    return CalibrationQueued(judge_version_id=version.id, criterion_id=criterion.id)
+
+
+async def _named(session: AsyncSession, project_id: str, named: str) -> CriterionRow:
+    if named.startswith("crit_"):
+        return await criteria.find(session, project_id, named)
+    return await criteria.by_name(session, project_id, named)

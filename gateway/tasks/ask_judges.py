@@ -1,0 +1,203 @@
+"""Asks the models of a judge, and writes down what they said: each call a part, and one verdict of them all."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gateway.asking import Asked as Reply
+from gateway.asking import NotAsked
+from gateway.grading.chat import answer as read_reply
+from gateway.judging import specs
+from gateway.judgments import repository as judgments
+from gateway.judgments.verdict import Verdict
+from gateway.protocol.judges import LlmSpec
+from gateway.services import WorkerServices
+from gateway.tasks.judging_cases import Case, Part
+from judges.ask import AskFailed
+from judges.grade import Tokens
+from judges.llm.families import kinship
+from judges.llm.opinion import ErrorCode, Opinion, failed
+from judges.llm.pairwise import ORDERS, reconcile
+from judges.llm.panel import combined
+from judges.llm.questions import Asked, about_one, about_two
+from judges.llm.reading import read
+
+CODES: dict[str, ErrorCode] = {
+    "timeout": "timeout",
+    "rate_limit": "rate_limit",
+    "quota": "quota",
+    "upstream": "upstream",
+    "refused": "refused",
+}
+STRUCTURE_WORDS = ("response_format", "json_schema", "structured", "guided")
+"""In the refusal of a server that can hold no model to a schema."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What one call came to."""
+
+    part: Part
+    opinion: Opinion
+    judgment_id: str | None = None
+    """Where it is written down already."""
+    reply: Reply | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What all calls of a task came to."""
+
+    told: list[Told]
+    later: NotAsked | None = None
+    """Some could not be asked now, and may be later."""
+
+
+def parts_of(case: Case, spec: LlmSpec) -> list[Part]:
+    """Every question: each model, and for a comparison both orders."""
+    orders = ORDERS if case.criterion.kind == "pairwise" else (None,)
+    return [(model, order) for model in (spec.model, *spec.panel) for order in orders]
+
+
+async def ask_all(wv: WorkerServices, case: Case, spec: LlmSpec) -> Heard:
+    """Ask what is not answered yet, one after the other.
+
+    On the last try of a task what cannot be asked is an error; before, it is left for later.
+    """
+    told: list[Told] = []
+    later: NotAsked | None = None
+    for part in parts_of(case, spec):
+        if part in case.answered:
+            id, opinion = case.answered[part]
+            told.append(Told(part, opinion, id))
+            continue
+        try:
+            told.append(await _ask(wv, case, spec, part))
+        except NotAsked as error:
+            if error.retry and not case.task.is_last_try:
+                later = error
+            else:
+                told.append(Told(part, failed(CODES.get(error.code, "upstream"), str(error))))
+    return Heard(told, later)
+
+
+async def _ask(wv: WorkerServices, case: Case, spec: LlmSpec, part: Part) -> Told:
+    """Raises NotAsked."""
+    asked = _question(case, spec, part)
+    reply = await _chat(wv, case, spec, asked)
+    try:
+        answer = read_reply(reply.body, asked.question, Tokens())
+    except AskFailed as error:
+        return Told(part, failed("upstream", str(error)), reply=reply)
+    opinion = read(asked, answer)
+    opinion.notes.update(_kin(case, answer.model, part[0]))
+    return Told(part, opinion, reply=reply)
+
+
+def _question(case: Case, spec: LlmSpec, part: Part) -> Asked:
+    model, order = part
+    brief = specs.brief_of(spec, case.criterion)
+    if order is None:
+        return about_one(brief, model, case.answers[0].subject, case.reference if spec.reference else None)
+    return about_two(brief, model, case.answers[0].subject, case.answers[1].subject, order)
+
+
+async def _chat(wv: WorkerServices, case: Case, spec: LlmSpec, asked: Asked) -> Reply:
+    """Raises NotAsked."""
+    question, project = asked.question, case.judge.project_id
+    body: dict[str, Any] = {"model": question.model, "messages": question.messages, **question.sampling}
+    if not spec.structured:
+        return await wv.asking.chat(project, "judge", body)
+    schema = {"name": "verdict", "strict": True, "schema": question.schema}
+    structure = {"response_format": {"type": "json_schema", "json_schema": schema}}
+    try:
+        return await wv.asking.chat(project, "judge", body | structure)
+    except NotAsked as error:
+        if error.code != "refused" or not any(word in str(error).lower() for word in STRUCTURE_WORDS):
+            raise
+    return await wv.asking.chat(project, "judge", body)
+
+
+def _kin(case: Case, answered_by: str, named: str) -> dict[str, Any]:
+    """Pitfall: a judge may prefer its own kin; what it was is kept with the verdict."""
+    found = [
+        {"judge": judge, "candidate": candidate, "relation": relation}
+        for candidate in sorted({each.exchange.served_model or "" for each in case.answers} - {""})
+        for judge in sorted({answered_by, named})
+        if (relation := kinship(judge, candidate))
+    ]
+    return {"self_preference": found} if found else {}
+
+
+def verdict_of(case: Case, spec: LlmSpec, told: list[Told]) -> Opinion:
+    """One out of all."""
+    by_part = {each.part: each.opinion for each in told}
+    criterion = specs.judged_by(case.criterion)
+    members = [_of_model(case, model, by_part) for model in (spec.model, *spec.panel)]
+    return members[0] if len(members) == 1 else combined(criterion, members, spec.combine)
+
+
+def _of_model(case: Case, model: str, by_part: dict[Part, Opinion]) -> Opinion:
+    if case.criterion.kind != "pairwise":
+        return by_part[model, None]
+    return reconcile(by_part[model, "ab"], by_part[model, "ba"])
+
+
+async def write_parts(session: AsyncSession, case: Case, told: list[Told]) -> list[str]:
+    """What each call said, as judgments of their own, so that no call has to be made twice; their ids."""
+    new = [each for each in told if each.judgment_id is None]
+    written = await judgments.add(session, [_part(case, each) for each in new])
+    ids = dict(zip((each.part for each in new), written, strict=True))
+    return [each.judgment_id or ids[each.part] for each in told]
+
+
+def _part(case: Case, each: Told) -> Verdict:
+    model, order = each.part
+    return base(
+        case, each.opinion, "llm", identifier=model, order_shown=order, pair_group_id=case.task.id, **_call(each)
+    )
+
+
+def _call(each: Told) -> dict[str, Any]:
+    if each.reply is None:
+        return {}
+    return {
+        "latency_ms": each.reply.duration_ms,
+        "cost_nano": each.reply.cost_nano,
+        "judge_exchange_id": each.reply.exchange_id,
+    }
+
+
+def whole(case: Case, spec: LlmSpec, told: list[Told], ids: list[str]) -> Verdict:
+    """The verdict of the judge: of a single call it carries the call, of several it names the parts."""
+    opinion = verdict_of(case, spec, told)
+    if len(told) == 1:
+        return base(case, opinion, "llm", **_call(told[0]))
+    return base(case, opinion, "llm", pair_group_id=case.task.id, derived_from=ids)
+
+
+def base(case: Case, opinion: Opinion, source: Any, **more: Any) -> Verdict:
+    """A verdict of a judge on a task."""
+    return Verdict(
+        project_id=case.task.project_id,
+        exchange_id=case.task.exchange_id,
+        other_exchange_id=case.task.other_exchange_id,
+        other_choice_index=0 if case.task.other_exchange_id else None,
+        criterion_id=case.criterion.id,
+        kind=case.criterion.kind,
+        source=source,
+        judge_version_id=case.version.id,
+        attempt=case.task.attempt,
+        sampling=case.task.sampling,
+        status=opinion.status,
+        error_code=opinion.error_code,
+        score=opinion.score,
+        raw_value=opinion.raw_value,
+        label=opinion.label,
+        passed=opinion.passed,
+        preference=opinion.preference,
+        rationale=opinion.rationale,
+        judgment_metadata=opinion.notes or None,
+        **more,
+    )

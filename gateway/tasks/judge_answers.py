@@ -1,0 +1,147 @@
+"""Lets judges judge what is due. Every task ends in a judgment, a verdict or an error, whatever happens to this process."""
+
+import asyncio
+import logging
+from secrets import token_hex
+
+from gateway.asking import NotAsked
+from gateway.errors import Refusal, Unavailable
+from gateway.judging import specs, work
+from gateway.judging.work import Claim
+from gateway.judgments import repository as judgments
+from gateway.services import WorkerServices
+from gateway.tasks import ask_judges
+from gateway.tasks.ask_judges import Heard
+from gateway.tasks.judging_cases import Case, load
+from judges.llm.opinion import Opinion, failed
+
+log = logging.getLogger(__name__)
+
+DIED = failed(
+    "timeout", f"It was begun {work.MAX_TRIES} times, and each time the worker ended before the judge answered."
+)
+NO_REFERENCE = Opinion(status="abstained", rationale="There is no correction and no `reference` to compare with.")
+
+
+class Judging:
+    """A worker's: what it judges now, at most [worker] judges at a time."""
+
+    def __init__(self, wv: WorkerServices, *, lease_seconds: float = work.LEASE_SECONDS) -> None:
+        self._wv = wv
+        self._holder = f"judging-{token_hex(8)}"
+        self._lease_seconds = lease_seconds
+        self._under_way: set[str] = set()
+
+    async def begin(self) -> None:
+        """Start what is due and wait for none of it. Raises Unavailable; the next round goes on."""
+        free = self._wv.settings.worker.judges - len(self._under_way)
+        if free > 0:
+            for each in await self._claim(free):
+                self._wv.background.spawn(self._lane(each), f"judge {each.id}")
+
+    async def renew(self) -> None:
+        """Keep what is under way. Raises Unavailable; a lease outlives several rounds."""
+        if self._under_way:
+            async with self._wv.database.session() as session:
+                await work.renew(session, self._holder, list(self._under_way), self._lease_seconds)
+
+    async def remove_old(self) -> None:
+        """Raises Unavailable."""
+        async with self._wv.database.session() as session:
+            await work.remove_old(session)
+
+    async def _claim(self, most: int) -> list[Claim]:
+        async with self._wv.database.session() as session:
+            claimed = await work.claim(session, self._holder, most, self._lease_seconds)
+        self._under_way |= {each.id for each in claimed}
+        return claimed
+
+    async def _lane(self, first: Claim) -> None:
+        """One task after the other, until none is due."""
+        claimed = [first]
+        try:
+            while claimed:
+                try:
+                    await judge(self._wv, claimed[0])
+                finally:
+                    self._under_way.discard(claimed[0].id)
+                claimed = await self._claim(1)
+        except Unavailable as away:
+            log.warning("judging pauses; what was begun is tried again: %s", away)
+
+
+async def judge(wv: WorkerServices, task: Claim) -> None:
+    """Judge one. What goes wrong in a way that nobody thought of is tried again, and in the end an error.
+
+    Raises Unavailable.
+    """
+    async with wv.database.session() as session:
+        case = await load(session, task)
+        if case is None:
+            await work.finish(session, task)
+            return
+    try:
+        await _judge(wv, case)
+    except Unavailable:
+        raise
+    except (Exception, asyncio.CancelledError) as error:
+        await _gave_up(wv, case, error)
+        if isinstance(error, asyncio.CancelledError):
+            raise
+
+
+async def _judge(wv: WorkerServices, case: Case) -> None:
+    if (known := _without_asking(case)) is not None:
+        await _write(wv, case, known)
+        return
+    spec = specs.read(case.version.spec)
+    heard = await ask_judges.ask_all(wv, case, spec)
+    if heard.later is not None:
+        await _write_parts(wv, case, heard, heard.later)
+        return
+    async with wv.database.session() as session:
+        if await work.finish(session, case.task):
+            ids = await ask_judges.write_parts(session, case, heard.told) if len(heard.told) > 1 else []
+            await judgments.add(session, [ask_judges.whole(case, spec, heard.told, ids)])
+
+
+def _without_asking(case: Case) -> Opinion | None:
+    """What there is to say before anybody is asked."""
+    if case.task.tries > work.MAX_TRIES:
+        return DIED
+    if case.problem is not None:
+        return case.problem
+    spec = specs.read(case.version.spec)
+    return NO_REFERENCE if spec.reference and case.reference is None else None
+
+
+async def _write(wv: WorkerServices, case: Case, opinion: Opinion) -> None:
+    """The task's one judgment."""
+    async with wv.database.session() as session:
+        if await work.finish(session, case.task):
+            await judgments.add(session, [ask_judges.base(case, opinion, case.judge.kind)])
+
+
+async def _write_parts(wv: WorkerServices, case: Case, heard: Heard, later: NotAsked) -> None:
+    """Keep what was answered, and ask for the rest later."""
+    kept = [each for each in heard.told if each.opinion.is_ok]
+    async with wv.database.session() as session:
+        if len(ask_judges.parts_of(case, specs.read(case.version.spec))) > 1:
+            await ask_judges.write_parts(session, case, kept)
+        await work.postpone(session, case.task, later.retry_after)
+
+
+async def _gave_up(wv: WorkerServices, case: Case, error: BaseException) -> None:
+    """A worker that stops leaves its task to the next at once; a surprise is tried again, and at last written down."""
+    if isinstance(error, asyncio.CancelledError):
+        async with wv.database.session() as session:
+            await work.give_back(session, case.task)
+        return
+    log.exception("judging %s failed", case.task.id, exc_info=error)
+    if case.task.is_last_try:
+        await _write(
+            wv, case, failed("upstream", str(error) if isinstance(error, Refusal) else "A fault of the worker.")
+        )
+        return
+    async with wv.database.session() as session:
+        await work.postpone(session, case.task)
