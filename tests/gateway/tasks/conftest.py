@@ -1,13 +1,16 @@
 """A gateway with the fake engine, and a worker with the fake trainer."""
 
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
+import httpx
 import pytest
 
-from gateway.services import WorkerServices, worker_services
+from gateway.services import Services, WorkerServices, worker_services
 from gateway.settings import Settings
 from tests.fakes.engine import FakeEngine, running_engine
 from tests.fakes.fine_tuning import set_mode, until, with_engine
+from tests.fakes.paid_jobs import PaidJobs
 
 
 @pytest.fixture(scope="package")
@@ -33,3 +36,9 @@ async def wv(settings: Settings) -> AsyncIterator[WorkerServices]:
     async with worker_services(settings) as wv:
         yield wv
         await until(lambda: not wv.training.locked())
+
+
+@pytest.fixture
+def jobs(client: httpx.AsyncClient, sv: Services, wv: WorkerServices, project_key: dict[str, Any]) -> PaidJobs:
+    """Of the first project; the module's settings say what training costs."""
+    return PaidJobs(client, sv, wv, project_key["project_id"])

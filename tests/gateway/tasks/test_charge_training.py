@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import httpx
 import msgspec
 import pytest
 from sqlalchemy import func, select, text, update
@@ -21,26 +20,12 @@ from gateway.tasks import charge_training as task
 from gateway.tasks import train_fine_tuning_jobs as training_task
 from gateway.tasks.charge_training import charge_job
 from gateway.tasks.settle_fine_tuning_jobs import settle_fine_tuning_jobs
-from gateway.tasks.train_fine_tuning_jobs import train_fine_tuning_jobs
 from tests.fakes.engine import BASE, FakeEngine
-from tests.fakes.fine_tuning import (
-    QUICK,
-    create_job,
-    ended,
-    idle,
-    job_of,
-    messages_of,
-    queued,
-    set_mode,
-    training,
-    until,
-    wait,
-)
-from tests.fakes.training_money import TIME_NANO, TOKENS_NANO, charges, with_price
+from tests.fakes.fine_tuning import until
+from tests.fakes.paid_jobs import Job, PaidJobs
+from tests.fakes.training_money import TIME_NANO, TOKENS_NANO, with_price
 
 pytestmark = pytest.mark.anyio
-
-Client = httpx.AsyncClient
 
 
 @pytest.fixture
@@ -48,18 +33,10 @@ def settings(settings: Settings) -> Settings:
     return with_price(settings)
 
 
-async def do(client: Client, job: dict[str, Any], verb: str) -> None:
-    answer = await client.post(f"/v1/fine_tuning/jobs/{job['id']}/{verb}")
-    assert answer.status_code == 200, answer.text
-
-
 class TestSucceeded:
-    async def test_its_tokens_and_its_time(
-        self, client: Client, wv: WorkerServices, database: Database, project_key: dict[str, Any]
-    ) -> None:
-        job = await ended(client, wv)
-        await idle(wv)
-        (row,) = await charges(database, job)
+    async def test_its_tokens_and_its_time(self, jobs: PaidJobs, project_key: dict[str, Any]) -> None:
+        job = await jobs.ended()
+        row = await jobs.charge(job)
         assert row.id == f"charge_{job['id']}_1"
         assert (row.kind, row.endpoint, row.model, row.batch) == ("training", "/fine_tuning/jobs", BASE, False)
         assert (row.project_id, row.api_key_id, row.user_id) == (project_key["project_id"], project_key["id"], "")
@@ -67,24 +44,24 @@ class TestSucceeded:
         assert (row.input_nano, row.request_nano, row.cost_nano) == (TOKENS_NANO, TIME_NANO, TOKENS_NANO + TIME_NANO)
         assert row.priced
         assert job["actual"]["cost_usd"] == 1.3
-        assert not any("Charged" in message for message in await messages_of(client, job["id"]))
+        assert not await jobs.told(job, "Charged")
 
-    async def test_counts_when_the_training_began(self, client: Client, wv: WorkerServices, database: Database) -> None:
-        job = await ended(client, wv)
+    async def test_counts_when_the_training_began(self, jobs: PaidJobs, database: Database) -> None:
+        job = await jobs.ended()
         async with database.session() as session:
             row = await session.get_one(FineTuningJobRow, job["id"])
-        (charge,) = await charges(database, job)
+        charge = await jobs.charge(job)
         assert charge.created_at == row.started_at
 
-    async def test_rollups_have_it(self, client: Client, wv: WorkerServices, database: Database) -> None:
-        job = await ended(client, wv)
+    async def test_rollups_have_it(self, jobs: PaidJobs, database: Database) -> None:
+        job = await jobs.ended()
         async with database.session() as session:
             (hour,) = await session.scalars(select(UsageHourRow).where(UsageHourRow.kind == "training"))
-        (charge,) = await charges(database, job)
+        charge = await jobs.charge(job)
         assert (hour.cost_nano, hour.input_tokens, hour.device_ms) == (charge.cost_nano, 300, 500)
 
     async def test_a_persons_key_says_whose_it_is(
-        self, client: Client, wv: WorkerServices, database: Database, project_key: dict[str, Any]
+        self, jobs: PaidJobs, database: Database, project_key: dict[str, Any]
     ) -> None:
         async with database.session() as session:
             session.add(UserRow(id="user-1", added_at=now(), email="a@b.c", name="A", role="reader"))
@@ -94,31 +71,26 @@ class TestSucceeded:
                 .where(ApiKeyRow.id == project_key["id"])
                 .values(user_id="user-1", service_account_id=None)
             )
-        job = await ended(client, wv)
-        (charge,) = await charges(database, job)
+        job = await jobs.ended()
+        charge = await jobs.charge(job)
         assert charge.user_id == "user-1"
 
-    async def test_a_tuned_model_costs_what_its_base_costs(
-        self, app: Any, client: Client, wv: WorkerServices, database: Database
-    ) -> None:
-        first = await ended(client, wv)
+    async def test_a_tuned_model_costs_what_its_base_costs(self, jobs: PaidJobs, app: Any) -> None:
+        first = await jobs.ended()
         await app.services.mirrors.refresh()
-        second = await ended(client, wv, model=first["fine_tuned_model"])
-        (charge,) = await charges(database, second)
+        second = await jobs.ended(model=first["fine_tuned_model"])
+        charge = await jobs.charge(second)
         assert (charge.model, charge.cost_nano) == (first["fine_tuned_model"], TOKENS_NANO + TIME_NANO)
 
-    async def test_costs_what_was_in_force_when_it_began(
-        self, client: Client, wv: WorkerServices, database: Database, settings: Settings
-    ) -> None:
-        job = await training(client, wv, settings)
+    async def test_costs_what_was_in_force_when_it_began(self, jobs: PaidJobs, database: Database) -> None:
+        job = await jobs.training()
         async with database.session() as session:
             session.add(price("price_1", now().timestamp()))
-        (settings.data_dir / "jobs" / job["id"] / "go").touch()
-        await wait(client, job["id"])
-        set_mode(settings, "succeed")
-        other = await ended(client, wv)
-        assert (await charges(database, job))[0].cost_nano == TOKENS_NANO + TIME_NANO
-        assert (await charges(database, other))[0].cost_nano == 300  # a nano-dollar a token
+        await jobs.go_on(job)
+        jobs.set_mode("succeed")
+        other = await jobs.ended()
+        assert (await jobs.charge(job)).cost_nano == TOKENS_NANO + TIME_NANO
+        assert (await jobs.charge(other)).cost_nano == 300  # a nano-dollar a token
 
 
 def price(price_id: str, since: float) -> PriceRow:
@@ -135,148 +107,120 @@ def price(price_id: str, since: float) -> PriceRow:
     )
 
 
+async def dies(*_: object) -> None:
+    """In place of what a worker does last."""
+    raise Unavailable("as good as dead")
+
+
 class TestEndedOtherwise:
-    async def test_failed(self, client: Client, wv: WorkerServices, database: Database, settings: Settings) -> None:
-        set_mode(settings, "stuck")
-        job = await ended(client, wv)
+    async def test_failed(self, jobs: PaidJobs) -> None:
+        jobs.set_mode("stuck")
+        job = await jobs.ended()
         assert job["status"] == "failed"
-        assert await charges(database, job) == [], "it came to nothing"
-        set_mode(settings, "fail")
-        job = await ended(client, wv)
-        (charge,) = await charges(database, job)
+        assert await jobs.charges(job) == [], "it came to nothing"
+        jobs.set_mode("fail")
+        job = await jobs.ended()
+        charge = await jobs.charge(job)
         assert (charge.input_tokens, charge.input_nano) == (0, 0)
         assert charge.device_ms > 0
         assert charge.request_nano == charge.cost_nano == charge.device_ms * 2_000_000
 
-    async def test_adapter_that_the_engine_refuses(
-        self, client: Client, wv: WorkerServices, database: Database, engine: FakeEngine
-    ) -> None:
+    async def test_adapter_that_the_engine_refuses(self, jobs: PaidJobs, engine: FakeEngine) -> None:
         engine.refusals["*"] = (400, "its rank is too large")
-        job = await ended(client, wv)
+        job = await jobs.ended()
         assert job["status"] == "failed"
-        (charge,) = await charges(database, job)
+        charge = await jobs.charge(job)
         assert (charge.input_tokens, charge.device_ms) == (300, 500)
 
-    async def test_cancelled(self, client: Client, wv: WorkerServices, database: Database, settings: Settings) -> None:
-        job = await training(client, wv, settings, mode="saves")
-        await do(client, job, "cancel")
-        await idle(wv)
-        (charge,) = await charges(database, job)
+    async def test_cancelled(self, jobs: PaidJobs) -> None:
+        job = await jobs.training("saves")
+        await jobs.stop(job)
+        charge = await jobs.charge(job)
         assert (charge.input_tokens, charge.input_nano) == (200, 200 * 10**6)
         assert charge.device_ms > 0
-        told = [message for message in await messages_of(client, job["id"]) if "Charged" in message]
-        assert len(told) == 1
-        assert "for 200 trained tokens" in told[0]
+        (told,) = await jobs.told(job, "Charged")
+        assert "for 200 trained tokens" in told
 
-    async def test_cancelled_before_it_trained(self, client: Client, wv: WorkerServices, database: Database) -> None:
-        job = await create_job(client)
-        await do(client, job, "cancel")
+    async def test_cancelled_before_it_trained(self, jobs: PaidJobs, wv: WorkerServices) -> None:
+        job = await jobs.created()
+        await jobs.do(job, "cancel")
         await charge_job(wv, job["id"])
-        assert await charges(database, job) == []
+        assert await jobs.charges(job) == []
 
     async def test_cancelled_while_its_worker_was_dying(
-        self,
-        client: Client,
-        wv: WorkerServices,
-        database: Database,
-        settings: Settings,
-        monkeypatch: pytest.MonkeyPatch,
+        self, jobs: PaidJobs, wv: WorkerServices, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        settle = training_task.settle
-
-        async def dies(*_: object) -> None:
-            raise Unavailable("as good as dead")
-
-        monkeypatch.setattr(training_task, "settle", dies)
-        job = await training(client, wv, settings)
-        await do(client, job, "cancel")
-        await idle(wv)
-        assert await charges(database, job) == []
-        monkeypatch.setattr(training_task, "settle", settle)
+        with monkeypatch.context() as patch:
+            patch.setattr(training_task, "settle", dies)
+            job = await jobs.training()
+            await jobs.stop(job)
+        assert await jobs.charges(job) == []
         for _ in range(2):
             await settle_fine_tuning_jobs(wv, quiet_seconds=-60)
-        assert [charge.input_tokens for charge in await charges(database, job)] == [100]
+        assert await jobs.trained(job) == [100]
 
-    async def test_paused_and_ended(
-        self, client: Client, wv: WorkerServices, database: Database, settings: Settings
-    ) -> None:
-        job = await training(client, wv, settings, mode="saves")
-        await do(client, job, "pause")
-        await idle(wv)
-        (first,) = await charges(database, job)
+    async def test_paused_and_ended(self, jobs: PaidJobs) -> None:
+        job = await jobs.training("saves")
+        await jobs.stop(job, "pause")
+        first = await jobs.charge(job)
         assert first.input_tokens == 200
-        set_mode(settings, "succeed")
-        await do(client, job, "resume")
-        await train_fine_tuning_jobs(wv, QUICK)
-        done = await wait(client, job["id"])
-        await idle(wv)
-        _, second = await charges(database, job)
+        jobs.set_mode("succeed")
+        await jobs.do(job, "resume")
+        await jobs.train()
+        done = await jobs.succeeded(job)
+        _, second = await jobs.charges(job)
         assert (second.id, second.input_tokens) == (f"charge_{job['id']}_2", 100)
         assert second.created_at > first.created_at
         assert done["actual"]["cost_usd"] == (first.cost_nano + second.cost_nano) / 10**9
 
     async def test_paused_by_a_worker_that_died(
-        self,
-        client: Client,
-        wv: WorkerServices,
-        database: Database,
-        settings: Settings,
-        monkeypatch: pytest.MonkeyPatch,
+        self, jobs: PaidJobs, wv: WorkerServices, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        async def dies(*_: object) -> None:
-            raise Unavailable("as good as dead")
-
         monkeypatch.setattr(training_task, "settle", dies)
-        job = await training(client, wv, settings)
-        await do(client, job, "pause")
-        await idle(wv)
-        assert await charges(database, job) == []
+        job = await jobs.training()
+        await jobs.stop(job, "pause")
+        assert await jobs.charges(job) == []
         for _ in range(2):
             await settle_fine_tuning_jobs(wv)
-        assert [charge.input_tokens for charge in await charges(database, job)] == [100]
+        assert await jobs.trained(job) == [100]
 
 
 class TestOnce:
-    async def test_charged_again_charges_nothing(self, client: Client, wv: WorkerServices, database: Database) -> None:
-        job = await ended(client, wv)
-        await idle(wv)
+    async def test_charged_again_charges_nothing(self, jobs: PaidJobs, wv: WorkerServices) -> None:
+        job = await jobs.ended()
         await asyncio.gather(*(charge_job(wv, job["id"]) for _ in range(3)))
-        assert len(await charges(database, job)) == 1
+        assert len(await jobs.charges(job)) == 1
 
-    async def test_several_at_once_charge_once(self, client: Client, wv: WorkerServices, database: Database) -> None:
-        job = await uncharged(client, wv)
+    async def test_several_at_once_charge_once(self, jobs: PaidJobs, wv: WorkerServices) -> None:
+        job = await uncharged(jobs)
         await asyncio.gather(*(charge_job(wv, job["id"]) for _ in range(4)))
-        assert [charge.input_tokens for charge in await charges(database, job)] == [300]
+        assert await jobs.trained(job) == [300]
 
     async def test_a_worker_that_dies_in_the_transaction_leaves_no_half(
-        self, client: Client, wv: WorkerServices, database: Database, monkeypatch: pytest.MonkeyPatch
+        self, jobs: PaidJobs, wv: WorkerServices, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         release, tries = task.holds.release, list[str]()
 
         async def dies_at_first(session: Any, holder: str) -> None:
             tries.append(holder)
             if len(tries) == 1:
-                raise Unavailable("as good as dead")
+                await dies()
             await release(session, holder)
 
-        job = await queued_while(client, wv, monkeypatch, dies_at_first)
+        monkeypatch.setattr(task.holds, "release", dies_at_first)
+        job = await jobs.queued()
         await until(lambda: tries != [] and not wv.training.locked())
-        assert (await job_of(client, job["id"]))["status"] == "running"
-        assert await charges(database, job) == []
-        await train_fine_tuning_jobs(wv, QUICK)
-        await idle(wv)
-        assert (await job_of(client, job["id"]))["status"] == "succeeded"
-        assert [charge.input_tokens for charge in await charges(database, job)] == [300]
+        assert (await jobs.shown(job))["status"] == "running"
+        assert await jobs.charges(job) == []
+        await jobs.train()
+        await jobs.idle()
+        assert (await jobs.shown(job))["status"] == "succeeded"
+        assert await jobs.trained(job) == [300]
 
     async def test_kill_9_before_the_commit_leaves_nothing_and_after_it_everything(
-        self,
-        client: Client,
-        wv: WorkerServices,
-        database: Database,
-        settings: Settings,
-        tmp_path: Path,
+        self, jobs: PaidJobs, wv: WorkerServices, database: Database, settings: Settings, tmp_path: Path
     ) -> None:
-        job = await uncharged(client, wv)
+        job = await uncharged(jobs)
         config = tmp_path / "tuneway.toml"
         config.write_text(
             f'data_dir = "{settings.data_dir}"\n[database]\nurl = "{settings.database.url}"\n[engine]\nmodel = "{BASE}"\n'
@@ -286,37 +230,28 @@ class TestOnce:
         for _ in range(2):
             process = await asyncio.create_subprocess_exec(*program, env=child_environment())
             assert await process.wait() == -signal.SIGKILL
-            assert await charges(database, job) == []
+            assert await jobs.charges(job) == []
             assert await hours(database) == 0
         await charge_job(wv, job["id"])
-        (charge,) = await charges(database, job)
+        charge = await jobs.charge(job)
         assert charge.cost_nano == await hours(database) == TOKENS_NANO + TIME_NANO
 
     async def test_a_job_that_another_worker_goes_on_with_is_left_alone(
-        self, client: Client, wv: WorkerServices, database: Database, settings: Settings
+        self, jobs: PaidJobs, wv: WorkerServices
     ) -> None:
-        job = await training(client, wv, settings)
+        job = await jobs.training()
         await charge_job(wv, job["id"])
-        assert await charges(database, job) == []
-        await do(client, job, "cancel")
-        await idle(wv)
+        assert await jobs.charges(job) == []
+        await jobs.stop(job)
 
 
-async def uncharged(client: Client, wv: WorkerServices) -> dict[str, Any]:
+async def uncharged(jobs: PaidJobs) -> Job:
     """A job that has succeeded, as if the charge had not been made."""
-    job = await ended(client, wv)
-    await idle(wv)
-    async with wv.database.session() as session:
+    job = await jobs.ended()
+    async with jobs.database.session() as session:
         for table in ("ledger", "usage_hours", "usage_days"):
             await session.execute(text(f"DELETE FROM {table}"))
     return job
-
-
-async def queued_while(
-    client: Client, wv: WorkerServices, monkeypatch: pytest.MonkeyPatch, release: Any
-) -> dict[str, Any]:
-    monkeypatch.setattr(task.holds, "release", release)
-    return await queued(client, wv)
 
 
 async def hours(database: Database) -> int:
@@ -329,11 +264,9 @@ class TestUnpriced:
     def settings(self, settings: Settings) -> Settings:
         return msgspec.structs.replace(settings, prices=())
 
-    async def test_is_seen_in_the_ledger_and_costs_nothing(
-        self, client: Client, wv: WorkerServices, database: Database
-    ) -> None:
-        job = await ended(client, wv)
-        (charge,) = await charges(database, job)
+    async def test_is_seen_in_the_ledger_and_costs_nothing(self, jobs: PaidJobs) -> None:
+        job = await jobs.ended()
+        charge = await jobs.charge(job)
         assert (charge.priced, charge.cost_nano, charge.input_tokens) == (False, 0, 300)
         assert job["actual"]["cost_usd"] is None
 
@@ -345,7 +278,7 @@ class TestSeveralDevices:
             settings, fine_tuning=msgspec.structs.replace(settings.fine_tuning, devices=("0,1", "2,3"))
         )
 
-    async def test_the_time_of_each_counts(self, client: Client, wv: WorkerServices, database: Database) -> None:
-        job = await ended(client, wv)
-        (charge,) = await charges(database, job)
+    async def test_the_time_of_each_counts(self, jobs: PaidJobs) -> None:
+        job = await jobs.ended()
+        charge = await jobs.charge(job)
         assert (charge.device_ms, charge.request_nano) == (1000, 2 * TIME_NANO)
