@@ -30,7 +30,7 @@ serve: install ## Run the whole stack on http://127.0.0.1:8000
 
 .PHONY: test
 test: install ## Run the tests in two processes (PROCESSES=0: in one; ARGS="-k spool" narrows)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: vllm
 vllm: $(VLLM) ## Install vLLM for a CPU in .venv too, and run the tests that need it
