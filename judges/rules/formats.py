@@ -1,0 +1,135 @@
+"""Rules on the form of an answer: json, json_schema, regex, length, language."""
+
+import json
+import re
+from typing import Any, Literal
+
+from judges.rules import languages, patterns, schemas
+from judges.rules.rule import Outcome, Rule, RuleFailed, verdict
+from judges.subject import Subject
+from judges.words import words
+
+_fence = re.compile(r"\A\s*```[a-zA-Z]*\s*\n(?P<inner>.*?)\n?```\s*\Z", re.DOTALL)
+
+
+def read_json(text: str, *, fenced: bool) -> Any:
+    """Raises ValueError."""
+    if fenced and (match := _fence.match(text)):
+        text = match["inner"]
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+class Json(Rule, frozen=True, tag="json"):
+    """The whole answer is one JSON value."""
+
+    fenced: bool = False
+    """A Markdown fence around it is allowed."""
+    object: bool = False
+    """It must be an object."""
+
+    def problems(self) -> list[str]:
+        return []
+
+    def check(self, subject: Subject) -> Outcome:
+        try:
+            value = read_json(subject.text, fenced=self.fenced)
+        except ValueError as error:
+            return verdict(False, f"The answer is no JSON: {error}.")
+        if self.object and not isinstance(value, dict):
+            return verdict(False, "The answer is JSON, but no object.")
+        return verdict(True, "The answer is JSON.")
+
+
+class JsonSchema(Rule, frozen=True, tag="json_schema"):
+    """The whole answer is JSON that fits a schema."""
+
+    schema: dict[str, Any] | None = None
+    """Left out: the schema of the call's own response_format."""
+    fenced: bool = False
+
+    def problems(self) -> list[str]:
+        wrong = schemas.problem(self.schema) if self.schema is not None else None
+        return [f"schema: {wrong}"] if wrong else []
+
+    def check(self, subject: Subject) -> Outcome:
+        schema = self.schema if self.schema is not None else _asked_for(subject)
+        try:
+            value = read_json(subject.text, fenced=self.fenced)
+        except ValueError as error:
+            return verdict(False, f"The answer is no JSON: {error}.")
+        faults = schemas.faults(schema, value)
+        return verdict(not faults, faults[0] if faults else "The answer fits its schema.", faults=len(faults))
+
+
+def _asked_for(subject: Subject) -> dict[str, Any]:
+    """Raises RuleFailed."""
+    wanted: Any = (subject.response_format or {}).get("json_schema")
+    schema = wanted.get("schema") if isinstance(wanted, dict) else None
+    if not isinstance(schema, dict):
+        raise RuleFailed("the rule has no schema, and the call asked for none (response_format)")
+    return schema
+
+
+class Regex(Rule, frozen=True, tag="regex"):
+    """The answer matches a pattern, or must not."""
+
+    pattern: str
+    """Of Python's `regex`; `(?i)` at its start ignores case, `\\A...\\Z` takes the whole answer."""
+    must: Literal["match", "not_match"] = "match"
+
+    def problems(self) -> list[str]:
+        wrong = patterns.problem(self.pattern, "pattern")
+        return [wrong] if wrong else []
+
+    def check(self, subject: Subject) -> Outcome:
+        there = patterns.search(self.pattern, subject.text)
+        said = "matches" if there else "does not match"
+        return verdict(there == (self.must == "match"), f"The answer {said} the pattern.")
+
+
+class Length(Rule, frozen=True, tag="length"):
+    """The answer has so many characters or words."""
+
+    unit: Literal["characters", "words"] = "characters"
+    """Characters of scripts without spaces count as words."""
+    least: int = 0
+    most: int | None = None
+
+    def problems(self) -> list[str]:
+        if self.least < 0 or (self.most is not None and self.most < self.least):
+            return ["most: it is at least `least`, and neither is negative."]
+        return []
+
+    def check(self, subject: Subject) -> Outcome:
+        text = subject.text.strip()
+        count = len(text) if self.unit == "characters" else len(words(text))
+        fits = self.least <= count and (self.most is None or count <= self.most)
+        return verdict(fits, f"The answer has {count} {self.unit}.", count=count)
+
+
+class Language(Rule, frozen=True, tag="language"):
+    """The answer is in one of these languages."""
+
+    languages: tuple[str, ...] = ()
+    """ISO 639-1 codes. Empty: the language of the question."""
+    least_words: int = 4
+    """Of fewer words nobody can tell: they pass."""
+
+    def problems(self) -> list[str]:
+        unknown = [code for code in self.languages if code not in languages.known()]
+        return [f"languages: '{unknown[0][:20]}' is none of {', '.join(sorted(languages.known()))}."] if unknown else []
+
+    def check(self, subject: Subject) -> Outcome:
+        text = subject.text
+        if len(words(text)) < self.least_words:
+            return verdict(True, "The answer is too short to tell its language.", language=None)
+        wanted = self.languages or (languages.language_of(subject.question),)
+        said = languages.language_of(text)
+        return verdict(said in wanted, f"The answer is in '{said}', wanted was {', '.join(wanted)}.", language=said)

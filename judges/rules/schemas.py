@@ -1,0 +1,59 @@
+"""JSON Schemas of strangers: nothing is fetched, and no pattern runs for ever."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.validators import extend, validator_for
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+
+from judges.rules import patterns
+from judges.rules.rule import RuleFailed
+
+MAX_FAULTS = 5
+ECHO_LIMIT = 200
+
+
+def problem(schema: Any) -> str | None:
+    """What is wrong with a schema."""
+    try:
+        validator_for(schema, default=Draft202012Validator).check_schema(schema)
+    except SchemaError as error:
+        return f"{_path(error)} {error.message[:ECHO_LIMIT]}.".strip()
+    except RecursionError:
+        return "it is nested too deeply."
+    return None
+
+
+def faults(schema: Any, value: Any) -> list[str]:
+    """What of a value does not fit: the first few, as sentences.
+
+    Raises:
+        RuleFailed: the schema is none, refers to what is not in it, or has a pattern that takes too long.
+    """
+    if wrong := problem(schema):
+        raise RuleFailed(f"the schema is none: {wrong.rstrip('.')}")
+    kind: Any = extend(validator_for(schema, default=Draft202012Validator), {"pattern": _pattern})
+    found: list[str] = []
+    try:
+        for error in kind(schema, registry=Registry()).iter_errors(value):
+            found.append(f"At {_path(error) or 'its top'}: {error.message[:ECHO_LIMIT]}.")
+            if len(found) == MAX_FAULTS:
+                break
+    except Unresolvable as missing:
+        raise RuleFailed(f"the schema's reference '{str(missing.ref)[:ECHO_LIMIT]}' leads nowhere within it") from None
+    except RecursionError:
+        raise RuleFailed("the answer, or the schema, is nested too deeply") from None
+    return found
+
+
+def _pattern(_: Any, pattern: str, instance: Any, __: Any) -> Iterator[ValidationError]:
+    if isinstance(instance, str) and not patterns.search(pattern, instance):
+        yield ValidationError(f"{instance[:ECHO_LIMIT]!r} does not match {pattern[:ECHO_LIMIT]!r}")
+
+
+def _path(error: ValidationError | SchemaError) -> str:
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path)
+    return "".join(steps).lstrip(".")

@@ -1,0 +1,79 @@
+"""Rules on tool calls, and text graders as rules."""
+
+from typing import Any
+
+import pytest
+
+from judges.graders import StringCheck, TextSimilarity
+from judges.rules.rule import RuleFailed
+from judges.rules.tools import TextGrader, ToolCalls
+from tests.judges.rules.subjects import answered
+
+PARAMETERS = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+TOOLS = [
+    {"type": "function", "function": {"name": "weather", "parameters": PARAMETERS}},
+    {"type": "custom", "custom": {"name": "shell"}},
+]
+
+
+def call(name: str, arguments: Any) -> dict[str, Any]:
+    return {"id": "call_1", "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+class TestToolCalls:
+    @pytest.mark.parametrize(
+        "made",
+        [call("weather", '{"city": "Rome"}'), {"type": "custom", "custom": {"name": "shell", "input": "ls"}}],
+    )
+    def test_a_valid_call_passes(self, made: dict[str, Any]) -> None:
+        assert ToolCalls().check(answered(None, tools=TOOLS, tool_calls=[made])).passed
+
+    @pytest.mark.parametrize(
+        ("made", "why"),
+        [
+            (call("whether", "{}"), "not declared"),
+            (call("weather", "{"), "no JSON"),
+            (call("weather", "[]"), "no object"),
+            (call("weather", "{}"), "'city' is a required property"),
+            (call("weather", '{"city": "Rome", "day": 1}'), "Additional properties"),
+            (call("weather", None), "'city' is a required property"),
+            ({"type": "function"}, "not declared"),
+        ],
+    )
+    def test_says_what_is_wrong(self, made: dict[str, Any], why: str) -> None:
+        outcome = ToolCalls().check(answered(None, tools=TOOLS, tool_calls=[made, call("weather", '{"city": "x"}')]))
+        assert (outcome.passed, outcome.score) == (False, 0.5)
+        assert why in outcome.rationale
+
+    def test_a_call_may_be_required(self) -> None:
+        assert ToolCalls().check(answered("Hi")).passed
+        assert not ToolCalls(required=True).check(answered("Hi")).passed
+
+    def test_a_declared_schema_that_is_none_is_an_error(self) -> None:
+        tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "thing"}}}]
+        with pytest.raises(RuleFailed, match="the schema is none"):
+            ToolCalls().check(answered(None, tools=tools, tool_calls=[call("f", "{}")]))
+
+
+class TestTextGrader:
+    def test_string_check(self) -> None:
+        grader = StringCheck(input="{{sample.output_text}}", reference="{{item.question}}", operation="eq")
+        assert TextGrader(grader=grader).check(answered("same", question="same")).passed
+        assert not TextGrader(grader=grader).check(answered("other", question="same")).passed
+
+    def test_similarity_has_a_threshold(self) -> None:
+        grader = TextSimilarity(
+            input="{{sample.output_text}}", reference="a b c d", evaluation_metric="rouge_1", pass_threshold=0.5
+        )
+        outcome = TextGrader(grader=grader).check(answered("a b x y"))
+        assert (outcome.passed, outcome.score) == (True, 0.5)
+
+    def test_a_template_without_a_value_is_an_error(self) -> None:
+        grader = StringCheck(input="{{item.nothing}}", reference="x", operation="eq")
+        with pytest.raises(RuleFailed):
+            TextGrader(grader=grader).check(answered("x"))
