@@ -65,7 +65,10 @@ class ExchangeRow(Base):
     __table_args__ = (
         Index("ix_exchanges_created_at", "created_at"),
         Index("ix_exchanges_project_id_id", "project_id", "id"),
-        Index("ix_exchanges_project_id_reply_id", "project_id", "reply_id"),
+        # Partial, so that a list of a project that the statistics do not know yet is never read by it, and sorted.
+        Index(
+            "ix_exchanges_project_id_reply_id", "project_id", "reply_id", postgresql_where=text("reply_id IS NOT NULL")
+        ),
         Index(
             "ix_exchanges_project_id_end_user",
             "project_id",
