@@ -11,24 +11,30 @@ from click.testing import CliRunner, Result
 
 from deploy.cli import main
 from tests.admin.test_cli import SECRET_KEY, add_admin_key, failure, free_port, made, running
+from tests.admin.test_usage import execute
 from tests.conftest import ADMIN_KEY, own_database
 
 
 @pytest.fixture(scope="module")
-def url(template_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def database_url(template_url: str) -> Iterator[str]:
+    with own_database(template_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def url(database_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A gateway process of this module, which can keep secrets."""
     directory, port = tmp_path_factory.mktemp("gateway"), free_port()
-    with own_database(template_url) as database_url:
-        asyncio.run(add_admin_key(database_url))
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("TUNEWAY_")} | {
-            "TUNEWAY_DATA_DIR": str(directory),
-            "TUNEWAY_SECRET_KEY": SECRET_KEY,
-            "TUNEWAY_ENCRYPTION_KEY": "6a" * 32,
-            "TUNEWAY_DATABASE__URL": database_url,
-            "TUNEWAY_REDIS__URL": redis_url,
-        }
-        with running(environment, directory / "log", port):
-            yield f"http://127.0.0.1:{port}"
+    asyncio.run(add_admin_key(database_url))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TUNEWAY_")} | {
+        "TUNEWAY_DATA_DIR": str(directory),
+        "TUNEWAY_SECRET_KEY": SECRET_KEY,
+        "TUNEWAY_ENCRYPTION_KEY": "6a" * 32,
+        "TUNEWAY_DATABASE__URL": database_url,
+        "TUNEWAY_REDIS__URL": redis_url,
+    }
+    with running(environment, directory / "log", port):
+        yield f"http://127.0.0.1:{port}"
 
 
 def called(url: str, *arguments: str) -> Result:
@@ -73,6 +79,32 @@ class TestBudgets:
         assert "nano-dollar" in failure(called(url, "budgets", "set", "1e-10"))
         assert "no project" in failure(called(url, "budgets", "set", "1", "--project", "unheard of"))
         assert "budget_none" in failure(called(url, "budgets", "remove", "budget_none"))
+
+
+LONG_AGO = "now() - interval '1 hour'"
+
+
+class TestHolders:
+    def test_are_listed_and_the_dead_released(self, url: str, database_url: str) -> None:
+        budget = answered(url, "budgets", "set", "1", "--period", "day")
+        execute(
+            database_url,
+            f"INSERT INTO budget_holders VALUES ('7-dead', 'web-1', {LONG_AGO}, {LONG_AGO}, {LONG_AGO}),"
+            f" ('8-alive', '', {LONG_AGO}, {LONG_AGO}, now())",
+            "INSERT INTO budget_leases (budget_id, starts_at, holder, granted_nano, spent_nano)"
+            f" VALUES ('{budget['id']}', to_timestamp({budget['window']['starts_at']}), '7-dead', 300000000, 50000000)",
+        )
+        dead, alive = called(url, "budgets", "holders").stdout.splitlines()
+        assert dead.startswith("7-dead  gateway on web-1, last heard of 36")
+        assert dead.endswith(f" s ago: holds $0.25 of {budget['id']}")
+        assert alive.startswith("8-alive  gateway, last heard of ")
+        assert alive.endswith("holds nothing")
+        assert [each["id"] for each in answered(url, "budgets", "holders")] == ["7-dead", "8-alive"]
+        assert "8-alive runs" in failure(called(url, "budgets", "release", "8-alive"))
+        told = called(url, "budgets", "release", "7-dead").stdout
+        assert told == "Released 7-dead: $0.25 is free again.\n"
+        assert "7-dead" in failure(called(url, "budgets", "release", "7-dead"))
+        assert answered(url, "budgets", "list")[-1]["window"]["leased_usd"] == 0
 
 
 class TestWebhooks:
