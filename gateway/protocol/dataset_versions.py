@@ -53,7 +53,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     total: int | None
 
 
-class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True):
+class DatasetVersion(msgspec.Struct, kw_only=True):
     id: str
     object: str = "dataset.version"
     dataset_id: str
@@ -77,7 +77,7 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True):
     error: Failure | None
 
 
-class Dataset(msgspec.Struct, frozen=True, kw_only=True):
+class Dataset(msgspec.Struct, kw_only=True):
     id: str
     object: str = "dataset"
     created_at: int
@@ -88,7 +88,7 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
     latest_version: DatasetVersion | None
 
 
-class DatasetItem(msgspec.Struct, frozen=True, kw_only=True):
+class DatasetItem(msgspec.Struct, kw_only=True):
     """Where one line comes from."""
 
     id: str

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping
 
 from gateway.datasets.building.caps import LONGER_SHARE
-from gateway.datasets.building.tally import REASONS, Tally
+from gateway.datasets.building.tally import Tally, dropped_of
 from gateway.datasets.building.workplace import Workplace
 from gateway.datasets.building.writing import SPLITS, SplitFile, Written
 from gateway.datasets.findings import MIN_EXAMPLES
 from gateway.datasets.tokens import TokenCounter
-from gateway.protocol.dataset_versions import DatasetReport, Dropped, Origin, PairLengths, SplitReport
+from gateway.protocol.dataset_versions import DatasetReport, Origin, PairLengths, SplitReport
 from gateway.protocol.datasets import Finding
 from judges.statistics.intervals import wilson
 
@@ -47,15 +47,6 @@ def report_of(
         lengths=lengths,
         warnings=list(_warnings(training, own, rows, largest, lengths)),
     )
-
-
-def dropped_of(tally: Tally) -> list[Dropped]:
-    """The most frequent reason first."""
-    ordered = sorted(tally.reasons.items(), key=lambda item: (-item[1].count, item[0]))
-    return [
-        Dropped(reason=name, meaning=REASONS[name], count=reason.count, examples=reason.examples)
-        for name, reason in ordered
-    ]
 
 
 def _split(file: SplitFile) -> SplitReport:

@@ -1,7 +1,8 @@
 """Counts of what was looked at, taken and left out, with a few examples of each reason."""
 
-from collections import Counter
 from dataclasses import dataclass, field
+
+from gateway.protocol.dataset_versions import Dropped
 
 SHOWN = 5
 """Examples of a reason."""
@@ -56,7 +57,6 @@ class Tally:
     considered: int = 0
     """Answers, or pairs of them, that could have become rows."""
     reasons: dict[str, Reason] = field(default_factory=dict[str, Reason])
-    signals: Counter[str] = field(default_factory=Counter[str])
 
     def drop(self, reason: str, **where: str | None) -> None:
         """Args: where: names of ids, for an example."""
@@ -65,3 +65,12 @@ class Tally:
         dropped.count += 1
         if len(dropped.examples) < SHOWN:
             dropped.examples.append({name: value for name, value in where.items() if value is not None})
+
+
+def dropped_of(tally: Tally) -> list[Dropped]:
+    """The most frequent reason first."""
+    ordered = sorted(tally.reasons.items(), key=lambda item: (-item[1].count, item[0]))
+    return [
+        Dropped(reason=name, meaning=REASONS[name], count=reason.count, examples=reason.examples)
+        for name, reason in ordered
+    ]

@@ -7,6 +7,7 @@ import hashlib
 import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ RANK: dict[Signal, int] = {
 }  # fmt: skip
 """Which rows stay where there are too many: a person's word before a machine's."""
 
+LEFT_SECONDS = 6 * 3600.0
 SCHEMA = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
@@ -108,6 +110,14 @@ class Workplace:
 
     def writing(self) -> "_Writing":
         return _Writing(self.db)
+
+
+def remove_left(place: Path, seconds: float = LEFT_SECONDS) -> None:
+    """Remove directories that nothing was put into for so long: their worker died."""
+    for directory in place.glob("*.*"):
+        newest = max((each.stat().st_mtime for each in directory.glob("*")), default=directory.stat().st_mtime)
+        if time.time() - newest > seconds:
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 class _Writing:

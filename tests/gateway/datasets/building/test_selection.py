@@ -1,12 +1,10 @@
 """Which answers become rows."""
 
-from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.gateway.datasets.building.world import BEGIN, SNAPSHOT, World, built, recipe, sentence
+from tests.gateway.datasets.building.world import World, built, recipe, sentence
 
 pytestmark = pytest.mark.anyio
 

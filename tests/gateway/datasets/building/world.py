@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 from sqlalchemy import insert
 
-from gateway.datasets.building.build import Built, Means, Order, build
+from gateway.datasets.building.build import Built, Order, build
+from gateway.datasets.building.grounds import Means
 from gateway.datasets.building.reading import Snapshot
 from gateway.datasets.building.workplace import Workplace
 from gateway.db.database import Database
@@ -22,10 +23,41 @@ from gateway.protocol.recipes import Recipe
 
 BEGIN = datetime(2026, 11, 1, tzinfo=UTC)
 SNAPSHOT = BEGIN + timedelta(days=1)
-WORDS = (
-    "amber basket copper dragon ember falcon garden harbor island jacket kettle lantern meadow needle orchard pepper quarry "
-    "ribbon saddle timber umbrella velvet walnut yellow zephyr anchor bottle candle desert engine forest gravel hammer"
-).split()
+WORDS = [
+    "amber",
+    "basket",
+    "copper",
+    "dragon",
+    "ember",
+    "falcon",
+    "garden",
+    "harbor",
+    "island",
+    "jacket",
+    "kettle",
+    "lantern",
+    "meadow",
+    "needle",
+    "orchard",
+    "pepper",
+    "quarry",
+    "ribbon",
+    "saddle",
+    "timber",
+    "umbrella",
+    "velvet",
+    "walnut",
+    "yellow",
+    "zephyr",
+    "anchor",
+    "bottle",
+    "candle",
+    "desert",
+    "engine",
+    "forest",
+    "gravel",
+    "hammer",
+]
 
 
 def sentence(seed: int, length: int = 14) -> str:
@@ -219,7 +251,7 @@ async def built(
     async def shown(judges: Collection[str]) -> frozenset[str]:
         return frozenset(judges) & frozenset(trusted)
 
-    means = Means(world.database, directory, subject, refuses, shown)
+    means = Means(world.database, subject, refuses, shown)
     order = Order("dataset_1", "dsver_1", wanted, Snapshot(world.project_id, at), suites)
     work = Workplace(directory, "dsver_1")
     try:

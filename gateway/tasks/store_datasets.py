@@ -1,0 +1,152 @@
+"""What was built of a dataset becomes visible: files, rows and report in one transaction, or nothing."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
+
+import msgspec
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gateway.datasets import versions
+from gateway.datasets.building.build import Built
+from gateway.datasets.building.workplace import Workplace, decode
+from gateway.datasets.building.writing import SplitFile
+from gateway.datasets.isolated import PIECE
+from gateway.datasets.validation import Interrupted
+from gateway.db.tables import DatasetItemRow, DatasetRow, DatasetVersionRow, ExchangeDeletionRow, FileRow
+from gateway.files import service as files
+from gateway.protocol.dataset_versions import Progress
+from gateway.services import WorkerServices
+
+log = logging.getLogger(__name__)
+
+ROWS_AT_ONCE = 5000
+COLUMNS = tuple(column.key for column in DatasetItemRow.__table__.columns)
+SKEW = timedelta(minutes=1)
+"""Between the clocks of machines."""
+MARK_ERASED = text("""
+UPDATE dataset_items AS item SET erased_at = gone.deleted_at FROM exchange_deletions AS gone
+WHERE item.version_id = :version AND item.erased_at IS NULL
+    AND gone.exchange_id IN (item.exchange_id, item.other_exchange_id)
+""")
+
+
+class Anew(Exception):
+    """What was built holds an exchange that was deleted meanwhile."""
+
+
+@dataclass
+class Held:
+    """A version that this worker builds."""
+
+    row: DatasetVersionRow
+    holder: str
+    tries: int
+    begun_at: datetime
+    progress: Progress | None = None
+
+    def tell(self, progress: Progress) -> None:
+        self.progress = progress
+
+
+async def store_dataset(wv: WorkerServices, held: Held, built: Built) -> None:
+    """Files, rows and report in one transaction.
+
+    Raises:
+        Anew: an exchange in it was deleted meanwhile.
+        InvalidRequest: there is no room for the files.
+        Interrupted: the version was cancelled, or another worker has it.
+    """
+    held.tell(Progress(stage="storing", done=0, total=built.report.rows))
+    row, sizes = held.row, built.report.training.bytes + built.report.validation.bytes
+    async with wv.database.session() as session:
+        await files.check_room(session, row.project_id, sizes, wv.settings.files)
+        name = (await session.get_one(DatasetRow, row.dataset_id)).name
+    sha256 = await asyncio.to_thread(lambda: built.written.content_sha256)
+    async with AsyncExitStack() as stack:
+        stored: dict[str, FileRow] = {}
+        for split, file in built.written.files.items():
+            if file.lines or split == "training":
+                upload = files.Upload(
+                    filename=_filename(name, row.number, split), purpose="fine-tune", pieces=_pieces(file), expires_after=None
+                )  # fmt: skip
+                writing = files.written(wv.files, row.project_id, upload, max_bytes=files.LARGEST)
+                stored[split] = await stack.enter_async_context(writing)
+        async with wv.database.session() as session:
+            await _show(session, held, built, stored, sha256)
+    async with wv.database.session() as session:
+        await session.execute(MARK_ERASED, {"version": row.id})
+    log.info("version %s of dataset %s has %s rows", row.number, row.dataset_id, built.report.rows)
+
+
+async def _show(session: AsyncSession, held: Held, built: Built, stored: dict[str, FileRow], sha256: str) -> None:
+    await _refuse_deleted(session, held, built)
+    session.add_all(stored.values())
+    await session.flush()
+    is_ours = await versions.complete(
+        session,
+        held.row.id,
+        held.holder,
+        report=msgspec.to_builtins(built.report),
+        content_sha256=sha256,
+        training_file_id=stored["training"].id,
+        validation_file_id=stored["validation"].id if "validation" in stored else None,
+    )
+    if not is_ours:
+        raise Interrupted
+    connection: Any = (await (await session.connection()).get_raw_connection()).driver_connection
+    items = _items(held.row.id, built.work)
+    while records := list(islice(items, ROWS_AT_ONCE)):
+        await connection.copy_records_to_table("dataset_items", records=records, columns=COLUMNS)
+        held.tell(Progress(stage="storing", done=records[-1][1], total=built.report.rows))
+
+
+async def _refuse_deleted(session: AsyncSession, held: Held, built: Built) -> None:
+    """Raises Anew."""
+    deleted = select(ExchangeDeletionRow.exchange_id).where(
+        ExchangeDeletionRow.project_id == held.row.project_id,
+        ExchangeDeletionRow.deleted_at >= held.begun_at - SKEW,
+    )
+    gone = set(await session.scalars(deleted))
+    if gone and any({each[5], each[6]} & gone for each in _items(held.row.id, built.work)):
+        raise Anew
+
+
+def _items(version_id: str, work: Workplace) -> Iterator[tuple[Any, ...]]:
+    """Rows of dataset_items, in the order of COLUMNS."""
+    query = "SELECT split, line, sha256, cluster, content FROM kept ORDER BY number"
+    for split, line, sha256, cluster, content in work.db.execute(query):
+        made = decode(content)
+        yield (
+            version_id,
+            line,
+            split,
+            made.kind,
+            sha256,
+            cluster,
+            made.exchange_id,
+            made.other_exchange_id,
+            made.example_id,
+            json.dumps(made.judgment_ids),
+            made.origin_model,
+            made.end_user,
+            None,
+        )
+
+
+def _filename(name: str, number: int, split: str) -> str:
+    stem = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)[:100]
+    return f"{stem}-v{number}{'.validation' if split == 'validation' else ''}.jsonl"
+
+
+async def _pieces(file: SplitFile) -> AsyncIterator[bytes]:
+    with file.path.open("rb") as content:
+        while piece := await asyncio.to_thread(content.read, PIECE):
+            yield piece
