@@ -110,6 +110,8 @@ GET POST DELETE  /v1/organization/projects/{}/model_permissions
 GET POST DELETE  /v1/organization/projects/{}/spend_limit
 GET POST         /v1/organization/projects/{}/spend_alerts
 GET POST DELETE  /v1/organization/projects/{}/spend_alerts/{}
+DELETE           /v1/organization/projects/{}/exchanges
+DELETE           /v1/organization/projects/{}/exchanges/{}
 """
 """Who belongs to the project reads it, its owners change it; the first `{}` is the project. To archive a project cannot be
 undone, so owners of the organisation do that."""

@@ -1,12 +1,14 @@
 """From the spool into PostgreSQL: batches by COPY, each exchange once, in the background.
 
-A batch is one transaction: the exchange log, and the ledger with whatever follows from it. An exchange that the log has
-is posted to the ledger no second time, so that a segment may be read again.
+A batch is one transaction: the exchange log, stored completions, and the ledger with whatever follows from it. An exchange
+that the log has is posted to the ledger no second time, so that a segment may be read again. One that was deleted meanwhile
+comes without its bodies (gateway/exchanges/erasure.py).
 """
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,10 @@ import asyncpg
 
 from gateway.db.database import Database
 from gateway.errors import Unavailable
-from gateway.exchanges import record
-from gateway.exchanges.rows import COLUMNS, exchange_row, ledger_row
+from gateway.exchanges import erasure, record, stored_completions
+from gateway.exchanges.policy import erased
+from gateway.exchanges.record import Record
+from gateway.exchanges.rows import COLUMNS, exchange_row, ledger_row, stored_row
 from gateway.exchanges.spool import LOCK, Segment, Spool, orphan_segments
 
 log = logging.getLogger(__name__)
@@ -31,8 +35,7 @@ REJECTED = "rejected"
 
 Row = Mapping[str, Any]
 """Columns by name."""
-Rows = tuple[Row, Row | None]
-"""Of one exchange: in the log, and in the ledger."""
+
 Post = Callable[[Any, Sequence[Row]], Awaitable[None]]
 """Writes rows to the ledger, given asyncpg's connection inside the transaction (gateway/metering/ledger.py)."""
 Released = Callable[[str], Awaitable[None]]
@@ -40,6 +43,23 @@ Released = Callable[[str], Awaitable[None]]
 
 
 async def _nothing_held(holder: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Of one exchange."""
+
+    record: Record
+    exchange: Row
+    """In the log."""
+    charge: Row | None
+    """In the ledger."""
+    stored: Row | None
+    """Among the stored completions."""
+
+    @classmethod
+    def of(cls, each: Record, holder: str) -> "Rows":
+        return cls(each, exchange_row(each), ledger_row(each, holder), stored_row(each))
 
 
 class Drain:
@@ -116,7 +136,7 @@ class Drain:
     async def _store(self, payloads: Sequence[bytes], holder: str) -> None:
         rows = [rows for payload in payloads if (rows := self._rows(payload, holder)) is not None]
         try:
-            await self._insert(rows)
+            await self._insert(rows, holder)
         except REFUSED:
             for payload in payloads:
                 await self._store_alone(payload, holder)
@@ -125,15 +145,14 @@ class Drain:
         if (rows := self._rows(payload, holder)) is None:
             return
         try:
-            await self._insert([rows])
+            await self._insert([rows], holder)
         except REFUSED as error:
             self._reject(payload, error)
 
     def _rows(self, payload: bytes, holder: str) -> Rows | None:
         """None for a record that cannot be read; it is kept aside, so that it does not hold up the others."""
         try:
-            each = record.decode(payload)
-            return exchange_row(each), ledger_row(each, holder)
+            return Rows.of(record.decode(payload), holder)
         except Exception as error:  # noqa: BLE001 whatever is wrong with it, the others must go on
             self._reject(payload, error)
             return None
@@ -144,18 +163,20 @@ class Drain:
         self._rejected.mkdir(exist_ok=True)
         (self._rejected / name).write_bytes(payload)
 
-    async def _insert(self, rows: Sequence[Rows]) -> None:
-        """Both or neither. Of rows with one id the first counts."""
-        exchanges: dict[str, Rows] = {}
+    async def _insert(self, rows: Sequence[Rows], holder: str) -> None:
+        """All of it or nothing. Of rows with one id the first counts."""
+        by_id: dict[str, Rows] = {}
         for each in rows:
-            exchanges.setdefault(each[0]["id"], each)
-        records = [tuple(exchange.values()) for exchange, _ in exchanges.values()]
+            by_id.setdefault(each.record.id, each)
         async with self._database.raw() as connection:
+            for id in await erasure.deleted(connection, [each.record for each in by_id.values()]):
+                by_id[id] = Rows.of(erased(by_id[id].record), holder)
+            records = [tuple(each.exchange.values()) for each in by_id.values()]
             await connection.execute("CREATE TEMP TABLE incoming (LIKE exchanges) ON COMMIT DROP")
             await connection.copy_records_to_table("incoming", records=records, columns=COLUMNS)
-            new = await connection.fetch(STORE)
-            charged = [charge for each in new if (charge := exchanges[each["id"]][1]) is not None]
-            await self._post(connection, charged)
+            new = [by_id[each["id"]] for each in await connection.fetch(STORE)]
+            await stored_completions.write(connection, [each.stored for each in new if each.stored is not None])
+            await self._post(connection, [each.charge for each in new if each.charge is not None])
 
     @property
     def _rejected(self) -> Path:

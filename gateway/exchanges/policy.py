@@ -27,6 +27,12 @@ def kept(each: Record) -> Record:
     return msgspec.structs.replace(bare, error=None, reply_id=None, request_metadata=None, end_user=None)
 
 
+def erased(each: Record) -> Record:
+    """The record of an exchange that was deleted before it came to the database: what the bill needs, and no more."""
+    bare = kept(msgspec.structs.replace(each, logging="metadata" if each.logging == "full" else each.logging))
+    return msgspec.structs.replace(bare, request_metadata=None)
+
+
 def _without_message(error: bytes | None) -> bytes | None:
     if error is None:
         return None

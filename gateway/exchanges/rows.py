@@ -26,6 +26,22 @@ def exchange_row(each: Record) -> dict[str, Any]:
     return {name: _text(values[name]) for name in COLUMNS}
 
 
+def stored_row(each: Record) -> dict[str, Any] | None:
+    """Every column of `stored_completions` but `deleted_at`; None where the caller did not ask for it, or got no whole
+    answer."""
+    if not each.stored or each.outcome != "completed":
+        return None
+    values: dict[str, Any] = {
+        "exchange_id": each.id,
+        "project_id": each.project_id,
+        "completion_id": each.reply_id or each.id,
+        "model": each.requested_model,
+        "created_at": from_unix(each.created_at),
+        "completion_metadata": _json(msgspec.json.encode(each.request_metadata)) if each.request_metadata else None,
+    }
+    return {name: _text(value) for name, value in values.items()}
+
+
 def ledger_row(each: Record, holder: str) -> dict[str, Any] | None:
     """Every column of `ledger`; None for an exchange without usage, which cost nothing.
 

@@ -62,3 +62,12 @@ class Exchange(msgspec.Struct, kw_only=True):
     logging: str
     """What the key lets us keep: full, or metadata (the bodies are null)."""
     metadata: dict[str, Any] | None
+
+
+class ExchangesDeleted(msgspec.Struct, kw_only=True):
+    """Of an end user."""
+
+    object: str = "exchange.deleted"
+    deleted: bool = True
+    exchanges: int
+    """How many were not deleted before. Those that are still on their way to the log are erased as well, uncounted."""

@@ -20,6 +20,7 @@ from sqlalchemy import text
 from gateway.app import App
 from gateway.db.base import Base
 from gateway.db.database import Database
+from gateway.kit.ids import new_request_id
 from gateway.routes import ROUTES
 from gateway.settings import EngineSettings, Secret, Settings
 from tests.conftest import create_key
@@ -124,6 +125,7 @@ simple("POST", f"{PROJECT}/archive", "{project}/archive")
 simple("POST", f"{PROJECT}/model_permissions", "{project}/model_permissions", {"mode": "deny_list", "model_ids": ["m"]})
 simple("POST", f"{PROJECT}/rate_limits/{{}}", "{project}/rate_limits/rl-*", {"max_requests_per_1_minute": 5})
 simple("POST", f"{PROJECT}/spend_limit", "{project}/spend_limit", LIMIT)
+simple("DELETE", f"{PROJECT}/exchanges", "{project}/exchanges?user=ann")
 simple("POST", f"{ORGANIZATION}/spend_limit", f"{ORGANIZATION}/spend_limit", LIMIT)
 thing(f"{PROJECT}/service_accounts", {"name": "bot"}, {"name": "robot"})
 thing(f"{PROJECT}/spend_alerts", LIMIT | {"notification_channel": CHANNEL}, LIMIT | {"notification_channel": CHANNEL})
@@ -150,6 +152,12 @@ async def _(w: World) -> Ask:
         values = f"'{id}', '', {long_ago}, {long_ago}, {seen_at}"
         await run(w.database, f"INSERT INTO budget_holders (id, host, created_at, since, seen_at) VALUES ({values})")
     return "/v1/budgets/holders/dead/release", None
+
+
+@change("DELETE", f"{PROJECT}/exchanges/{{}}")
+async def _(w: World) -> Ask:
+    """Of one that is still on its way to the log."""
+    return f"{w.project}/exchanges/{new_request_id()}", None
 
 
 @change("DELETE", f"{PROJECT}/model_permissions")

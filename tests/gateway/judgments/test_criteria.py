@@ -108,6 +108,7 @@ class TestBuiltIn:
 async def test_what_makes_no_sense_is_refused_by_its_field(
     database: Database, param: str, spec: dict[str, Any]
 ) -> None:
+    plain: dict[str, Any] = {"name": "x", "kind": "boolean"}
     with pytest.raises(InvalidRequest) as refused:
-        await make(database, CriterionSpec(**{"name": "x", "kind": "boolean"} | spec))
+        await make(database, CriterionSpec(**plain | spec))
     assert refused.value.param == param

@@ -223,7 +223,7 @@ async def test_what_makes_no_sense_is_refused_whole(
 
 
 async def test_two_choices_of_one_completion_can_be_compared(client: httpx.AsyncClient, logged: list[str]) -> None:
-    pair = {"preference": "b", "other_id": "chatcmpl-a", "other_choice_index": 1}
+    pair: dict[str, Any] = {"preference": "b", "other_id": "chatcmpl-a", "other_choice_index": 1}
     (one,) = (await given(client, **pair))["judgments"]
     assert (one["exchange_id"], one["other_exchange_id"], one["other_choice_index"]) == (logged[0], logged[0], 1)
     assert one["score"] == 0.0

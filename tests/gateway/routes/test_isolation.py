@@ -94,10 +94,15 @@ CASES = (
     Case("POST", "/v1/completions", {"model": "{model_id}", "prompt": "x"}),
     Case("GET", "/v1/exchanges/{exchange_id}"),
     Case("GET", "/v1/exchanges/{reply_id}"),
+    Case("GET", "/v1/chat/completions/{reply_id}"),
+    Case("GET", "/v1/chat/completions/{reply_id}/messages"),
+    Case("POST", "/v1/chat/completions/{reply_id}", {"metadata": {"team": "other"}}),
+    Case("DELETE", "/v1/chat/completions/{reply_id}"),
     Case("POST", "/v1/feedback", {"completion_id": "{reply_id}", "thumbs": "up"}),
     Case("POST", "/v1/judgments", {"judgments": [{"exchange_id": "{exchange_id}", "criterion": "clear", "value": 4}]}),
     Case("GET", "/v1/judgments/{judgment_id}"),
     Case("DELETE", "/v1/judgments/{judgment_id}"),
+    Case("DELETE", "/v1/exchanges/{exchange_id}"),
     Case("GET", "/v1/criteria/{criterion_id}"),
     Case("POST", "/v1/criteria/{criterion_id}", {"description": "other"}),
     Case("DELETE", "/v1/criteria/{criterion_id}"),
@@ -112,13 +117,19 @@ OWN = (
     Case("GET", "/v1/models"),
     Case("GET", "/v1/exchanges"),
     Case("GET", "/v1/budgets/current"),
+    Case("GET", "/v1/chat/completions"),
     Case("GET", "/v1/judgments"),
     Case("GET", "/v1/judgments/summary"),
     Case("GET", "/v1/criteria"),
 )
 """Lists of one's own."""
 
-MAKING = {("POST", "/v1/files"), ("POST", "/v1/uploads"), ("POST", "/v1/criteria")}
+MAKING = {
+    ("POST", "/v1/files"),
+    ("POST", "/v1/uploads"),
+    ("POST", "/v1/criteria"),
+    ("DELETE", "/v1/exchanges"),
+}
 """They name nothing that exists."""
 
 
@@ -168,7 +179,9 @@ async def objects(
     route_id = (await admin.post("/v1/routes", json=route)).json()["id"]
     budget = {"api_key_id": project_key["id"], "project_id": project, "period": "day", "limit_usd": 9, "name": SECRET}
     budget_id = (await admin.post("/v1/budgets", json=budget)).json()["id"]
-    reply = await client.post("/v1/chat/completions", json=chat("echo", metadata={"team": SECRET}))
+    reply = await client.post(
+        "/v1/chat/completions", json=chat("echo", metadata={"team": SECRET}, store=True, user=SECRET)
+    )
     await sv.drain.drain()
     await sv.mirrors.refresh()
     criterion = (await client.post("/v1/criteria", json={"name": SECRET, "kind": "boolean"})).json()
@@ -232,6 +245,8 @@ class TestEveryRoute:
             "/v1/models/{checkpoint_id}": "/v1/models/{model_id}",
             "/v1/models/{route_name}": "/v1/models/{model_id}",
             "/v1/exchanges/{reply_id}": "/v1/exchanges/{exchange_id}",
+            "/v1/chat/completions/{reply_id}": "/v1/chat/completions/{completion_id}",
+            "/v1/chat/completions/{reply_id}/messages": "/v1/chat/completions/{completion_id}/messages",
         }
         known = {(method, (renamed | same_route).get(path, path)) for method, path in known}
         assert known == for_projects | HOT
@@ -261,6 +276,13 @@ class TestStranger:
             assert (mine.status_code, theirs.status_code) == (200, 200), case
             assert traces(mine, "", objects) != [], case
             assert traces(theirs, "", objects) == [], case
+
+    async def test_erases_only_what_is_its_own(self, client: Client, stranger: Client, objects: dict[str, str]) -> None:
+        """The same name of an end user is another person in another project."""
+        url = f"/v1/exchanges?user={SECRET}"
+        assert (await stranger.delete(url)).json()["exchanges"] == 0
+        assert (await client.get(f"/v1/exchanges/{objects['exchange_id']}")).json()["request"] is not None
+        assert (await client.delete(url)).json()["exchanges"] == 1
 
     async def test_administers_nothing(self, app: App, stranger: Client, objects: dict[str, str]) -> None:
         walked = sorted(routes_with(app, "admin"))

@@ -1,0 +1,155 @@
+"""Erasing exchanges: what was said in them goes, from wherever Tuneway keeps it; that they took place and cost stays.
+
+Two steps. `announce` says that an exchange, or everything of an end user up to now, is deleted, and whatever comes to the
+log later comes without its bodies. `erase` empties what is there. Whoever dies between the two does both again: each may
+be done twice.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Text, case, func, literal, null, or_, select, text, update
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gateway.db.tables import (
+    DatasetItemRow,
+    ExchangeDeletionRow,
+    ExchangeRow,
+    JudgingTaskRow,
+    JudgmentRow,
+    StoredCompletionRow,
+    TrainingExampleRow,
+)
+from gateway.exchanges.record import Record
+from gateway.kit.clock import from_unix, now
+
+LOCK = 0x_45_52_41_53_45
+"""Of an advisory lock: drains share it, and an announcement waits until they have written what they had read."""
+ERASED = "(erased)"
+AT_A_TIME = 1000
+"""Exchanges in one transaction."""
+USER = "user_"
+"""Before the hash of an end user: the key of a deletion of all that is theirs, of whatever was called until then."""
+
+
+async def deleted(connection: Any, records: Sequence[Record]) -> list[str]:
+    """Ids of those that were deleted before they came to the log. Args: connection: asyncpg's, in a transaction."""
+    await connection.execute("SELECT pg_advisory_xact_lock_shared($1)", LOCK)
+    keys = {each.id for each in records} | {USER + each.end_user for each in records if each.end_user}
+    wanted = "SELECT exchange_id, project_id, deleted_at FROM exchange_deletions WHERE exchange_id = ANY($1)"
+    said = {each["exchange_id"]: each for each in await connection.fetch(wanted, list(keys))}
+    return [each.id for each in records if said and _is_deleted(each, said)]
+
+
+def _is_deleted(each: Record, said: dict[str, Any]) -> bool:
+    own, of_user = said.get(each.id), said.get(USER + (each.end_user or ""))
+    if own is not None and own["project_id"] == each.project_id:
+        return True
+    return of_user is not None and _began(each) <= of_user["deleted_at"]
+
+
+def _began(each: Record) -> datetime:
+    return from_unix(each.created_at)
+
+
+async def announce(session: AsyncSession, project_id: str, keys: Sequence[str], by: str) -> None:
+    """In a transaction that ends soon after. Args: keys: ids of exchanges, or `USER` + hash; by: who deletes."""
+    await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+    await _tell(session, project_id, keys, by)
+
+
+async def _tell(session: AsyncSession, project_id: str, keys: Sequence[str], by: str) -> None:
+    """Of a user's later deletion, the later time counts."""
+    rows = [{"exchange_id": key, "project_id": project_id, "deleted_at": now(), "deleted_by": by} for key in keys]
+    for start in range(0, len(rows), AT_A_TIME):
+        statement = insert(ExchangeDeletionRow).values(rows[start : start + AT_A_TIME])
+        later = {"deleted_at": statement.excluded.deleted_at}
+        await session.execute(statement.on_conflict_do_update(index_elements=["exchange_id"], set_=later))
+
+
+async def page_of_user(session: AsyncSession, project_id: str, end_user: str, after: str) -> list[str]:
+    """Ids of the next exchanges of an end user. Args: after: the last id of the page before; empty for the first."""
+    of_user = (ExchangeRow.project_id == project_id, ExchangeRow.end_user == end_user, ExchangeRow.id > after)
+    return list(await session.scalars(select(ExchangeRow.id).where(*of_user).order_by(ExchangeRow.id).limit(AT_A_TIME)))
+
+
+async def erase(session: AsyncSession, project_id: str, ids: Sequence[str], by: str) -> int:
+    """Empty these exchanges of a project, and all that repeats them: what judges were asked and said of them, comments and
+    edits, stored completions, examples and open tasks. Lines of datasets are marked: their files keep them until they are
+    built anew. At most AT_A_TIME ids.
+
+    This nulls texts of judgments, which are otherwise never changed: what somebody wanted erased is stronger.
+
+    Returns how many were not deleted before.
+    """
+    known = select(func.count()).where(ExchangeDeletionRow.exchange_id.in_(ids))
+    before = await session.scalar(known) or 0
+    of_these = or_(JudgmentRow.exchange_id.in_(ids), JudgmentRow.other_exchange_id.in_(ids))
+    judged = (JudgmentRow.project_id == project_id, of_these)
+    asked = await session.scalars(
+        select(JudgmentRow.judge_exchange_id).where(*judged, JudgmentRow.judge_exchange_id.is_not(None))
+    )
+    every = sorted({*ids, *(id for id in asked if id)})
+    await _tell(session, project_id, every, by)
+    for start in range(0, len(every), AT_A_TIME):
+        await _empty(session, project_id, every[start : start + AT_A_TIME])
+    await session.execute(update(JudgmentRow).where(*judged).values(**_NO_WORDS))
+    await _mark(session, project_id, ids)
+    return len(ids) - before
+
+
+async def erase_words_of(session: AsyncSession, project_id: str, end_user: str) -> None:
+    """What an end user said of answers."""
+    theirs = (JudgmentRow.project_id == project_id, JudgmentRow.end_user == end_user)
+    await session.execute(update(JudgmentRow).where(*theirs).values(**_NO_WORDS))
+
+
+_NO_WORDS: dict[str, Any] = {
+    "edited_message": null(),
+    "rationale": null(),
+    "judgment_metadata": null(),
+    "raw_value": case((JudgmentRow.kind == "text", null()), else_=JudgmentRow.raw_value),
+}
+
+
+async def _empty(session: AsyncSession, project_id: str, ids: Sequence[str]) -> None:
+    """In the log: as if the key had kept no bodies (gateway/exchanges/policy.py)."""
+    message = func.jsonb_set(ExchangeRow.error, literal(["message"], ARRAY(Text)), func.to_jsonb(literal(ERASED, Text)))
+    here = (ExchangeRow.project_id == project_id, ExchangeRow.id.in_(ids))
+    await session.execute(
+        update(ExchangeRow)
+        .where(*here)
+        .values(
+            request=b"",
+            reply=None,
+            request_metadata=null(),
+            error=case((ExchangeRow.error.is_(None), null()), else_=message),
+            logging=case((ExchangeRow.logging == "full", "metadata"), else_=ExchangeRow.logging),
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def _mark(session: AsyncSession, project_id: str, ids: Sequence[str]) -> None:
+    moment = now()
+    example = (TrainingExampleRow.project_id == project_id, TrainingExampleRow.exchange_id.in_(ids))
+    examples = select(TrainingExampleRow.id).where(*example)
+    copies = or_(
+        DatasetItemRow.exchange_id.in_(ids),
+        DatasetItemRow.other_exchange_id.in_(ids),
+        DatasetItemRow.example_id.in_(examples),
+    )
+    task = (JudgingTaskRow.project_id == project_id, JudgingTaskRow.exchange_id.in_(ids))
+    for statement in (
+        update(StoredCompletionRow)
+        .where(StoredCompletionRow.project_id == project_id, StoredCompletionRow.exchange_id.in_(ids))
+        .values(deleted_at=func.coalesce(StoredCompletionRow.deleted_at, moment), completion_metadata=null()),
+        update(DatasetItemRow).where(copies, DatasetItemRow.erased_at.is_(None)).values(erased_at=moment),
+        update(TrainingExampleRow)
+        .where(*example)
+        .values(line={}, note="", deleted_at=func.coalesce(TrainingExampleRow.deleted_at, moment)),
+        update(JudgingTaskRow).where(*task, JudgingTaskRow.done_at.is_(None)).values(done_at=moment),
+    ):
+        await session.execute(statement.execution_options(synchronize_session=False))
