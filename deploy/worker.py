@@ -6,10 +6,13 @@ import signal
 
 from gateway import queue
 from gateway.errors import Unavailable
+from gateway.judging.work import RENEW_SECONDS
 from gateway.services import WorkerServices, worker_services
 from gateway.settings import Settings
 from gateway.tasks.announce_events import announce_events
+from gateway.tasks.calibrate_judges import calibrate_judge, calibrate_judges
 from gateway.tasks.deliver_webhooks import Deliveries
+from gateway.tasks.judge_answers import Judging
 from gateway.tasks.load_models import load_model, unload_model
 from gateway.tasks.merge_models import merge_model, remove_unused_exports
 from gateway.tasks.reconcile_adapters import watch_replica
@@ -17,8 +20,10 @@ from gateway.tasks.remove_expired_files import remove_expired_files
 from gateway.tasks.remove_model_files import remove_model_files
 from gateway.tasks.report_hardware import report_hardware
 from gateway.tasks.resume_fine_tuning_jobs import resume_fine_tuning_jobs
+from gateway.tasks.sample_exchanges import Sampling
 from gateway.tasks.settle_fine_tuning_jobs import settle_fine_tuning_jobs
 from gateway.tasks.validate_fine_tuning_job import validate_fine_tuning_job
+from gateway.tasks.watch_judging import watch_judging
 
 log = logging.getLogger(__name__)
 
@@ -27,11 +32,15 @@ TASKS = {
     "merge_model": merge_model,
     "load_model": load_model,
     "unload_model": unload_model,
+    "calibrate_judge": calibrate_judge,
 }
 ROUND_SECONDS = 2.0
 EXPIRY_SECONDS = 60.0
 SETTLE_SECONDS = 30.0
 WEBHOOK_SECONDS = 1.0
+JUDGING_SECONDS = 1.0
+SAMPLING_SECONDS = 2.0
+CALIBRATION_SECONDS = 60.0
 
 
 def run(settings: Settings) -> int:
@@ -68,6 +77,7 @@ def _start_rounds(wv: WorkerServices) -> None:
     wv.background.repeat(lambda: remove_model_files(wv), EXPIRY_SECONDS, "remove the files of deleted models")
     wv.background.repeat(lambda: remove_unused_exports(wv), EXPIRY_SECONDS, "remove unused exports")
     _start_webhooks(wv)
+    _start_judging(wv)
 
 
 def _start_webhooks(wv: WorkerServices) -> None:
@@ -75,3 +85,13 @@ def _start_webhooks(wv: WorkerServices) -> None:
     wv.background.repeat(lambda: announce_events(wv), WEBHOOK_SECONDS, "announce events")
     wv.background.repeat(deliveries.begin, WEBHOOK_SECONDS, "deliver webhooks")
     wv.background.repeat(deliveries.remove_old, EXPIRY_SECONDS, "remove old deliveries")
+
+
+def _start_judging(wv: WorkerServices) -> None:
+    judging, sampling = Judging(wv), Sampling(wv)
+    wv.background.repeat(sampling.round, SAMPLING_SECONDS, "sample exchanges for judges")
+    wv.background.repeat(judging.begin, JUDGING_SECONDS, "let judges judge")
+    wv.background.repeat(judging.renew, RENEW_SECONDS, "keep what judges are at")
+    wv.background.repeat(judging.remove_old, EXPIRY_SECONDS, "remove what judges did long ago")
+    wv.background.repeat(lambda: watch_judging(wv), EXPIRY_SECONDS, "look for judges that lag")
+    wv.background.repeat(lambda: calibrate_judges(wv), CALIBRATION_SECONDS, "hold judges against people")

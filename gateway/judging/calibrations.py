@@ -17,6 +17,7 @@ from gateway.db.tables import CalibrationRow, CriterionRow, JudgeRow, JudgeVersi
 from gateway.judging import specs
 from gateway.kit.clock import now
 from gateway.kit.ids import new_sorted_id
+from gateway.protocol.judges import LlmSpec
 from judges.llm.opinion import SWAPPED
 from judges.statistics.agreement import Agreement, Weights, confusion, detection, kappa
 from judges.statistics.bias import first_position, length_bias
@@ -91,8 +92,9 @@ async def gather(session: AsyncSession, version: JudgeVersionRow, criterion: Cri
     values = {"version": version.id, "project": judge.project_id, "criterion": criterion.id, "most": MOST}
     rows = [dict(row) for row in (await session.execute(BOTH, values)).mappings()]
     orders = [dict(row) for row in (await session.execute(ORDERS, {"version": version.id, "most": MOST})).mappings()]
-    shown = _examples(version) if judge.kind == "llm" else set[str]()
-    return Material(judge, version, criterion, own, rows, orders, shown, await _passes(session, version.id))
+    return Material(
+        judge, version, criterion, own, rows, orders, _examples(version), await _passes(session, version.id)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +304,9 @@ def _window(items: Sequence[Item]) -> dict[str, Any]:
 
 
 def _examples(version: JudgeVersionRow) -> set[str]:
-    return {each.exchange_id for each in specs.read(version.spec).examples if each.exchange_id is not None}
+    spec = specs.read(version.spec)
+    examples = spec.examples if isinstance(spec, LlmSpec) else []
+    return {each.exchange_id for each in examples if each.exchange_id is not None}
 
 
 PASSES = text("""

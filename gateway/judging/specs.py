@@ -11,13 +11,15 @@ import msgspec
 from gateway.db.tables import CriterionRow, JudgeVersionRow
 from gateway.errors import ECHO_LIMIT, InvalidRequest, MissingParameter
 from gateway.protocol.criteria import CriterionSpec
-from gateway.protocol.judges import JudgeCreate, Kind, LlmSpec, Watch
+from gateway.protocol.judges import JudgeCreate, Kind, LlmSpec, RuleSpec, Spec, Watch
 from judges.llm.criterion import KINDS, Criterion
 from judges.llm.families import kinship
 from judges.llm.questions import Brief, Example
+from judges.rules.run import problems
 
-Spec = LlmSpec
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+OF_RULES = "Whether the answer keeps all rules of the judge."
+OF_RULES_KINDS = ("boolean", "numeric")
 MOST_REPEATS, MOST_MEMBERS, MOST_EXAMPLES = 9, 6, 20
 LONGEST_PROMPT, LONGEST_EXAMPLE, LONGEST_MODEL = 20_000, 20_000, 256
 MOST_PER_HOUR = 1_000_000
@@ -58,15 +60,25 @@ def criterion_or_own(wanted: JudgeCreate) -> str | CriterionSpec:
     """What is judged by. Raises InvalidRequest: a model needs a criterion."""
     if wanted.criterion is not None:
         return wanted.criterion
+    if isinstance(wanted.spec, RuleSpec):
+        return CriterionSpec(name=f"rules.{wanted.name}"[:64], kind="boolean", description=OF_RULES)
     raise MissingParameter("criterion")
 
 
 def check(spec: Spec, criterion: CriterionRow) -> Spec:
     """Raises InvalidRequest."""
-    return check_llm(spec, criterion)
+    return _check_llm(spec, criterion) if isinstance(spec, LlmSpec) else _check_rules(spec, criterion)
 
 
-def check_llm(spec: LlmSpec, criterion: CriterionRow) -> LlmSpec:
+def _check_rules(spec: RuleSpec, criterion: CriterionRow) -> RuleSpec:
+    if criterion.kind not in OF_RULES_KINDS:
+        raise _refused("criterion", f"'{criterion.name}' is {criterion.kind}: rules say yes or no, or give a score.")
+    for path, why in problems(spec.rules, "spec.rules"):
+        raise _refused(path, why)
+    return spec
+
+
+def _check_llm(spec: LlmSpec, criterion: CriterionRow) -> LlmSpec:
     """Raises InvalidRequest."""
     if criterion.kind not in KINDS:
         raise _refused("criterion", f"'{criterion.name}' is {criterion.kind}: only people give such judgments.")
@@ -123,25 +135,26 @@ def brief_of(spec: LlmSpec, criterion: CriterionRow) -> Brief:
     )
 
 
-def stored(spec: LlmSpec) -> tuple[dict[str, Any], str]:
+def stored(spec: Spec) -> tuple[dict[str, Any], str]:
     """A spec as the database has it, every default filled in, and its SHA-256."""
     value = msgspec.to_builtins(spec)
     return value, sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def read(value: dict[str, Any]) -> LlmSpec:
+def read(value: dict[str, Any]) -> Spec:
     """A stored spec."""
-    return msgspec.convert(value, LlmSpec)
+    return msgspec.convert(value, Spec)  # type: ignore[arg-type]
 
 
 def repeats_of(version: JudgeVersionRow) -> int:
     """Times that it judges each answer."""
-    return read(version.spec).repeats
+    spec = read(version.spec)
+    return spec.repeats if isinstance(spec, LlmSpec) else 1
 
 
-def warnings(spec: LlmSpec, watch: Watch | None) -> list[str]:
+def warnings(spec: Spec, watch: Watch | None) -> list[str]:
     """What the owner of a judge should know: a judge that is kin to what it judges may prefer it."""
-    judges = [spec.model, *spec.panel]
+    judges = [spec.model, *spec.panel] if isinstance(spec, LlmSpec) else []
     return [
         f"'{judge}' judges '{candidate}', which is the {relation.removeprefix('same_')} that it is itself: judges prefer "
         "their own kin. Take another family, or compare with people (GET /v1/judges/{id}/trust)."

@@ -27,8 +27,8 @@ SCOPES: dict[str, str] = {
     "api.exchanges.read": "read the exchange log and stored completions, with what was asked and answered",
     "api.exchanges.write": "erase exchanges, change and delete stored completions",
     "api.feedback.write": "say what people think of answers, and read nothing: for web pages",
-    "api.judgments.read": "read judgments, and what they come to",
-    "api.judgments.write": "bring judgments, take them back, make criteria",
+    "api.judgments.read": "read judgments and what they come to, criteria and judges",
+    "api.judgments.write": "bring judgments, take them back, make criteria and judges, have answers judged",
     ALL_READ: "everything that ends with .read",
 }
 """Every scope that a key may be given, and what it lets the key do."""
@@ -82,6 +82,16 @@ NEEDED: dict[tuple[str, str], str] = {
     ("GET", "/v1/criteria/{criterion_id}"): "api.judgments.read",
     ("POST", "/v1/criteria/{criterion_id}"): "api.judgments.write",
     ("DELETE", "/v1/criteria/{criterion_id}"): "api.judgments.write",
+    ("GET", "/v1/judges"): "api.judgments.read",
+    ("POST", "/v1/judges"): "api.judgments.write",
+    ("GET", "/v1/judges/{judge_id}"): "api.judgments.read",
+    ("POST", "/v1/judges/{judge_id}"): "api.judgments.write",
+    ("DELETE", "/v1/judges/{judge_id}"): "api.judgments.write",
+    ("GET", "/v1/judges/{judge_id}/versions"): "api.judgments.read",
+    ("POST", "/v1/judges/{judge_id}/judge"): "api.judgments.write",
+    ("GET", "/v1/judges/{judge_id}/lag"): "api.judgments.read",
+    ("GET", "/v1/judges/{judge_id}/trust"): "api.judgments.read",
+    ("POST", "/v1/judges/{judge_id}/calibrate"): "api.judgments.write",
 }
 """Method and URL of every endpoint for projects; a test finds one that is missing here."""
 

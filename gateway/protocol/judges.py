@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from gateway.protocol.criteria import CriterionSpec
+from judges.rules.run import AnyRule
 
 Kind = Literal["rule", "llm"]
 
@@ -53,6 +54,15 @@ class LlmSpec(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=T
     examples: list[LlmExample] = []
 
 
+class RuleSpec(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, tag="rule", tag_field="type"):
+    """Rules (docs/validators.md): an answer passes when it passes all of them."""
+
+    rules: list[AnyRule]
+
+
+Spec = LlmSpec | RuleSpec
+
+
 class Watch(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """Which traffic a judge judges by itself. What Tuneway itself asked (judges, evals) never is."""
 
@@ -73,7 +83,7 @@ class JudgeUpdate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     name: str | UnsetType = UNSET
     criterion: str | CriterionSpec | UnsetType = UNSET
-    spec: LlmSpec | UnsetType = UNSET
+    spec: Spec | UnsetType = UNSET
     watch: Watch | UnsetType | None = UNSET
     min_kappa: float | UnsetType | None = UNSET
 
@@ -82,8 +92,8 @@ class JudgeCreate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     name: str
     """Letters, digits, `_`, `.` and `-`, at most 64."""
     criterion: str | CriterionSpec | None = None
-    """A criterion's name or id, or a new one. Rules that are left without get a yes or no of their own."""
-    spec: LlmSpec
+    """A criterion's name or id, or a new one. Rules without one get a yes or no of their own, `rules.` and the judge's name."""
+    spec: Spec
     watch: Watch | None = None
     min_kappa: float | None = None
     """0.4 when left out (docs/judges.md)."""

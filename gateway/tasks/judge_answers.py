@@ -9,8 +9,10 @@ from gateway.errors import Refusal, Unavailable
 from gateway.judging import specs, work
 from gateway.judging.work import Claim
 from gateway.judgments import repository as judgments
+from gateway.protocol.judges import LlmSpec, RuleSpec
 from gateway.services import WorkerServices
 from gateway.tasks import ask_judges
+from gateway.tasks.apply_rules import apply_rules
 from gateway.tasks.ask_judges import Heard
 from gateway.tasks.judging_cases import Case, load
 from judges.llm.opinion import Opinion, failed
@@ -95,9 +97,12 @@ async def _judge(wv: WorkerServices, case: Case) -> None:
         await _write(wv, case, known)
         return
     spec = specs.read(case.version.spec)
+    if isinstance(spec, RuleSpec):
+        await _write(wv, case, await apply_rules(spec, case.answers[0].subject))
+        return
     heard = await ask_judges.ask_all(wv, case, spec)
     if heard.later is not None:
-        await _write_parts(wv, case, heard, heard.later)
+        await _write_parts(wv, case, spec, heard, heard.later)
         return
     async with wv.database.session() as session:
         if await work.finish(session, case.task):
@@ -112,21 +117,26 @@ def _without_asking(case: Case) -> Opinion | None:
     if case.problem is not None:
         return case.problem
     spec = specs.read(case.version.spec)
-    return NO_REFERENCE if spec.reference and case.reference is None else None
+    return NO_REFERENCE if isinstance(spec, LlmSpec) and spec.reference and case.reference is None else None
 
 
 async def _write(wv: WorkerServices, case: Case, opinion: Opinion) -> None:
     """The task's one judgment."""
     async with wv.database.session() as session:
         if await work.finish(session, case.task):
-            await judgments.add(session, [ask_judges.base(case, opinion, case.judge.kind)])
+            await judgments.add(session, [ask_judges.base(case, opinion, case.judge.kind, tags=_tags(opinion))])
 
 
-async def _write_parts(wv: WorkerServices, case: Case, heard: Heard, later: NotAsked) -> None:
+def _tags(opinion: Opinion) -> list[str]:
+    """The rules that were broken, to be counted by."""
+    return sorted({each["rule"] for each in opinion.notes.get("rules", ()) if each["passed"] is False})
+
+
+async def _write_parts(wv: WorkerServices, case: Case, spec: LlmSpec, heard: Heard, later: NotAsked) -> None:
     """Keep what was answered, and ask for the rest later."""
     kept = [each for each in heard.told if each.opinion.is_ok]
     async with wv.database.session() as session:
-        if len(ask_judges.parts_of(case, specs.read(case.version.spec))) > 1:
+        if len(ask_judges.parts_of(case, spec)) > 1:
             await ask_judges.write_parts(session, case, kept)
         await work.postpone(session, case.task, later.retry_after)
 

@@ -61,6 +61,7 @@ class Case:
         return self.method, self.route
 
 
+RULES = {"type": "rule", "rules": [{"type": "json"}]}
 GRADER = {"type": "score_model", "name": "g", "model": "{model_id}", "input": [{"role": "user", "content": "x"}]}
 REFUSED = (400, 404)
 """A file that a body names and that does not exist is a wrong parameter: 400, as for any such name."""
@@ -98,6 +99,16 @@ CASES = (
     Case("GET", "/v1/chat/completions/{reply_id}/messages"),
     Case("POST", "/v1/chat/completions/{reply_id}", {"metadata": {"team": "other"}}),
     Case("DELETE", "/v1/chat/completions/{reply_id}"),
+    Case("GET", "/v1/judges/{judge_id}"),
+    Case("POST", "/v1/judges/{judge_id}", {"min_kappa": 0.5}),
+    Case("GET", "/v1/judges/{judge_id}/versions"),
+    Case("GET", "/v1/judges/{judge_id}/lag"),
+    Case("GET", "/v1/judges/{judge_id}/trust"),
+    Case("POST", "/v1/judges/{judge_id}/judge", {"exchange_ids": ["{exchange_id}"]}),
+    Case("POST", "/v1/judges/{judge_id}/calibrate"),
+    Case("POST", "/v1/judges/{judge_id}/calibrate", {"criterion": "{criterion_id}"}),
+    Case("POST", "/v1/judges", {"name": "x", "criterion": "{criterion_id}", "spec": RULES}),
+    Case("DELETE", "/v1/judges/{judge_id}"),
     Case("POST", "/v1/feedback", {"completion_id": "{reply_id}", "thumbs": "up"}),
     Case("POST", "/v1/judgments", {"judgments": [{"exchange_id": "{exchange_id}", "criterion": "clear", "value": 4}]}),
     Case("GET", "/v1/judgments/{judgment_id}"),
@@ -121,6 +132,7 @@ OWN = (
     Case("GET", "/v1/judgments"),
     Case("GET", "/v1/judgments/summary"),
     Case("GET", "/v1/criteria"),
+    Case("GET", "/v1/judges"),
 )
 """Lists of one's own."""
 
@@ -185,6 +197,7 @@ async def objects(
     await sv.drain.drain()
     await sv.mirrors.refresh()
     criterion = (await client.post("/v1/criteria", json={"name": SECRET, "kind": "boolean"})).json()
+    judge = (await client.post("/v1/judges", json={"name": SECRET, "spec": RULES})).json()
     said = {"completion_id": reply.json()["id"], "criterion": SECRET, "value": True, "tags": [SECRET]}
     judged = (await client.post("/v1/feedback", json=said)).json()
     return {
@@ -201,6 +214,7 @@ async def objects(
         "reply_id": reply.json()["id"],
         "budget_id": budget_id,
         "criterion_id": criterion["id"],
+        "judge_id": judge["id"],
         "judgment_id": judged["judgments"][0]["id"],
         "project_id": project,
         "key_id": project_key["id"],
