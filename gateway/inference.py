@@ -128,10 +128,13 @@ async def run(sv: Services, call: Call) -> Reply | StreamedReply:
         require(key.scopes, MODEL_REQUEST)
         call.envelope = decode(call.endpoint.decoder, call.body)
         call.plan = await _plan(sv, call, key, call.envelope.model)
-        call.admission = await _admitted(sv, call, key, call.envelope, call.plan)
-        if cover := sv.budgets.of(key.project_id, key.id):
+        cover = sv.budgets.of(key.project_id, key.id)
+        call.admission = await _admitted(sv, call, key, call.envelope, call.plan, unpaid=cover is not None)
+        if cover:
             call.funds = await fund(sv, cover, call.plan, call.envelope, call.body, call.created_at)
             call.plan = call.funds.plan if call.funds else call.plan
+            if call.admission:
+                call.admission.paid()
         answer = await _answer(sv, call, call.envelope, call.plan)
         if isinstance(answer, Opened):
             return _stream(sv, call, call.envelope, answer)
@@ -151,12 +154,16 @@ async def _plan(sv: Services, call: Call, key: ApiKey, model: str) -> Plan:
     return plan.among(key.models.may_serve) if key.models is not None else plan
 
 
-async def _admitted(sv: Services, call: Call, key: ApiKey, envelope: Envelope, plan: Plan) -> Admission | None:
-    """None where no rate limit holds. Raises RateLimited."""
+async def _admitted(
+    sv: Services, call: Call, key: ApiKey, envelope: Envelope, plan: Plan, *, unpaid: bool
+) -> Admission | None:
+    """None where no rate limit holds. One that is not paid for counts nowhere until it is. Raises RateLimited."""
     model = plan.name if plan.route or not plan.targets else plan.targets[0].deployment.model
     applicant = Applicant(key.project_id, key.id, key.tier, model)
     buckets = sv.limits.buckets(applicant)
-    return await sv.limits.admit(applicant, buckets, lambda: reserved(envelope, call.body)) if buckets else None
+    if not buckets:
+        return None
+    return await sv.limits.admit(applicant, buckets, lambda: reserved(envelope, call.body), unpaid=unpaid)
 
 
 async def complete(sv: Services, authorization: bytes, body: bytes) -> bytes:

@@ -13,19 +13,32 @@ class Admission:
 
     Args:
         ended: called when it is settled.
+        unpaid: its budget has not been asked yet; until `paid` says so, the call has not begun.
     """
 
-    __slots__ = ("_api_key_id", "_ended", "_open", "takes")
+    __slots__ = ("_api_key_id", "_ended", "_open", "_unpaid", "takes")
 
-    def __init__(self, api_key_id: str, takes: Takes, ended: Callable[["Admission"], object]) -> None:
+    def __init__(
+        self, api_key_id: str, takes: Takes, ended: Callable[["Admission"], object], *, unpaid: bool = False
+    ) -> None:
         self._api_key_id = api_key_id
         self.takes = takes
         self._ended = ended
         self._open = True
+        self._unpaid = unpaid
+
+    def paid(self) -> None:
+        """The call goes on: its requests count from now."""
+        if self._open and self._unpaid:
+            self._unpaid = False
+            for bucket, need in self.takes:
+                bucket.paid(need)
 
     def settle(self, tokens: int) -> None:
-        """The call has ended and used that many tokens, input and output together."""
-        if self._open:
+        """The call has ended and used that many tokens, input and output together; one that was not paid for is undone."""
+        if self._unpaid:
+            self.undo()
+        elif self._open:
             self._open = False
             for bucket, need in self.takes:
                 bucket.settle(self._api_key_id, need, tokens)
@@ -36,5 +49,5 @@ class Admission:
         if self._open:
             self._open = False
             for bucket, need in self.takes:
-                bucket.undo(self._api_key_id, need)
+                bucket.undo(self._api_key_id, need, unpaid=self._unpaid)
             self._ended(self)

@@ -78,27 +78,33 @@ class Bucket:
         """Whether what is held is enough for a call of that key."""
         return self.held >= need and (not self.rivalry or self.kept.get(key_id, 0) >= need)
 
-    def take(self, key_id: str, need: int) -> None:
+    def take(self, key_id: str, need: int, *, unpaid: bool = False) -> None:
         """Out of what is held; the caller has looked whether it `has` enough."""
         self.held -= need
         if key_id in self.kept:
             self.kept[key_id] = max(0, self.kept[key_id] - need)
-        self.count(key_id, need)
+        self.count(key_id, need, unpaid=unpaid)
 
-    def count(self, key_id: str, need: int) -> None:
-        """A call of this process has `need`."""
-        if self.limit.kind.is_held:
+    def count(self, key_id: str, need: int, *, unpaid: bool = False) -> None:
+        """A call of this process has `need`; one that is not paid for yet holds it until it is, or is undone."""
+        if self.limit.kind.is_held or unpaid:
             self.outstanding += need
         else:
             self.consumed += need
         self._add(key_id, need)
         self._place(key_id, need)
 
-    def granted(self, key_id: str, need: int) -> None:
+    def granted(self, key_id: str, need: int, *, unpaid: bool) -> None:
         """Like `count`, where Redis knows already."""
-        if self.limit.kind.is_held:
+        if self.limit.kind.is_held or unpaid:
             self.outstanding += need
         self._place(key_id, need)
+
+    def paid(self, need: int) -> None:
+        """A call that was not paid for is."""
+        if not self.limit.kind.is_held:
+            self.outstanding -= need
+            self.consumed += need
 
     def hear(self, used: int, held: int, rivalry: int) -> None:
         """What Redis says."""
@@ -126,13 +132,18 @@ class Bucket:
         if self.alone is not None:
             self.alone.level += need - tokens
 
-    def undo(self, key_id: str, need: int) -> None:
+    def undo(self, key_id: str, need: int, *, unpaid: bool = False) -> None:
         """The call never began."""
         if self.limit.kind.is_held:
             self.settle(key_id, need, 0)
+            return
+        if unpaid:
+            self.outstanding -= need
         else:
             self.consumed -= need
-            self._add(key_id, -need)
+        self._add(key_id, -need)
+        if self.alone is not None:
+            self.alone.level += need
 
     def remaining(self, now: float | None = None) -> int:
         """What a next call of this process finds, as far as it knows; never below 0."""
@@ -159,9 +170,9 @@ class Bucket:
         missing = min(need, capacity) - self.alone.level  # what is more than there can ever be may empty it
         return missing / rate if missing > 0 else None
 
-    def take_alone(self, key_id: str, need: int) -> None:
+    def take_alone(self, key_id: str, need: int, *, unpaid: bool = False) -> None:
         """After `wait_alone` said that there is enough. Redis hears of it when it is back."""
-        self.count(key_id, need)
+        self.count(key_id, need, unpaid=unpaid)
         if self.alone is not None:
             self.alone.level -= need
 

@@ -53,6 +53,8 @@ class Need:
     takes: Sequence[tuple[Bucket, int]]
     again: bool = False
     """It was refused a moment ago, and that is known."""
+    unpaid: bool = False
+    """It may yet be refused by its budget, and then counts nowhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +112,7 @@ class Counters:
         """
         told = [_Told(bucket) for bucket in buckets]
         place = {id(bucket): number for number, bucket in enumerate(buckets, 1)}
-        calls = [
-            [need.api_key_id, [[place[id(bucket)], n] for bucket, n in need.takes], int(need.again)] for need in needs
-        ]
+        calls = [_call(need, place) for need in needs]
         wants = {id(bucket) for need in needs for bucket, _ in need.takes}
         shown = [each.wire(ahead=keep or id(each.bucket) in wants) for each in told]
         ask = [self.process, int(LEASE_SECONDS * 1e6), self._clock() if self._clock else 0, shown, calls]
@@ -191,11 +191,16 @@ def _keys(project_id: str, bucket: Bucket) -> tuple[str, str]:
     return name, f"{name}:keys"
 
 
+def _call(need: Need, place: dict[int, int]) -> list[Any]:
+    takes = [[place[id(bucket)], n] for bucket, n in need.takes]
+    return [need.api_key_id, takes, int(need.again), int(need.unpaid)]
+
+
 def _shortage(need: Need, buckets: Sequence[Bucket], answer: list[int]) -> Shortage | None:
     number, wait, held_back, used = answer
     if not number:
         for bucket, amount in need.takes:
-            bucket.granted(need.api_key_id, amount)
+            bucket.granted(need.api_key_id, amount, unpaid=need.unpaid)
         return None
     short = buckets[number - 1]
     amount = next(amount for bucket, amount in need.takes if bucket is short)

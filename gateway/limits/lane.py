@@ -82,7 +82,7 @@ class Lane:
         fresh = now - self._heard < LEASE_SECONDS / 2
         if fresh and not self._waiting and all(bucket.has(need.api_key_id, n) for bucket, n in need.takes):
             for bucket, n in need.takes:
-                bucket.take(need.api_key_id, n)
+                bucket.take(need.api_key_id, n, unpaid=need.unpaid)
             return self._admission(need)
         return await self._wait(need)
 
@@ -184,11 +184,11 @@ class Lane:
                 used = bucket.limit.amount - bucket.remaining(now)
                 return Shortage(bucket, n, wait, held_back=False, used=used)
         for bucket, n in need.takes:
-            bucket.take_alone(need.api_key_id, n)
+            bucket.take_alone(need.api_key_id, n, unpaid=need.unpaid)
         return self._admission(need)
 
     def _admission(self, need: Need) -> Admission:
-        return Admission(need.api_key_id, need.takes, self._ended)
+        return Admission(need.api_key_id, need.takes, self._ended, unpaid=need.unpaid)
 
     def _ended(self, admission: Admission) -> None:
         """Places go back at once where none are leased ahead; tokens a moment later, for many calls together, and those

@@ -57,13 +57,16 @@ class RateLimits:
             found = self._known[applicant] = self._looked_up(applicant)
         return found
 
-    async def admit(self, applicant: Applicant, buckets: Sequence[Bucket], tokens: Callable[[], int]) -> Admission:
+    async def admit(
+        self, applicant: Applicant, buckets: Sequence[Bucket], tokens: Callable[[], int], *, unpaid: bool = False
+    ) -> Admission:
         """Take what the call needs of every bucket.
 
         Args:
             buckets: those of `applicant`, one at least.
             tokens: guesses what it will use, its own limit of output included; at least 1. Asked only where tokens
                 are limited.
+            unpaid: a budget may still refuse it; the admission is told once it is `paid`.
 
         Raises:
             RateLimited: one of them is short; nothing was taken of any.
@@ -74,7 +77,7 @@ class RateLimits:
             if need > bucket.limit.amount:
                 short = Shortage(bucket, need, 0.0, held_back=False, used=0)
                 raise refusal(short, applicant.model, buckets)
-        lane, need = self._lanes[applicant.project_id], Need(applicant.api_key_id, takes)
+        lane, need = self._lanes[applicant.project_id], Need(applicant.api_key_id, takes, unpaid=unpaid)
         outcome = await lane.take(need)
         if isinstance(outcome, Shortage) and not outcome.bucket.limit.kind.period and not self._counters.away:
             outcome = await lane.take_soon(need, PLACE_SECONDS)

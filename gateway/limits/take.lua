@@ -7,7 +7,8 @@
 --     consumed: used since this process' last step. outstanding: what its running calls hold, all of it.
 --     by key: where keys share the bucket, false where not: {key: used since the last step}; of calls at a time
 --           {key: what its running calls hold, all of it}.
---   call: [key, [[bucket, need], ...], 1 if it asks again after a refusal]: gets all of its needs or nothing.
+--   call: [key, [[bucket, need], ...], 1 if it asks again after a refusal, 1 if it may be taken back]: gets all of its needs
+--           or nothing. What may be taken back is held like tokens, until it is told as consumed or not any more.
 -- Returns [[used, surplus, rivalry] a bucket], [[bucket or 0, wait in us, 1 if held back for other keys, used] a call].
 --   rivalry: see Rivalry in bucket.py.
 --
@@ -294,11 +295,11 @@ local function placed(b, key, need)
   end
 end
 
-local function give(key, needs)
+local function give(key, needs, unpaid)
   for _, each in ipairs(needs) do
     local b, need = buckets[each[1]], each[2]
     b.used = b.used + need
-    b.leased = b.leased + (b.holds and need or 0)
+    b.leased = b.leased + ((b.holds or unpaid) and need or 0)
     count(b, key, need)
     if b.places then
       placed(b, key, need)
@@ -368,7 +369,7 @@ local calls = {}
 for i, call in ipairs(ask[5]) do
   calls[i] = shortage(call[1], call[2], call[3] == 1)
   if calls[i][1] == 0 then
-    give(call[1], call[2])
+    give(call[1], call[2], call[4] == 1)
   end
 end
 local states = {}

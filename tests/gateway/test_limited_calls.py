@@ -272,6 +272,23 @@ class TestPlaces:
         assert await statuses(client, 40) == [200] * 40
 
 
+class TestBudgets:
+    async def test_a_call_that_a_budget_refuses_counts_nowhere(
+        self, client: httpx.AsyncClient, admin: httpx.AsyncClient, project_key: dict[str, Any], sv: Services
+    ) -> None:
+        """A key without money does not use up what all keys share."""
+        await limit(admin, project_key, max_tokens_per_1_minute=1000, max_concurrent_requests=2, **MINUTE)
+        budget = {"api_key_id": project_key["id"], "period": "total", "limit_usd": 0}
+        made = (await admin.post("/v1/budgets", json=budget)).json()["id"]
+        for _ in range(6):
+            assert error_in(await client.post(CHAT, json=chat("echo")), 429)["code"] == "insufficient_quota"
+        assert (await client.post(CHAT, json=chat("unpriced"))).status_code == 400
+        requests = bucket_of(sv, project_key, "requests_per_minute")
+        assert (requests.outstanding, requests.consumed) == (0, 0)
+        assert (await admin.post(f"/v1/budgets/{made}", json={"limit_usd": 5})).status_code == 200
+        assert await statuses(client, 4) == [200, 200, 200, 429]
+
+
 HOW_CALLS_END = (
     "echo",
     "status-500",

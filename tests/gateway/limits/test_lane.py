@@ -8,7 +8,7 @@ import pytest
 
 from gateway.limits import lane
 from gateway.limits.admission import Admission
-from gateway.limits.counters import Shortage
+from gateway.limits.counters import Need, Shortage
 from gateway.limits.limit import CONCURRENT_REQUESTS, REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE
 from tests.gateway.limits.conftest import Clock, Process
 from tests.polling import until
@@ -175,3 +175,56 @@ class TestGivingUp:
         admission.settle(10)
         admission.undo()
         assert (bucket.outstanding, bucket.consumed) == (0, 10)
+
+
+class TestUnpaid:
+    """A call whose budget may still refuse it."""
+
+    @pytest.mark.parametrize("amount", [10, 1000])
+    async def test_counts_nowhere_until_it_is_paid_for(self, amount: int, process: Process, clock: Clock) -> None:
+        """Out of Redis, and out of what was leased ahead; nothing of it refills meanwhile."""
+        bucket = process.bucket(REQUESTS_PER_MINUTE, amount, key=None)
+        for _ in range(2):
+            admission = await process.lane.take(Need("poor", [(bucket, 1)], unpaid=True))
+            assert isinstance(admission, Admission)
+            assert (bucket.outstanding, bucket.consumed) == (1, 0)
+            for _ in range(3):
+                clock.pass_seconds(2)
+                await process.counters.step(process.project, [bucket], [])
+            admission.settle(0)
+            assert bucket.by_key == {"poor": -1}
+            await process.counters.step(process.project, [bucket], [])
+            assert (bucket.outstanding, bucket.consumed, bucket.used) == (0, 0, 0)
+        answers = [await process.take((bucket, 1), key="other") for _ in range(amount + 1)]
+        assert [short is None for short in answers] == [True] * amount + [False]
+
+    async def test_counts_from_then_on(self, process: Process) -> None:
+        bucket = process.bucket(REQUESTS_PER_MINUTE, 10)
+        admission = await process.lane.take(Need("key", [(bucket, 1)], unpaid=True))
+        assert isinstance(admission, Admission)
+        admission.paid()
+        admission.paid()
+        admission.settle(5)
+        admission.undo()
+        assert (bucket.outstanding, bucket.consumed) == (0, 1)
+        await process.counters.step(process.project, [bucket], [])
+        assert bucket.used == 1
+
+    async def test_tokens_and_places_come_back_as_ever(self, process: Process) -> None:
+        tokens, places = process.bucket(TOKENS_PER_MINUTE, 40), process.bucket(CONCURRENT_REQUESTS, 2)
+        for paid in (False, True):
+            admission = await process.lane.take(Need("key", [(tokens, 40), (places, 1)], unpaid=True))
+            assert isinstance(admission, Admission)
+            if paid:
+                admission.paid()
+            admission.settle(10)
+            assert (tokens.outstanding, tokens.consumed, places.outstanding) == (0, 10 if paid else 0, 0)
+
+    async def test_while_redis_is_away_too(self, process: Process) -> None:
+        bucket = process.bucket(REQUESTS_PER_MINUTE, 2)
+        process.counters.away = True
+        for _ in range(5):
+            admission = await process.lane.take(Need("key", [(bucket, 1)], unpaid=True))
+            assert isinstance(admission, Admission)
+            admission.settle(0)
+        assert (bucket.outstanding, bucket.consumed) == (0, 0)
