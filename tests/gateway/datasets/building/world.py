@@ -120,6 +120,7 @@ class World:
         if name not in self.criteria:
             async with self.database.session() as session:
                 self.criteria[name] = await find_or_make(session, self.project_id, BUILT_IN[name], "")
+                self.criteria[name].created_at = BEGIN
         return self.criteria[name]
 
     async def judge(self, exchange_id: str, **said: Any) -> str:
