@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway.db.tables import CriterionRow, ExchangeRow, JudgeVersionRow, JudgmentRow
+from gateway.db.tables import CriterionRow, JudgeVersionRow, JudgmentRow
 from gateway.errors import NotFound
 
 RETRACTED = "retracted"
@@ -18,7 +18,7 @@ class JudgmentFilters:
     """Which judgments to read; None means all."""
 
     exchange_id: str | None = None
-    """Either of the two of a comparison; also the id of a reply (`chatcmpl-...`)."""
+    """Either of the two of a comparison."""
     criterion: str | None = None
     """Name (all versions), or id (one)."""
     source: str | None = None
@@ -57,15 +57,7 @@ def conditions(project_id: str, filters: JudgmentFilters) -> list[ColumnElement[
 
 def _of_something(project_id: str, filters: JudgmentFilters) -> Iterator[ColumnElement[bool]]:
     if filters.exchange_id is not None:
-        named = select(ExchangeRow.id).where(
-            ExchangeRow.project_id == project_id, ExchangeRow.reply_id == filters.exchange_id
-        )
-        yield (
-            (JudgmentRow.exchange_id == filters.exchange_id)
-            | (JudgmentRow.other_exchange_id == filters.exchange_id)
-            | JudgmentRow.exchange_id.in_(named)
-            | JudgmentRow.other_exchange_id.in_(named)
-        )
+        yield (JudgmentRow.exchange_id == filters.exchange_id) | (JudgmentRow.other_exchange_id == filters.exchange_id)
     if filters.criterion is not None:
         yield JudgmentRow.criterion_id.in_(
             select(CriterionRow.id).where(

@@ -45,7 +45,7 @@ decode_create = msgspec.json.Decoder(JudgmentsCreate)
 async def list_judgments(sv: Sv, caller: Caller, query: QueryParams) -> CursorList:
     """Newest first, those in force (history=true: also what was superseded or retracted). Filters: exchange, criterion (name
     or id), source, judge, annotator, user, status, label, passed, tag, eval_run, created_after, created_before."""
-    rows = queries.matching(caller.project_id, read_filters(sv, caller, query))
+    rows = queries.matching(caller.project_id, await read_filters(sv, caller, query))
     async with sv.database.session() as session:
         page = await fetch_page(session, rows, JudgmentRow, cursor(query), order=BY_ID)
         shown = await judgments(session, page.rows)
@@ -56,7 +56,7 @@ async def list_judgments(sv: Sv, caller: Caller, query: QueryParams) -> CursorLi
 async def summarize_judgments(sv: Sv, caller: Caller, query: QueryParams) -> Summary:
     """Means with intervals and how much they cover, by criterion version and source and by whatever `group_by` names: model,
     route, day, judge, judge_version, label, tag, end_user, metadata.<key>. Filters as in the list."""
-    filters = read_filters(sv, caller, query)
+    filters = await read_filters(sv, caller, query)
     if filters.history:
         raise InvalidRequest("Invalid 'history': a summary is of the judgments in force.", param="history")
     groups = _groups(query)
@@ -133,13 +133,17 @@ def _naming(number: int) -> Generator[None]:
         raise
 
 
-def read_filters(sv: Services, caller: ApiKey, query: QueryParams) -> JudgmentFilters:
+async def read_filters(sv: Services, caller: ApiKey, query: QueryParams) -> JudgmentFilters:
     """Raises InvalidRequest."""
+    exchange = text(query, "exchange")
+    if exchange is not None:
+        found = await exchanges_named(sv, caller.project_id, {exchange}, patient=False)
+        exchange = found.get(exchange, exchange)
     after, before = timestamp(query, "created_after"), timestamp(query, "created_before")
     user = text(query, "user")
     secret_key = sv.settings.secret_key.reveal()
     return JudgmentFilters(
-        exchange_id=text(query, "exchange"),
+        exchange_id=exchange,
         criterion=text(query, "criterion"),
         source=choice(query, "source", SOURCES, "") if text(query, "source") else None,
         judge_id=text(query, "judge"),
