@@ -78,6 +78,13 @@ class Metrics:
         self._input, self._output = self.tokens.labels("input"), self.tokens.labels("output")
         self._ended = cache(self._that_ended)
 
+        self.judging_waiting = Gauge(
+            "tuneway_judging_waiting", "Judgments that judges still have to make", registry=self.registry
+        )
+        self.judging_lag = Gauge(
+            "tuneway_judging_lag_seconds", "How long the oldest of them has been waiting", registry=self.registry
+        )
+
     def observe(self, entry: Record) -> None:
         """Count one finished exchange."""
         calls, seconds = self._ended(entry.endpoint, entry.outcome)
@@ -122,6 +129,11 @@ class Metrics:
     def _that_ended(self, endpoint: str, outcome: str) -> tuple[Counter, Histogram]:
         """Of the calls that end so; looked up once, because a look-up costs more than the counting."""
         return self.calls.labels(endpoint, outcome), self.seconds.labels(endpoint)
+
+    def show_judging(self, waiting: int, lag_seconds: float) -> None:
+        """Of the whole installation: every gateway process tells the same, so take the maximum over them."""
+        self.judging_waiting.set(waiting)
+        self.judging_lag.set(lag_seconds)
 
     def render(self) -> bytes:
         return generate_latest(self.registry)

@@ -22,6 +22,7 @@ from gateway.exchanges.drain import Drain
 from gateway.exchanges.spool import DIRECTORY, Spool
 from gateway.files.store import FileStore, first_line
 from gateway.grading.sandbox import PythonSandbox
+from gateway.judging import lag
 from gateway.keys.ring import KeyRing
 from gateway.kit.background import Background
 from gateway.kit.sealing import Sealer, read_keys
@@ -53,6 +54,7 @@ LAST_USED_SECONDS = 5.0
 MODELS_USED_SECONDS = 2.0
 ORPHANS_SECONDS = 10.0
 BUDGETS_SECONDS = 0.5
+JUDGING_LAG_SECONDS = 10.0
 LAST_STREAMS_SECONDS = 5.0
 """For streams whose client has left: they were hung up and only have to be recorded."""
 
@@ -141,6 +143,7 @@ async def gateway_services(settings: Settings) -> AsyncGenerator[Services]:
     sv.background.repeat(sv.limits.tend, ROUND_SECONDS, "tend rate limits")
     sv.background.repeat(sv.drain.drain, settings.exchanges.drain_seconds, "drain the exchange log")
     sv.background.repeat(sv.drain.adopt_orphans, ORPHANS_SECONDS, "adopt exchange logs of dead processes")
+    sv.background.repeat(lambda: _show_judging(sv), JUDGING_LAG_SECONDS, "show how far judges are behind")
     sv.background.spawn(_check(sv.files), "check the file storage")
     with when_told_to_stop(lambda: sv.background.spawn(_end_calls(sv), "end calls on their way")):
         try:
@@ -216,6 +219,11 @@ def _build(settings: Settings) -> Services:
         python_sandbox=_python_sandbox(settings.grading),
         background=background,
     )
+
+
+async def _show_judging(sv: Services) -> None:
+    async with sv.database.session() as session:
+        sv.metrics.show_judging(*await lag.overall(session))
 
 
 def _ledger() -> Ledger:
