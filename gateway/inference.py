@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -300,7 +300,6 @@ def _record(sv: Services, call: Call, end: End, charged: Cost | None, *, priced:
     assert call.key is not None
     key, deployment, usage, now = call.key, call.deployment, end.usage, time.perf_counter()
     refusal = refusal_of(end.error) if end.error else None
-    made = call.attempts.made if call.attempts else None
     return Record(
         id=call.request_id,
         created_at=call.created_at,
@@ -328,17 +327,29 @@ def _record(sv: Services, call: Call, end: End, charged: Cost | None, *, priced:
         upstream_ms=(now - call.sent) * 1000 if call.sent else None,
         request_metadata=call.envelope.metadata if call.envelope else None,
         route=call.plan.route_label if call.plan else None,
-        attempts=msgspec.json.encode(made) if made is not None and len(made) > 1 else None,
+        attempts=_attempts(call),
         logging=key.logging,
         user_id=key.user_id,
-        input_nano=charged.input if charged else 0,
-        cached_input_nano=charged.cached_input if charged else 0,
-        output_nano=charged.output if charged else 0,
-        request_nano=charged.request if charged else 0,
+        **(_parts(charged) if charged else {}),
         purpose=key.purpose,
         end_user=_end_user(sv, key, call.envelope) if call.envelope else None,
         stored=isinstance(call.envelope, ChatEnvelope) and is_true(call.envelope.store) and end.reply is not None,
     )
+
+
+def _attempts(call: Call) -> bytes | None:
+    """What was tried, when there was more than one try."""
+    made = call.attempts.made if call.attempts else ()
+    return msgspec.json.encode(made) if len(made) > 1 else None
+
+
+def _parts(charged: Cost) -> dict[str, Any]:
+    return {
+        "input_nano": charged.input,
+        "cached_input_nano": charged.cached_input,
+        "output_nano": charged.output,
+        "request_nano": charged.request,
+    }
 
 
 def _end_user(sv: Services, key: ApiKey, envelope: Envelope) -> str | None:

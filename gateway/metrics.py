@@ -40,6 +40,13 @@ class Metrics:
         )
         self.tokens = Counter("tuneway_tokens", "Tokens metered", ["direction"], registry=self.registry)
         self.unpriced = Counter("tuneway_unpriced_calls", "Calls whose model has no price", registry=self.registry)
+        self._tell_of_attempts()
+        self._tell_of_refusals()
+        self._show_refusals()
+        self._input, self._output = self.tokens.labels("input"), self.tokens.labels("output")
+        self._ended = cache(self._that_ended)
+
+    def _tell_of_attempts(self) -> None:
         self.failed_attempts = Counter(
             "tuneway_failed_attempts",
             "Tries of models that failed, by why",
@@ -61,6 +68,8 @@ class Metrics:
         self.spool_bytes = Gauge(
             "tuneway_spool_bytes", "Exchanges on local disk that the database does not have yet", registry=self.registry
         )
+
+    def _tell_of_refusals(self) -> None:
         self.limited = Counter(
             "tuneway_limited_calls",
             "Calls refused by a rate limit: which, and whether it is a key's own or shared by a project's keys",
@@ -74,9 +83,6 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
-        self._show_refusals()
-        self._input, self._output = self.tokens.labels("input"), self.tokens.labels("output")
-        self._ended = cache(self._that_ended)
 
         self.judging_waiting = Gauge(
             "tuneway_judging_waiting", "Judgments that judges still have to make", registry=self.registry
