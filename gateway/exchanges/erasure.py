@@ -95,8 +95,8 @@ async def erase(session: AsyncSession, project_id: str, ids: Sequence[str], by: 
     await _tell(session, project_id, every, by)
     for start in range(0, len(every), AT_A_TIME):
         await _empty(session, project_id, every[start : start + AT_A_TIME])
+        await _mark(session, project_id, every[start : start + AT_A_TIME])
     await session.execute(update(JudgmentRow).where(*judged).values(**_NO_WORDS))
-    await _mark(session, project_id, ids)
     return len(ids) - before
 
 

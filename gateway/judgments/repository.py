@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway.db.tables import JudgmentRow
+from gateway.db.tables import ExchangeDeletionRow, JudgmentRow
 from gateway.errors import Conflict
 from gateway.judgments.verdict import WHOSE, Verdict, says_the_same, whose
 from gateway.kit.clock import now
@@ -36,6 +36,7 @@ async def add(session: AsyncSession, verdicts: Sequence[Verdict]) -> list[str]:
     """
     for each in verdicts:
         _check(each)
+    verdicts = await _without_erased_words(session, verdicts)
     ids: list[str] = [""] * len(verdicts)
     for wave in _waves(verdicts):
         held = await _settle(session, {whose(verdicts[place]): verdicts[place] for place in wave})
@@ -57,6 +58,26 @@ async def retract(session: AsyncSession, row: JudgmentRow, by: str) -> JudgmentR
     word = Verdict(**whose_it_is, status="retracted", judgment_metadata={"retracted_by": by})
     [id] = await add(session, [word])
     return await session.get_one(JudgmentRow, id)
+
+
+async def _without_erased_words(session: AsyncSession, verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Of an exchange that was deleted nothing is written down any more that could repeat it: a judge may have been at it,
+    or somebody still has its answer on the screen."""
+    named = {id for each in verdicts for id in (each.exchange_id, each.other_exchange_id) if id}
+    erased: set[str] = set()
+    for some in _portions(sorted(named)):
+        wanted = select(ExchangeDeletionRow.exchange_id).where(ExchangeDeletionRow.exchange_id.in_(some))
+        erased.update(await session.scalars(wanted))
+    if not erased:
+        return list(verdicts)
+    return [_wordless(each) if {each.exchange_id, each.other_exchange_id} & erased else each for each in verdicts]
+
+
+def _wordless(each: Verdict) -> Verdict:
+    raw_value = None if each.kind == "text" else each.raw_value
+    return msgspec.structs.replace(
+        each, edited_message=None, rationale=None, judgment_metadata=None, raw_value=raw_value
+    )
 
 
 def _check(each: Verdict) -> None:
