@@ -11,6 +11,8 @@ from gateway.services import WorkerServices, worker_services
 from gateway.settings import Settings
 from gateway.tasks.announce_events import announce_events
 from gateway.tasks.calibrate_judges import calibrate_judge, calibrate_judges
+from gateway.tasks.build_datasets import build_datasets, remove_left_datasets
+from gateway.tasks.calibrate_judges import calibrate_judge, calibrate_judges
 from gateway.tasks.deliver_webhooks import Deliveries
 from gateway.tasks.judge_answers import Judging
 from gateway.tasks.load_models import load_model, unload_model
@@ -20,6 +22,7 @@ from gateway.tasks.remove_expired_files import remove_expired_files
 from gateway.tasks.remove_model_files import remove_model_files
 from gateway.tasks.report_hardware import report_hardware
 from gateway.tasks.resume_fine_tuning_jobs import resume_fine_tuning_jobs
+from gateway.tasks.run_evals import EvalRuns
 from gateway.tasks.sample_exchanges import Sampling
 from gateway.tasks.settle_fine_tuning_jobs import settle_fine_tuning_jobs
 from gateway.tasks.validate_fine_tuning_job import validate_fine_tuning_job
@@ -41,6 +44,7 @@ WEBHOOK_SECONDS = 1.0
 JUDGING_SECONDS = 1.0
 SAMPLING_SECONDS = 2.0
 CALIBRATION_SECONDS = 60.0
+EVAL_SECONDS = 1.0
 
 
 def run(settings: Settings) -> int:
@@ -76,6 +80,9 @@ def _start_rounds(wv: WorkerServices) -> None:
     wv.background.repeat(lambda: remove_expired_files(wv), EXPIRY_SECONDS, "remove expired files")
     wv.background.repeat(lambda: remove_model_files(wv), EXPIRY_SECONDS, "remove the files of deleted models")
     wv.background.repeat(lambda: remove_unused_exports(wv), EXPIRY_SECONDS, "remove unused exports")
+    wv.background.repeat(lambda: build_datasets(wv), ROUND_SECONDS, "build datasets")
+    wv.background.repeat(lambda: remove_left_datasets(wv), EXPIRY_SECONDS, "remove what builds left behind")
+    wv.background.repeat(EvalRuns(wv).begin, EVAL_SECONDS, "take up runs of evals")
     _start_webhooks(wv)
     _start_judging(wv)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
@@ -50,6 +51,7 @@ from gateway.upstreams.client import SHUTTING_DOWN, UpstreamClient
 
 log = logging.getLogger(__name__)
 
+EVAL_PROCESS = (sys.executable, "-m", "gateway.eval_process", "--bound")
 LAST_USED_SECONDS = 5.0
 MODELS_USED_SECONDS = 2.0
 ORPHANS_SECONDS = 10.0
@@ -95,6 +97,8 @@ class Services:
     """None where Python graders are switched off."""
     datasets: Isolated = field(default_factory=Isolated)
     """Looks at files that strangers made."""
+    evals: Isolated = field(default_factory=lambda: Isolated(command=EVAL_PROCESS))
+    """Compares runs of evals."""
     background: Background = field(default_factory=Background)
     traffic: Traffic = field(default_factory=Traffic)
     """Calls under way, and what failed lately."""
@@ -121,6 +125,12 @@ class WorkerServices:
     """Those on which nothing is trained; "" is whatever the trainer finds."""
     sealer: Sealer = field(default_factory=Sealer)
     """Of the secrets in the database."""
+    python_sandbox: PythonSandbox | None = None
+    """None where Python graders are switched off."""
+    datasets: Isolated = field(default_factory=Isolated)
+    """Looks at files that strangers made."""
+    evals: Isolated = field(default_factory=lambda: Isolated(command=EVAL_PROCESS))
+    """Measures runs of evals."""
     watches: dict[str, Watch] = field(default_factory=dict[str, Watch])
     """Base URL of a replica of the engine -> what this worker remembers of it."""
     background: Background = field(default_factory=Background)
@@ -167,6 +177,7 @@ async def worker_services(settings: Settings) -> AsyncGenerator[WorkerServices]:
         training=asyncio.Semaphore(len(devices)),
         devices=deque(devices),
         sealer=sealer,
+        python_sandbox=_python_sandbox(settings.grading),
     )
     await wv.upstreams.open()
     wv.background.spawn(_check(wv.files), "check the file storage")

@@ -70,6 +70,11 @@ def render(text: str, sample: Sample, item: Item, *, room: int = MAX_INSERTED) -
     return Rendered(_template.sub(insert, text), tuple(values))
 
 
+def look_up(path: str, sample: Sample, item: Item) -> Any:
+    """The value itself that `{{ path }}` stands for. Raises GraderFailed like `render`."""
+    return _look_up(path, {"item": item, "sample": sample.variables()})
+
+
 def problems(text: str) -> list[str]:
     """The first MAX_PROBLEMS of what can be said to be wrong with a text before there is anything to put in."""
     wrong = (problem for match in _template.finditer(text) if (problem := _problem(match["path"])))

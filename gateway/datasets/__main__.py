@@ -2,6 +2,7 @@
 
     python -m gateway.datasets report FILE [--method supervised|dpo] [--model DIR] [--context-length N]
     python -m gateway.datasets import FILE [--options JSON] [--training FILE] [--validation FILE] [--model DIR]
+    python -m gateway.datasets fit FILE --schema FILE [--max-lines N]
 
 Prints one JSON object. Exits 3 when the memory does not suffice (with `--bound BYTES`, a limit that it sets itself).
 """
@@ -14,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from gateway.datasets.bounds import bind
+from gateway.datasets.fitting import fit
 from gateway.datasets.importing import import_file
 from gateway.datasets.tokens import TokenCounter
 from gateway.datasets.unusable import OUT_OF_MEMORY, Refused, Unusable
@@ -38,6 +40,8 @@ def main() -> int:
 
 
 def _answer(arguments: argparse.Namespace) -> bytes:
+    if arguments.command == "fit":
+        return msgspec.json.encode(fit(arguments.schema, arguments.file, max_lines=arguments.max_lines))
     counter = TokenCounter(arguments.model)
     if arguments.command == "report":
         found = validate_path(
@@ -62,6 +66,10 @@ def _parser() -> argparse.ArgumentParser:
     imports.add_argument("--options", default="{}", help="as in POST /v1/datasets/import")
     imports.add_argument("--training", type=Path, help="where the examples go")
     imports.add_argument("--validation", type=Path, help="where the share that `split` names goes")
+    fits = commands.add_parser("fit", help="check the data of an eval's run")
+    fits.add_argument("file", type=Path)
+    fits.add_argument("--schema", type=Path, required=True, help="JSON Schema of an item")
+    fits.add_argument("--max-lines", type=int, default=sys.maxsize)
     for command in (report, imports):
         command.add_argument("file", type=Path)
         command.add_argument("--model", type=Path, help="directory of the base model, for its tokenizer")

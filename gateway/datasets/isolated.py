@@ -43,6 +43,7 @@ class Isolated:
     """Runs `python -m gateway.datasets`. One for a gateway process.
 
     Args:
+        command: another one that takes the bound as its last argument and answers in the same way.
         seconds: that one file may take.
         memory_bytes: address space of one process.
     """
@@ -54,7 +55,9 @@ class Isolated:
         seconds: float = SECONDS,
         memory_bytes: int = MEMORY_BYTES,
         wait: float = WAIT_SECONDS,
+        command: Sequence[str] = (),
     ) -> None:
+        self._command = command
         self._turns = asyncio.Semaphore(at_once)
         self._seconds = seconds
         self._memory_bytes = memory_bytes
@@ -93,7 +96,7 @@ class Isolated:
 
     async def _run(self, arguments: Sequence[str], inherited: list[int]) -> bytes:
         process = await asyncio.create_subprocess_exec(
-            *COMMAND,
+            *(self._command or COMMAND),
             str(self._memory_bytes),
             *arguments,
             stdin=asyncio.subprocess.PIPE,  # its end tells the process that this one is gone
@@ -146,7 +149,7 @@ def _result(status: int, output: bytes, errors: bytes) -> bytes:
             param="file",
         )
     if status:
-        log.error("python -m gateway.datasets ended with status %s:\n%s", status, errors.decode(errors="replace"))
+        log.error("the process that reads files ended with status %s:\n%s", status, errors.decode(errors="replace"))
         raise Surprise
     if output.startswith(b'{"outcome":"refused"'):
         refused = msgspec.json.decode(output, type=Refused)

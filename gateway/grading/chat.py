@@ -63,5 +63,9 @@ def answer(body: bytes, question: Question, tokens: Tokens) -> Answer:
 
 def is_about_structure(refusal: UpstreamRefused) -> bool:
     """Whether an upstream refused because it cannot hold a model to a schema."""
-    said = f"{refusal} {refusal.param}".lower()
-    return any(word in said for word in _STRUCTURE_WORDS)
+    return speaks_of_structure(f"{refusal} {refusal.param}")
+
+
+def speaks_of_structure(said: str) -> bool:
+    """The same of what a refusal said."""
+    return any(word in said.lower() for word in _STRUCTURE_WORDS)

@@ -15,22 +15,23 @@ NO_PYTHON = (
 )
 
 
-def read(raw: Any, *, python: bool) -> Grader:
+def read(raw: Any, *, python: bool, path: str = "grader") -> Grader:
     """A grader from its JSON.
 
     Args:
         python: whether this server has a sandbox for Python graders.
+        path: where it stands in the request.
 
     Raises:
         InvalidRequest: it is none, and the message names every problem; or it is a Python grader and there is no sandbox.
     """
     try:
-        grader = parse(raw)
+        grader = parse(raw, path)
     except InvalidGrader as error:
         raise refusal(error.problems) from None
-    for path, each in inner_paths(grader):
+    for at, each in inner_paths(grader, path):
         if isinstance(each, Python) and not python:
-            raise InvalidRequest(NO_PYTHON, param=path, code="python_graders_disabled")
+            raise InvalidRequest(NO_PYTHON, param=at, code="python_graders_disabled")
     return grader
 
 

@@ -31,7 +31,7 @@ decode_run = msgspec.json.Decoder(GraderRun)
 async def validate_grader(sv: Sv, caller: Caller, body: RawBody) -> ValidatedGrader:
     """The grader, its default name filled in, if it could grade."""
     grader = service.read(decode(decode_validate, body).grader, python=sv.python_sandbox is not None)
-    if problems := lint(grader) + await _unknown_models(sv, caller, grader):
+    if problems := lint(grader) + await unknown_models(sv, caller, grader):
         raise service.refusal(problems)
     return ValidatedGrader(grader=grader)
 
@@ -41,7 +41,7 @@ async def run_grader(sv: Sv, caller: Caller, request: Request[Any, Any, Any], bo
     """What the grader finds. What only shows in grading (a formula, a template, a model's answer) is in its errors."""
     wanted = decode(decode_run, body)
     grader = service.read(wanted.grader, python=sv.python_sandbox is not None)
-    if problems := await _unknown_models(sv, caller, grader):
+    if problems := await unknown_models(sv, caller, grader):
         raise service.refusal(problems)
     began = time.perf_counter()
     sample = Sample.of_text(wanted.model_sample)
@@ -50,15 +50,16 @@ async def run_grader(sv: Sv, caller: Caller, request: Request[Any, Any, Any], bo
     return service.result(grader, grade, time.perf_counter() - began)
 
 
-async def _unknown_models(sv: Services, caller: ApiKey, grader: Grader) -> list[Problem]:
+async def unknown_models(sv: Services, caller: ApiKey, grader: Grader, path: str = "grader") -> list[Problem]:
+    """Models that a grader, which stands at `path`, names and that the caller may not call, or that are not there."""
     problems: list[Problem] = []
-    for path, each in inner_paths(grader):
+    for at, each in inner_paths(grader, path):
         if isinstance(each, ScoreModel | LabelModel):
             try:
                 caller.require_model(each.model)
                 await sv.names.plan(each.model, caller.project_id)
             except ModelNotFound as error:
-                problems.append(Problem(f"{path}.model", str(error).rstrip(".")))
+                problems.append(Problem(f"{at}.model", str(error).rstrip(".")))
     return problems
 
 

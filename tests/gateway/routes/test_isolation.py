@@ -16,7 +16,9 @@ from gateway.db.database import Database
 from gateway.services import Services
 from gateway.settings import EngineSettings, Settings
 from tests.conftest import chat
+from tests.fakes.datasets import add_dataset
 from tests.fakes.engine import BASE
+from tests.fakes.evals import add_run
 from tests.fakes.tuned_models import add_job, add_tuned
 from tests.gateway.test_errors import error_in
 
@@ -26,6 +28,8 @@ Client = httpx.AsyncClient
 SECRET = "zebra"
 """Is in whatever the first project named or wrote."""
 EXAMPLE = b'{"messages": [{"role": "user", "content": "zebra"}, {"role": "assistant", "content": "zebra"}]}\n'
+
+LINE = msgspec.json.decode(EXAMPLE)
 
 HOT = {("POST", "/v1/chat/completions"), ("POST", "/v1/completions")}
 FOR_NOBODY_IN_PARTICULAR = {
@@ -63,6 +67,8 @@ class Case:
 
 RULES = {"type": "rule", "rules": [{"type": "json"}]}
 GRADER = {"type": "score_model", "name": "g", "model": "{model_id}", "input": [{"role": "user", "content": "x"}]}
+DATA = {"type": "jsonl", "source": {"type": "file_id", "id": "{file_id}"}}
+SUITE = {"kind": "sft", "contamination": {"files": ["{file_id}"]}}
 REFUSED = (400, 404)
 """A file that a body names and that does not exist is a wrong parameter: 400, as for any such name."""
 
@@ -109,6 +115,20 @@ CASES = (
     Case("POST", "/v1/judges/{judge_id}/calibrate", {"criterion": "{criterion_id}"}),
     Case("POST", "/v1/judges", {"name": "x", "criterion": "{criterion_id}", "spec": RULES}),
     Case("DELETE", "/v1/judges/{judge_id}"),
+    Case("GET", "/v1/evals/{eval_id}"),
+    Case("POST", "/v1/evals/{eval_id}", {"name": "x"}),
+    Case("GET", "/v1/evals/{eval_id}/trend"),
+    Case("GET", "/v1/evals/{eval_id}/sample_size", query="?effect=0.05"),
+    Case("GET", "/v1/evals/{eval_id}/runs"),
+    Case("POST", "/v1/evals/{eval_id}/runs", {"data_source": DATA}),
+    Case("GET", "/v1/evals/{eval_id}/runs/{run_id}"),
+    Case("POST", "/v1/evals/{eval_id}/runs/{run_id}"),
+    Case("POST", "/v1/evals/{eval_id}/runs/{run_id}/cancel"),
+    Case("GET", "/v1/evals/{eval_id}/runs/{run_id}/compare", query="?with="),
+    Case("GET", "/v1/evals/{eval_id}/runs/{run_id}/output_items"),
+    Case("GET", "/v1/evals/{eval_id}/runs/{run_id}/output_items/{output_item_id}"),
+    Case("DELETE", "/v1/evals/{eval_id}/runs/{run_id}"),
+    Case("DELETE", "/v1/evals/{eval_id}"),
     Case("POST", "/v1/feedback", {"completion_id": "{reply_id}", "thumbs": "up"}),
     Case("POST", "/v1/judgments", {"judgments": [{"exchange_id": "{exchange_id}", "criterion": "clear", "value": 4}]}),
     Case("GET", "/v1/judgments/{judgment_id}"),
@@ -117,6 +137,21 @@ CASES = (
     Case("GET", "/v1/criteria/{criterion_id}"),
     Case("POST", "/v1/criteria/{criterion_id}", {"description": "other"}),
     Case("DELETE", "/v1/criteria/{criterion_id}"),
+    Case("GET", "/v1/training_examples/{example_id}"),
+    Case("POST", "/v1/training_examples/{example_id}", {"tags": ["other"]}),
+    Case("POST", "/v1/training_examples/{example_id}/validate", {"score": 0.1}),
+    Case("POST", "/v1/training_examples/import", {"file_id": "{file_id}"}),
+    Case("DELETE", "/v1/training_examples/{example_id}"),
+    Case("GET", "/v1/datasets/{dataset_id}"),
+    Case("POST", "/v1/datasets/{dataset_id}", {"description": "other"}),
+    Case("GET", "/v1/datasets/{dataset_id}/versions"),
+    Case("GET", "/v1/datasets/{dataset_id}/versions/1"),
+    Case("GET", "/v1/datasets/{dataset_id}/versions/1/report"),
+    Case("GET", "/v1/datasets/{dataset_id}/versions/1/items"),
+    Case("POST", "/v1/datasets/{dataset_id}/versions/1/cancel"),
+    Case("POST", "/v1/datasets/{dataset_id}/versions"),
+    Case("DELETE", "/v1/datasets/{dataset_id}"),
+    Case("POST", "/v1/datasets", {"name": "x", "recipe": SUITE}, status=REFUSED),
     Case("DELETE", "/v1/models/{checkpoint_id}"),
     Case("DELETE", "/v1/files/{file_id}"),
 )
@@ -133,14 +168,20 @@ OWN = (
     Case("GET", "/v1/judgments/summary"),
     Case("GET", "/v1/criteria"),
     Case("GET", "/v1/judges"),
+    Case("GET", "/v1/evals"),
+    Case("GET", "/v1/datasets"),
+    Case("GET", "/v1/training_examples"),
 )
 """Lists of one's own."""
 
 MAKING = {
+    ("POST", "/v1/evals"),
     ("POST", "/v1/files"),
     ("POST", "/v1/uploads"),
     ("POST", "/v1/criteria"),
     ("DELETE", "/v1/exchanges"),
+    ("POST", "/v1/datasets/preview"),
+    ("POST", "/v1/training_examples"),
 }
 """They name nothing that exists."""
 
@@ -215,6 +256,9 @@ async def objects(
         "budget_id": budget_id,
         "criterion_id": criterion["id"],
         "judge_id": judge["id"],
+        "example_id": (await client.post("/v1/training_examples", json={"line": LINE, "tags": [SECRET]})).json()["id"],
+        **await add_run(database, project, SECRET),
+        **await add_dataset(database, project, SECRET, file_id=file_id),
         "judgment_id": judged["judgments"][0]["id"],
         "project_id": project,
         "key_id": project_key["id"],
@@ -263,6 +307,7 @@ class TestEveryRoute:
             "/v1/chat/completions/{reply_id}/messages": "/v1/chat/completions/{completion_id}/messages",
         }
         known = {(method, (renamed | same_route).get(path, path)) for method, path in known}
+        known = {(method, path.replace("/versions/1", "/versions/{number}")) for method, path in known}
         assert known == for_projects | HOT
         assert every - for_admins - for_projects - HOT == FOR_NOBODY_IN_PARTICULAR
 
