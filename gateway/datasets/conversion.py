@@ -68,7 +68,7 @@ class Conversion:
         """As it is, without keys that OpenAI does not know."""
         kept = {name: value for name, value in row.items() if name in CHAT_KEYS and value is not None}
         kept["messages"] = self._with_system(kept.get("messages"))
-        return kept
+        return _with_tools(kept)
 
     def _openai_preference(self, row: Json) -> Json:
         prompt = row.get("input")
@@ -76,14 +76,13 @@ class Conversion:
             raise Unconvertible("`input` is not an object")
         given = {name: value for name, value in prompt.items() if name in PROMPT_KEYS and value is not None}
         given["messages"] = self._with_system(given.get("messages"))
-        answers = {name: row[name] for name in (*PREFERRED, *NON_PREFERRED) if row.get(name) is not None}
-        return {"input": given, **answers}
+        answers = {name: _present(row[name]) for name in (*PREFERRED, *NON_PREFERRED) if row.get(name) is not None}
+        return {"input": _with_tools(given), **answers}
 
     def _with_system(self, messages: Any) -> Any:
-        """Parquet gives every message every key; those without a value go."""
-        if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
-            return messages
-        kept = [{name: value for name, value in message.items() if value is not None} for message in messages]
+        kept = _present(messages)
+        if not isinstance(kept, list) or not all(isinstance(message, dict) for message in kept):
+            return kept
         return [*self._system_of({}, kept), *kept]
 
     def _value(self, row: Json, role: Role) -> Any:
@@ -109,3 +108,19 @@ class Conversion:
         own = self._value(row, "system")
         text = self._system if is_empty(own) else plain(own)
         return [{"role": "system", "content": text}] if text else []
+
+
+def _present(messages: Any) -> Any:
+    """Parquet gives every message every key; those without a value go."""
+    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
+        return messages
+    return [{name: value for name, value in message.items() if value is not None} for message in messages]
+
+
+def _with_tools(example: Json) -> Json:
+    """Tables hold tools as JSON text. Raises Unconvertible."""
+    if not isinstance(written := example.get("tools"), str):
+        return example
+    tools = tools_of(written)
+    rest = {name: value for name, value in example.items() if name != "tools"}
+    return rest | {"tools": tools} if tools else rest
