@@ -1,10 +1,11 @@
 """Rows of datasets and their versions: everything is a project's own."""
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, func, select, text, update
+from sqlalchemy import Select, func, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.tables import DatasetItemRow, DatasetRow, DatasetVersionRow
@@ -19,6 +20,8 @@ MOST_UNFINISHED = 20
 """Versions of one project that wait or are built: each reads all of the project's log."""
 TRIES = 3
 """A build that ended its worker so often is given up."""
+
+NUMBER = re.compile("[0-9]{1,9}")
 
 Version = DatasetVersionRow
 
@@ -40,19 +43,21 @@ def of_dataset(dataset_id: str) -> Select[DatasetVersionRow]:
     return select(Version).where(Version.dataset_id == dataset_id)
 
 
-async def find_version(session: AsyncSession, project_id: str, dataset_id: str, number: int) -> DatasetVersionRow:
-    """Raises NotFound."""
+async def find_version(session: AsyncSession, project_id: str, dataset_id: str, number: str) -> DatasetVersionRow:
+    """By its number, as in a URL. Raises NotFound."""
     await find(session, project_id, dataset_id)
-    row = await session.scalar(of_dataset(dataset_id).where(Version.number == number))
+    query = of_dataset(dataset_id).where(Version.number == int(number)) if NUMBER.fullmatch(number) else None
+    row = await session.scalar(query) if query is not None else None
     if row is None:
-        raise NotFound(f"The dataset '{dataset_id}' has no version {number}.", param="version")
+        raise NotFound(f"The dataset '{dataset_id}' has no version '{number[:50]}'.", param="version")
     return row
 
 
 async def newest(session: AsyncSession, dataset_ids: Sequence[str]) -> dict[str, DatasetVersionRow]:
     """The last version of each."""
-    query = select(Version).where(Version.dataset_id.in_(dataset_ids)).distinct(Version.dataset_id)
-    rows = await session.scalars(query.order_by(Version.dataset_id, Version.number.desc()))
+    last = select(Version.dataset_id, func.max(Version.number)).where(Version.dataset_id.in_(dataset_ids))
+    places = tuple_(Version.dataset_id, Version.number)
+    rows = await session.scalars(select(Version).where(places.in_(last.group_by(Version.dataset_id))))
     return {row.dataset_id: row for row in rows}
 
 

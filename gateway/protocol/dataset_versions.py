@@ -172,7 +172,14 @@ class DatasetReport(msgspec.Struct, frozen=True, kw_only=True):
     depths: dict[str, int]
     """Rows by the number of trainings behind their answer."""
     lengths: PairLengths | None
+    judges: list["JudgeCounted"]
+    """Every model that judged anything of the project, and whether its word counted."""
     warnings: list[Finding]
+
+
+class JudgeCounted(msgspec.Struct, frozen=True, kw_only=True):
+    judge_version_id: str
+    trusted: bool
 
 
 class Preview(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,7 +20,7 @@ from gateway.routes.callers import Caller, Sv
 from gateway.routes.dataset_shapes import item, version
 
 ALL = "/v1/datasets/{dataset_id:str}/versions"
-ONE = ALL + "/{number:int}"
+ONE = ALL + "/{number:str}"
 
 decode_create = msgspec.json.Decoder(VersionCreate)
 
@@ -49,13 +49,13 @@ async def list_versions(sv: Sv, caller: Caller, dataset_id: FromPath[str], query
 
 
 @get(ONE)
-async def retrieve_version(sv: Sv, caller: Caller, dataset_id: FromPath[str], number: FromPath[int]) -> DatasetVersion:
+async def retrieve_version(sv: Sv, caller: Caller, dataset_id: FromPath[str], number: FromPath[str]) -> DatasetVersion:
     async with sv.database.session() as session:
         return version(await versions.find_version(session, caller.project_id, dataset_id, number))
 
 
 @get(ONE + "/report")
-async def retrieve_report(sv: Sv, caller: Caller, dataset_id: FromPath[str], number: FromPath[int]) -> DatasetReport:
+async def retrieve_report(sv: Sv, caller: Caller, dataset_id: FromPath[str], number: FromPath[str]) -> DatasetReport:
     """What was taken, what was left out and why. Raises Conflict: it is not built yet."""
     async with sv.database.session() as session:
         row = await versions.find_version(session, caller.project_id, dataset_id, number)
@@ -65,7 +65,7 @@ async def retrieve_report(sv: Sv, caller: Caller, dataset_id: FromPath[str], num
 
 
 @post(ONE + "/cancel", status_code=200)
-async def cancel_version(sv: Sv, caller: Caller, dataset_id: FromPath[str], number: FromPath[int]) -> DatasetVersion:
+async def cancel_version(sv: Sv, caller: Caller, dataset_id: FromPath[str], number: FromPath[str]) -> DatasetVersion:
     """Its worker stops within seconds. Raises Conflict: it has ended."""
     async with sv.database.session() as session:
         row = await versions.find_version(session, caller.project_id, dataset_id, number)
@@ -75,7 +75,7 @@ async def cancel_version(sv: Sv, caller: Caller, dataset_id: FromPath[str], numb
 
 @get(ONE + "/items")
 async def list_items(
-    sv: Sv, caller: Caller, dataset_id: FromPath[str], number: FromPath[int], query: QueryParams
+    sv: Sv, caller: Caller, dataset_id: FromPath[str], number: FromPath[str], query: QueryParams
 ) -> CursorList:
     """Where each line comes from, in the order of the files: training, then validation."""
     wanted = cursor(query, order="asc")

@@ -69,5 +69,5 @@ def _finish(means: Means, order: Order, ground: Ground, tell: Tell, stop: thread
     cleaned.split()
     tell(Progress(stage="writing", done=0, total=work.count()))
     written = write_files(ground, cleaned.redact, means.counter, stop)
-    report = report_of(work, ground.tally, written, means.counter, cleaned.redacted)
+    report = report_of(ground, written, means.counter, cleaned.redacted)
     return Built(work, written, report)

@@ -44,6 +44,7 @@ async def ground_of(means: Means, snapshot: Snapshot, recipe: Recipe, work: Work
         tally=Tally(),
         ancestry=Ancestry(means.database),
         subject=means.subject,
+        judges=frozenset(judges),
         trusted=await means.trusted(judges),
         required=conditions,
     )

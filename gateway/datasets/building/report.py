@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping
 
 from gateway.datasets.building.caps import LONGER_SHARE
-from gateway.datasets.building.tally import Tally, dropped_of
+from gateway.datasets.building.selection import Ground
+from gateway.datasets.building.tally import dropped_of
 from gateway.datasets.building.workplace import Workplace
 from gateway.datasets.building.writing import SPLITS, SplitFile, Written
 from gateway.datasets.findings import MIN_EXAMPLES
 from gateway.datasets.tokens import TokenCounter
-from gateway.protocol.dataset_versions import DatasetReport, Origin, PairLengths, SplitReport
+from gateway.protocol.dataset_versions import DatasetReport, JudgeCounted, Origin, PairLengths, SplitReport
 from gateway.protocol.datasets import Finding
 from judges.statistics.intervals import wilson
 
@@ -18,10 +19,9 @@ OWN_SHARE = 0.3
 USER_SHARE = 0.2
 
 
-def report_of(
-    work: Workplace, tally: Tally, written: Written, counter: TokenCounter, redacted: Mapping[str, int]
-) -> DatasetReport:
+def report_of(ground: Ground, written: Written, counter: TokenCounter, redacted: Mapping[str, int]) -> DatasetReport:
     """Of a version whose files are written."""
+    work, tally = ground.work, ground.tally
     rows = work.count()
     origins = _origins(work, rows)
     depths = _counts(work, "depth")
@@ -45,6 +45,7 @@ def report_of(
         own_share=round(own / rows, 4) if rows else 0.0,
         depths=depths,
         lengths=lengths,
+        judges=[JudgeCounted(judge_version_id=each, trusted=each in ground.trusted) for each in sorted(ground.judges)],
         warnings=list(_warnings(training, own, rows, largest, lengths)),
     )
 

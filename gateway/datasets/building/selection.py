@@ -30,8 +30,10 @@ class Ground:
     tally: Tally
     ancestry: Ancestry
     subject: ReadSubject
+    judges: frozenset[str] = frozenset()
+    """Versions of models that judged anything of the project."""
     trusted: frozenset[str] = frozenset()
-    """Versions of judges."""
+    """Those of them whose agreement with people was shown."""
     required: Sequence[Required] = field(default_factory=list[Required])
 
     def read(self, sized: Sized, bodies: Bodies | None, choice_index: int) -> Logged | None:
