@@ -4,6 +4,7 @@ PROCESSES ?= 2
 BIN := .venv/bin
 STAMP := .venv/.installed
 VLLM := .venv/.vllm-installed
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
 
 .DEFAULT_GOAL := help
 
@@ -30,11 +31,11 @@ serve: install ## Run the whole stack on http://127.0.0.1:8000
 
 .PHONY: test
 test: install ## Run the tests in two processes (PROCESSES=0: in one; ARGS="-k spool" narrows)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(PYTEST) $(ARGS)
 
 .PHONY: vllm
 vllm: $(VLLM) ## Install vLLM for a CPU in .venv too, and run the tests that need it
-	TUNEWAY_REQUIRE_VLLM=1 $(BIN)/python -m pytest tests/vllm $(ARGS)
+	TUNEWAY_REQUIRE_VLLM=1 $(PYTEST) tests/vllm $(ARGS)
 
 # vLLM runs without the three that are removed; their builds for other torch versions break its import.
 $(VLLM): $(STAMP)

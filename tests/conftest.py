@@ -5,7 +5,6 @@ import gc
 import itertools
 import re
 import tempfile
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -40,6 +39,7 @@ from gateway.settings import (
 from tests.fakes.upstream import Upstream, running_upstream
 from tests.s3 import S3Server, running_s3
 from tests.servers import start_postgres, start_redis
+from tests.shares import Shares, long_first
 
 ADMIN_KEY = "sk-admin-for-tests-only"
 FAKE_MODELS = (
@@ -58,12 +58,14 @@ _idle_routes: dict[int, list[Litestar]] = {}
 gc.disable()  # until every test is imported: a third of the time that it takes
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Shares | None:
+    return Shares(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Processes that share the tests take files with slow ones first: at the end, none waits long for another."""
     if hasattr(config, "workerinput"):
-        slow = {item.path for item in items if item.get_closest_marker("slow")}
-        tests = Counter(item.path for item in items)
-        items.sort(key=lambda item: (item.path not in slow, -tests[item.path], item.path))
+        items[:] = long_first(items)
 
 
 def pytest_collection_finish() -> None:

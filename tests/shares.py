@@ -1,0 +1,54 @@
+"""How processes share the tests (pytest-xdist): file by file, the long ones first. Files that share what takes long to start go
+to one process, one after the other."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadFileScheduling
+
+TOGETHER = {
+    "one tuneway serve": ("tests/openai_sdk/",),
+    "one that parts of are killed": (
+        "tests/faults/test_killed_gateway.py",
+        "tests/faults/test_killed_parts.py",
+        "tests/faults/test_restart.py",
+    ),
+    "one vLLM": (
+        "tests/vllm/test_probe.py",
+        "tests/vllm/test_refusals.py",
+        "tests/vllm/test_rendering.py",
+        "tests/vllm/test_server.py",
+    ),
+}
+"""A share -> what the names of its tests begin with."""
+
+
+def share_of(nodeid: str) -> str:
+    """What a test is given to a process with: a share of TOGETHER, or its file."""
+    file = nodeid.partition("::")[0]
+    return next((share for share, beginnings in TOGETHER.items() if file.startswith(beginnings)), file)
+
+
+def long_first(items: Sequence[pytest.Item]) -> list[pytest.Item]:
+    """Those of TOGETHER and of files with slow tests, then files with many: at the end, no process waits long for another."""
+    slow = {share_of(item.nodeid) for item in items if item.get_closest_marker("slow")} | TOGETHER.keys()
+    tests = Counter(share_of(item.nodeid) for item in items)
+
+    def place(item: pytest.Item) -> tuple[bool, int, str]:
+        share = share_of(item.nodeid)
+        return (share not in slow, -tests[share], share)
+
+    return sorted(items, key=place)
+
+
+class Shares(LoadFileScheduling):
+    """Gives every process one share after the other, in the order of `long_first`."""
+
+    def __init__(self, config: pytest.Config, log: Any) -> None:
+        config.option.loadscopereorder = False
+        super().__init__(config, log)
+
+    def _split_scope(self, nodeid: str) -> str:
+        return share_of(nodeid)

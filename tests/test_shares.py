@@ -1,0 +1,56 @@
+"""Which tests go to one process, and in which order."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.shares import TOGETHER, long_first, share_of
+
+ROOT = Path(__file__).parents[1]
+
+
+class TestShareOf:
+    def test_is_the_file(self) -> None:
+        assert share_of("tests/judges/test_formula.py::TestParse::test_one[a::b]") == "tests/judges/test_formula.py"
+
+    def test_of_files_with_one_server_is_the_same(self) -> None:
+        one, other = "tests/openai_sdk/test_chat.py::test", "tests/openai_sdk/test_models.py::test"
+        assert share_of(one) == share_of(other) != share_of("tests/openai_node/test_openai_node.py::test")
+
+    def test_names_what_there_is(self) -> None:
+        assert not [name for names in TOGETHER.values() for name in names if not (ROOT / name).exists()]
+
+
+@dataclass(frozen=True)
+class Item:
+    nodeid: str
+    slow: bool = False
+
+    def get_closest_marker(self, name: str) -> bool:
+        return name == "slow" and self.slow
+
+
+def ordered(*items: Item) -> list[str]:
+    return [item.nodeid for item in long_first(items)]  # type: ignore[arg-type]
+
+
+class TestLongFirst:
+    def test_begins_with_files_of_slow_tests(self) -> None:
+        slow = [Item("b.py::one"), Item("b.py::two", slow=True)]
+        assert ordered(Item("a.py::one"), *slow, Item("c.py::one")) == [
+            "b.py::one",
+            "b.py::two",
+            "a.py::one",
+            "c.py::one",
+        ]
+
+    def test_then_with_those_of_many(self) -> None:
+        assert ordered(Item("a.py::z"), Item("b.py::z"), Item("b.py::a")) == ["b.py::z", "b.py::a", "a.py::z"]
+
+    def test_keeps_together_what_shares_a_server(self) -> None:
+        one, other = (Item(f"tests/openai_sdk/test_{name}.py::test") for name in ("chat", "users"))
+        between = [
+            Item("tests/openai_sdx/test_chat.py::one"),
+            Item("tests/openai_sdx/test_chat.py::two"),
+            Item("tests/openai_sdx/test_chat.py::three"),
+        ]
+        assert ordered(one, *between, other)[:2] == [one.nodeid, other.nodeid]
