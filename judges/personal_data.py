@@ -23,14 +23,10 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import phonenumbers
 
-Kind = Literal["email", "phone", "iban", "card", "ssn", "ip_address", "api_key", "jwt", "private_key", "password"]
-PERSONAL: tuple[Kind, ...] = ("email", "phone", "iban", "card", "ssn", "ip_address")
-SECRETS: tuple[Kind, ...] = ("api_key", "jwt", "private_key", "password")
-KINDS: tuple[Kind, ...] = (*PERSONAL, *SECRETS)
+from judges.personal_kinds import KINDS, Kind
 
 REGION = "US"
 """Of phone numbers without a country code."""

@@ -15,7 +15,7 @@ from gateway.protocol.judges import JudgeCreate, Kind, LlmSpec, RuleSpec, Spec, 
 from judges.llm.criterion import KINDS, Criterion
 from judges.llm.families import kinship
 from judges.llm.questions import Brief, Example
-from judges.rules.run import problems
+from judges.rules.written import problems
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 OF_RULES = "Whether the answer keeps all rules of the judge."

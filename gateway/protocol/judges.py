@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from gateway.protocol.criteria import CriterionSpec
-from judges.rules.run import AnyRule
+from judges.rules.written import AnyRule
 
 Kind = Literal["rule", "llm"]
 

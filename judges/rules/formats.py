@@ -1,10 +1,11 @@
-"""Rules on the form of an answer: json, json_schema, regex, length, language."""
+"""Rules on the form of an answer: json, json_schema, regex, length, language (applied in detection.py)."""
 
 import json
 import re
 from typing import Any, Literal
 
-from judges.rules import languages, patterns, schemas
+from judges.rules import patterns, schemas
+from judges.rules.languages import KNOWN
 from judges.rules.rule import Outcome, Rule, RuleFailed, verdict
 from judges.subject import Subject
 from judges.words import words
@@ -123,13 +124,5 @@ class Language(Rule, frozen=True, tag="language"):
     """Of fewer words nobody can tell: they pass."""
 
     def problems(self) -> list[str]:
-        unknown = [code for code in self.languages if code not in languages.known()]
-        return [f"languages: '{unknown[0][:20]}' is none of {', '.join(sorted(languages.known()))}."] if unknown else []
-
-    def check(self, subject: Subject) -> Outcome:
-        text = subject.text
-        if len(words(text)) < self.least_words:
-            return verdict(True, "The answer is too short to tell its language.", language=None)
-        wanted = self.languages or (languages.language_of(subject.question),)
-        said = languages.language_of(text)
-        return verdict(said in wanted, f"The answer is in '{said}', wanted was {', '.join(wanted)}.", language=said)
+        unknown = [code for code in self.languages if code not in KNOWN]
+        return [f"languages: '{unknown[0][:20]}' is none of {', '.join(sorted(KNOWN))}."] if unknown else []

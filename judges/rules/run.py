@@ -4,33 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
-from judges.rules.behaviour import PersonalData, Refusal, Repetition, Secrets
-from judges.rules.formats import Json, JsonSchema, Language, Length, Regex
-from judges.rules.rule import RuleFailed
-from judges.rules.sources import CitationsInContext, Groundedness, MustCite
-from judges.rules.tools import TextGrader, ToolCalls
+from judges.rules.behaviour import PersonalData, Secrets
+from judges.rules.detection import in_language
+from judges.rules.formats import Language
+from judges.rules.rule import Outcome, RuleFailed
+from judges.rules.telling import no_personal_data, no_secrets
+from judges.rules.written import AnyRule, type_of
 from judges.subject import Subject
-
-AnyRule = (
-    Json
-    | JsonSchema
-    | Regex
-    | Length
-    | Language
-    | MustCite
-    | CitationsInContext
-    | Groundedness
-    | Refusal
-    | Repetition
-    | PersonalData
-    | Secrets
-    | ToolCalls
-    | TextGrader
-)
-"""Every rule, told apart by `type`."""
-MAX_RULES = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,18 +31,27 @@ class RuleVerdict:
         return self.passed is None
 
 
-def type_of(rule: AnyRule) -> str:
-    return str(rule.__struct_config__.tag)
-
-
 def check(rules: Sequence[AnyRule], subject: Subject) -> list[RuleVerdict]:
     """One verdict a rule, in their order."""
     return [_check(rule, subject) for rule in rules]
 
 
+def apply(rule: AnyRule, subject: Subject) -> Outcome:
+    """Raises RuleFailed."""
+    match rule:
+        case Language():
+            return in_language(rule, subject)
+        case PersonalData():
+            return no_personal_data(rule, subject)
+        case Secrets():
+            return no_secrets(rule, subject)
+        case _:
+            return rule.check(subject)
+
+
 def _check(rule: AnyRule, subject: Subject) -> RuleVerdict:
     try:
-        outcome = rule.check(subject)
+        outcome = apply(rule, subject)
     except RuleFailed as error:
         return RuleVerdict(rule=type_of(rule), passed=None, score=None, rationale=str(error))
     return RuleVerdict(
@@ -94,19 +83,3 @@ def overall(verdicts: Sequence[RuleVerdict]) -> Overall:
     passed = False if refused else None if unknown else True
     said = [f"{each.rule}: {each.rationale}" for each in (*refused, *unknown)]
     return Overall(passed, sum(scores) / len(scores) if scores else None, " ".join(said) or "All rules are kept.")
-
-
-def problems(rules: Sequence[AnyRule], path: str = "rules") -> list[tuple[str, str]]:
-    """What is wrong with the parameters of rules: a JSON path and a sentence each."""
-    if not 1 <= len(rules) <= MAX_RULES:
-        return [(path, f"1 to {MAX_RULES} rules, not {len(rules)}.")]
-    found: list[tuple[str, str]] = []
-    for place, rule in enumerate(rules):
-        for problem in rule.problems():
-            name, _, why = problem.partition(": ")
-            found.append((f"{path}[{place}].{name}", why))
-    return found
-
-
-decode = msgspec.json.Decoder(list[AnyRule]).decode
-"""Rules out of JSON. Raises msgspec.ValidationError, which names the path."""

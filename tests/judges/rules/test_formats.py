@@ -2,8 +2,11 @@
 
 import pytest
 
+from judges.rules.detection import told_apart
 from judges.rules.formats import Json, JsonSchema, Language, Length, Regex
+from judges.rules.languages import KNOWN
 from judges.rules.rule import RuleFailed
+from judges.rules.run import apply
 from tests.judges.rules.subjects import answered
 
 SCHEMA = {
@@ -96,20 +99,23 @@ class TestLength:
 class TestLanguage:
     def test_knows_the_wanted_one(self) -> None:
         german = answered("Das Wetter ist heute sehr schön und warm.")
-        assert Language(languages=("de",)).check(german).passed
-        assert not Language(languages=("en", "fr")).check(german).passed
+        assert apply(Language(languages=("de",)), german).passed
+        assert not apply(Language(languages=("en", "fr")), german).passed
 
     def test_is_that_of_the_question_where_none_is_named(self) -> None:
         question = "Wie wird das Wetter morgen in Hamburg?"
-        assert Language().check(answered("Morgen scheint in Hamburg die Sonne.", question=question)).passed
-        assert not Language().check(answered("The sun will shine in the city.", question=question)).passed
+        assert apply(Language(), answered("Morgen scheint in Hamburg die Sonne.", question=question)).passed
+        assert not apply(Language(), answered("The sun will shine in the city.", question=question)).passed
 
     def test_a_word_or_two_say_nothing(self) -> None:
-        assert Language(languages=("de",)).check(answered("OK")).passed
+        assert apply(Language(languages=("de",)), answered("OK")).passed
 
     def test_code_counts_for_nothing(self) -> None:
         text = "So geht das mit der Schleife:\n```\nfor each in the_list_of_things:\n    print(each)\n```"
-        assert Language(languages=("de",)).check(answered(text)).passed
+        assert apply(Language(languages=("de",)), answered(text)).passed
 
     def test_an_unknown_code_is_a_problem(self) -> None:
         assert Language(languages=("xx",)).problems()[0].startswith("languages: 'xx'")
+
+    def test_the_codes_are_those_of_the_library(self) -> None:
+        assert told_apart() == KNOWN

@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from judges.rules.formats import Json, JsonSchema, Regex
-from judges.rules.run import AnyRule, check, decode, overall, problems, type_of
+from judges.rules.run import check, overall
+from judges.rules.written import AnyRule, decode, problems, type_of
 from tests.judges.rules.subjects import answered
 
 

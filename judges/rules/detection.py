@@ -1,0 +1,34 @@
+"""Which language a text is in. py3langid has its model inside; reading it takes a second or two, at the first text."""
+
+from functools import cache
+from typing import Any
+
+import py3langid
+
+from judges.rules.formats import Language
+from judges.rules.rule import Outcome, verdict
+from judges.subject import Subject
+from judges.words import words
+
+_classifier: Any = py3langid
+
+
+@cache
+def told_apart() -> frozenset[str]:
+    """ISO 639 codes."""
+    return frozenset(str(code) for code, _ in _classifier.rank("a"))
+
+
+def language_of(text: str) -> str:
+    """The likeliest one's code. Code in fences is left out."""
+    plain = "\n".join(part for place, part in enumerate(text.split("```")) if place % 2 == 0)
+    return str(_classifier.classify(plain or text)[0])
+
+
+def in_language(rule: Language, subject: Subject) -> Outcome:
+    text = subject.text
+    if len(words(text)) < rule.least_words:
+        return verdict(True, "The answer is too short to tell its language.", language=None)
+    wanted = rule.languages or (language_of(subject.question),)
+    said = language_of(text)
+    return verdict(said in wanted, f"The answer is in '{said}', wanted was {', '.join(wanted)}.", language=said)
