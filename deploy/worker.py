@@ -10,7 +10,6 @@ from gateway.judging.work import RENEW_SECONDS
 from gateway.services import WorkerServices, worker_services
 from gateway.settings import Settings
 from gateway.tasks.announce_events import announce_events
-from gateway.tasks.calibrate_judges import calibrate_judge, calibrate_judges
 from gateway.tasks.build_datasets import build_datasets, remove_left_datasets
 from gateway.tasks.calibrate_judges import calibrate_judge, calibrate_judges
 from gateway.tasks.deliver_webhooks import Deliveries
