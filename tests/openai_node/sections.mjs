@@ -66,6 +66,29 @@ const sections = {
     await rejects(client.files.retrieve(made.id), NotFoundError, { status: 404, param: "id" });
   },
 
+  async feedback() {
+    const reply = await client.chat.completions.create({ model: "starter", messages, max_completion_tokens: 4 });
+    const body = { completion_id: reply.id, thumbs: "down", tags: ["too_long"], comment: "Hm." };
+    const given = await client.post("/feedback", { body });
+    assert.deepEqual(given.judgments.map((each) => each.criterion), ["thumbs", "comment"]);
+    assert.deepEqual(await client.post("/feedback", { body }), given);
+  },
+
+  async stored_completions() {
+    const metadata = { run: `node-${Date.now()}` };
+    await client.chat.completions.create({ model: "echo", messages, store: true, metadata });
+    const listed = () => collect(client.chat.completions.list({ metadata }));
+    const [stored] = await until(listed, (found) => found.length === 1);
+    assert.equal(stored.object, "chat.completion");
+    const { data } = await client.chat.completions.messages.list(stored.id);
+    assert.deepEqual(data.map((each) => each.content), ["hello"]);
+    const changed = await client.chat.completions.update(stored.id, { metadata: { stage: "x" } });
+    assert.deepEqual(changed.metadata, { stage: "x" });
+    assert.equal((await client.chat.completions.retrieve(stored.id)).id, stored.id);
+    assert.equal((await client.chat.completions.delete(stored.id)).deleted, true);
+    await rejects(client.chat.completions.retrieve(stored.id), NotFoundError, { status: 404 });
+  },
+
   async pages_of_files() {
     const made = [];
     for (let number = 0; number < 5; number++) {
