@@ -135,18 +135,22 @@ class Funds:
     @asynccontextmanager
     async def watched(self, seconds: float) -> AsyncGenerator[None]:
         """Meanwhile, look for budgets that were made since, every so many seconds."""
-        watching = self._wv.background.spawn(self._watch(seconds), "look for budgets of a training")
+        ended = asyncio.Event()
+        watching = self._wv.background.spawn(self._watch(seconds, ended), "look for budgets of a training")
         try:
             yield
         finally:
-            watching.cancel()
+            ended.set()
             await asyncio.gather(watching, return_exceptions=True)
 
-    async def _watch(self, seconds: float) -> None:
-        while True:
+    async def _watch(self, seconds: float, ended: asyncio.Event) -> None:
+        """Until told to end: a cancellation amid a transaction can end as a database that is away, and be forgotten."""
+        while not ended.is_set():
             with suppress(Unavailable):
                 await self.look()
-            await asyncio.sleep(seconds)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await ended.wait()
 
     async def look(self) -> None:
         """Hold what the job may still cost in hard budgets in which nothing is held for it. Raises Unavailable."""
