@@ -47,7 +47,15 @@ async def _repeat(work: Callable[[], Awaitable[object]], seconds: float, name: s
                 log.warning("%s works again", name)
             failing = False
         except Exception as error:  # noqa: BLE001 the loop outlives any single failure
+            if _told_to_end():
+                raise asyncio.CancelledError from error
             if not failing:
                 log.warning("%s failed, will be tried again every %s s: %s", name, seconds, error or repr(error))
             failing = True
         await asyncio.sleep(seconds)
+
+
+def _told_to_end() -> bool:
+    """A cancellation amid a transaction may come out as an error of the database instead."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

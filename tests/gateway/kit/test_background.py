@@ -45,6 +45,26 @@ class TestRepeat:
 
 
 class TestClose:
+    async def test_ends_a_loop_whose_work_takes_a_cancellation_for_a_failure(self) -> None:
+        started = asyncio.Event()
+
+        async def mistaken() -> None:
+            try:
+                started.set()
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise RuntimeError("the database is away") from None
+
+        background = Background()
+        task = background.repeat(mistaken, 0, "the loop")
+        await started.wait()
+        closing = asyncio.ensure_future(background.close())
+        await asyncio.wait([closing], timeout=5)
+        ended = closing.done()
+        task.cancel()
+        await closing
+        assert ended
+
     async def test_waits_until_everything_has_ended(self) -> None:
         ended = asyncio.Event()
         started = asyncio.Event()
