@@ -156,10 +156,11 @@ async def give_back(session: AsyncSession, version_id: str, holder: str, tries: 
     await session.execute(_held(version_id, holder).values(**values))
 
 
-async def fail(session: AsyncSession, version_id: str, holder: str, failure: Failure) -> None:
+async def fail(session: AsyncSession, version_id: str, holder: str, failure: Failure, **values: Any) -> None:
+    """It ends without files; `values` are further columns, such as its report."""
     error = {"code": failure.code, "message": failure.message}
-    values = {"status": "failed", "error": error, "finished_at": now(), "progress": None, "leased_until": None}
-    await session.execute(_held(version_id, holder).values(**values))
+    ended = {"status": "failed", "error": error, "finished_at": now(), "progress": None, "leased_until": None}
+    await session.execute(_held(version_id, holder).values(**ended, **values))
 
 
 async def complete(session: AsyncSession, version_id: str, holder: str, **values: Any) -> bool:
