@@ -46,7 +46,7 @@ async def _repeat(work: Callable[[], Awaitable[object]], seconds: float, name: s
             if failing:
                 log.warning("%s works again", name)
             failing = False
-        except Exception as error:  # noqa: BLE001 the loop outlives any single failure
+        except Exception as error:
             if _told_to_end():
                 raise asyncio.CancelledError from error
             if not failing:
