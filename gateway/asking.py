@@ -17,12 +17,13 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.database import Database
-from gateway.db.tables import WorkingKeyRow
-from gateway.keys.service import create_project_key
+from gateway.db.tables import ApiKeyRow, WorkingKeyRow
+from gateway.keys.hashing import hash_secret
+from gateway.keys.service import create_project_key, rotate
 from gateway.kit.clock import now
 from gateway.kit.ids import new_id
 from gateway.kit.money import nano_from_usd
-from gateway.kit.sealing import Place, Sealer
+from gateway.kit.sealing import CannotOpen, Place, Sealer
 from gateway.projects import repository as projects
 from gateway.settings import Settings
 
@@ -34,6 +35,9 @@ NO_FALLBACK = {"x-tuneway-fallback": "off"}
 NEW_KEY_TRIES = 20
 NEW_KEY_SECONDS = 0.1
 """Between two tries with a key that was made just now: gateways learn of it within a second."""
+
+
+NO_ENCRYPTION_KEY = "Judges and evals need an encryption_key, to keep the key that they call the gateway with."
 
 
 class NotAsked(Exception):
@@ -95,9 +99,9 @@ class Asking:
             if answer is None:
                 await asyncio.sleep(NEW_KEY_SECONDS)
         self._secrets.pop((project_id, purpose), None)
-        raise NotAsked(
-            f"The project's key for this ({ACCOUNTS[purpose]}) was revoked or has expired.", code="refused", retry=False
-        )
+        if not is_new:  # it was revoked or rotated since
+            return await self.chat(project_id, purpose, body)
+        raise _revoked(purpose)
 
     async def _post(self, payload: bytes, secret: str) -> Asked | None:
         """None when the key is not known (yet). Raises NotAsked."""
@@ -151,7 +155,9 @@ class Asking:
             WorkingKeyRow.deleted_at.is_(None),
         )
         if row := await session.scalar(wanted):
-            return self._sealer.open(row.secret, _place(row.id))
+            return await self._known(session, row)
+        if not self._sealer:
+            raise NotAsked(NO_ENCRYPTION_KEY, code="refused", retry=False)
         name = ACCOUNTS[purpose]
         account = await projects.create_service_account(session, project_id, name, "member")
         key, secret = await create_project_key(session, account, name=name, secret_key=self._secret_key)
@@ -169,6 +175,30 @@ class Asking:
             )
         )
         return secret
+
+    async def _known(self, session: AsyncSession, row: WorkingKeyRow) -> str:
+        """The secret of a key that there is; another one, where somebody rotated the key or it cannot be opened.
+
+        The key stays the same, and with it what binds it. Raises NotAsked: it was revoked, or has expired.
+        """
+        key = await session.get_one(ApiKeyRow, row.api_key_id)
+        if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now()):
+            raise _revoked(row.purpose)
+        try:
+            secret = self._sealer.open(row.secret, _place(row.id))
+        except CannotOpen:
+            secret = ""
+        if hash_secret(secret, self._secret_key.encode()) == key.hash:
+            return secret
+        if not self._sealer:
+            raise NotAsked(NO_ENCRYPTION_KEY, code="refused", retry=False)
+        secret = await rotate(session, key, overlap_seconds=0, secret_key=self._secret_key)
+        row.secret = self._sealer.seal(secret, _place(row.id))
+        return secret
+
+
+def _revoked(purpose: str) -> NotAsked:
+    return NotAsked(f"The project's key for this ({purpose}) was revoked or has expired.", code="refused", retry=False)
 
 
 def _place(row_id: str) -> Place:

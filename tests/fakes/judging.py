@@ -173,12 +173,15 @@ class World:
 
     async def tasks(self) -> list[JudgingTaskRow]:
         async with self.database.session() as session:
-            return list(await session.scalars(select(JudgingTaskRow).order_by(JudgingTaskRow.exchange_id)))
+            query = select(JudgingTaskRow).where(JudgingTaskRow.project_id == self.project_id)
+            return list(await session.scalars(query.order_by(JudgingTaskRow.exchange_id)))
 
     async def judged(self, *, parts: bool = False) -> list[JudgmentRow]:
         """Judgments by judges in force, oldest first; parts of panels and comparisons only with `parts`."""
         query = select(JudgmentRow).where(
-            JudgmentRow.judge_version_id.is_not(None), JudgmentRow.superseded_at.is_(None)
+            JudgmentRow.project_id == self.project_id,
+            JudgmentRow.judge_version_id.is_not(None),
+            JudgmentRow.superseded_at.is_(None),
         )
         async with self.database.session() as session:
             rows = list(await session.scalars(query.order_by(JudgmentRow.id)))
