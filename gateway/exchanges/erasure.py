@@ -15,6 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.tables import (
     DatasetItemRow,
+    EvalOutputItemRow,
+    EvalRunRow,
     ExchangeDeletionRow,
     ExchangeRow,
     JudgingTaskRow,
@@ -77,7 +79,7 @@ async def page_of_user(session: AsyncSession, project_id: str, end_user: str, af
 
 async def erase(session: AsyncSession, project_id: str, ids: Sequence[str], by: str) -> int:
     """Empty these exchanges of a project, and all that repeats them: what judges were asked and said of them, comments and
-    edits, stored completions, examples and open tasks. Lines of datasets are marked: their files keep them until they are
+    edits, stored completions, examples, items of evals and open tasks. Lines of datasets are marked: their files keep them until they are
     built anew. At most AT_A_TIME ids.
 
     This nulls texts of judgments, which are otherwise never changed: what somebody wanted erased is stronger.
@@ -91,13 +93,38 @@ async def erase(session: AsyncSession, project_id: str, ids: Sequence[str], by: 
     asked = await session.scalars(
         select(JudgmentRow.judge_exchange_id).where(*judged, JudgmentRow.judge_exchange_id.is_not(None))
     )
-    every = sorted({*ids, *(id for id in asked if id)})
+    every = sorted({*ids, *(id for id in asked if id), *await _erase_eval_items(session, project_id, ids)})
     await _tell(session, project_id, every, by)
     for start in range(0, len(every), AT_A_TIME):
         await _empty(session, project_id, every[start : start + AT_A_TIME])
         await _mark(session, project_id, every[start : start + AT_A_TIME])
     await session.execute(update(JudgmentRow).where(*judged).values(**_NO_WORDS))
     return len(ids) - before
+
+
+async def _erase_eval_items(session: AsyncSession, project_id: str, ids: Sequence[str]) -> list[str]:
+    """Items that runs of evals took from these as stored completions; returns the ids of the calls that answered them, which
+    repeat what was asked."""
+    stored = select(StoredCompletionRow.completion_id).where(
+        StoredCompletionRow.project_id == project_id, StoredCompletionRow.exchange_id.in_(ids)
+    )
+    names = list(await session.scalars(stored))
+    if not names:  # nearly always, and items have no index for this
+        return []
+    runs = select(EvalRunRow.id).where(EvalRunRow.project_id == project_id)
+    copies = (EvalOutputItemRow.run_id.in_(runs), EvalOutputItemRow.item["completion_id"].astext.in_(names))
+    emptied = (
+        update(EvalOutputItemRow)
+        .where(*copies)
+        .values(
+            item=func.jsonb_build_object("completion_id", EvalOutputItemRow.item["completion_id"]),
+            sample=null(),
+            results=[],
+        )
+        .returning(EvalOutputItemRow.exchange_id)
+        .execution_options(synchronize_session=False)
+    )
+    return [id for id in await session.scalars(emptied) if id]
 
 
 async def erase_words_of(session: AsyncSession, project_id: str, end_user: str) -> None:

@@ -55,6 +55,7 @@ class TestFeedback:
     def test_with_a_key_that_can_do_nothing_else(self, client: OpenAI, stack: DemoStack, key: Key) -> None:
         reply = client.chat.completions.create(model="starter", messages=user("hello"), max_tokens=4)
         made = client.admin.organization.projects.service_accounts.create(key.project_id, name="page")
+        assert made.api_key is not None
         scopes = {"scopes": ["api.feedback.write"]}
         url = f"/organization/projects/{key.project_id}/api_keys/{made.api_key.id}"
         client.post(url, body=scopes, cast_to=object, options={"security": {"admin_api_key_auth": True}})

@@ -15,6 +15,9 @@ from gateway.db.tables import (
     DatasetItemRow,
     DatasetRow,
     DatasetVersionRow,
+    EvalOutputItemRow,
+    EvalRow,
+    EvalRunRow,
     ExchangeRow,
     JudgmentRow,
     TrainingExampleRow,
@@ -81,11 +84,11 @@ class TestOne:
     async def test_is_gone_from_everywhere_and_still_on_the_bill(
         self, client: httpx.AsyncClient, sv: Services, database: Database, project_key: dict[str, Any]
     ) -> None:
-        id, judge_id = await called(client), await called(client)
+        id, judge_id, eval_id = [await called(client) for _ in range(3)]
         await sv.drain.drain()
         said = {"completion_id": id, "comment": SECRET, "correction": SECRET, "thumbs": "down", "tags": ["rude"]}
         await client.post("/v1/feedback", json=said | {"metadata": {"page": SECRET}})
-        await self.learn_from(database, project_key["project_id"], id, judge_id)
+        await self.learn_from(database, project_key["project_id"], id, judge_id, eval_id)
         cost = (await logged.ledger(database))[0].cost_nano
         assert await deleted(client, f"{EXCHANGES}/{id}") == {"id": id, "object": "exchange.deleted", "deleted": True}
         assert SECRET not in await everything(database)
@@ -104,8 +107,8 @@ class TestOne:
         assert item.erased_at is not None
         assert example.deleted_at is not None
 
-    async def learn_from(self, database: Database, project_id: str, id: str, judge_id: str) -> None:
-        """A judge was asked, an example was taken, a dataset was built."""
+    async def learn_from(self, database: Database, project_id: str, id: str, judge_id: str, eval_id: str) -> None:
+        """A judge was asked, an eval was run, an example was taken, a dataset was built."""
         moment = now()
         async with database.session() as session:
             helpful = await criteria.by_name(session, project_id, "helpful")
@@ -116,6 +119,23 @@ class TestOne:
                     id="ex_1", project_id=project_id, created_at=moment, updated_at=moment, created_by="", kind="sft",
                     line={"messages": SECRET}, sha256="x", tags=[], source="exchange", exchange_id=id, status="draft",
                     note=SECRET,
+                )
+            )  # fmt: skip
+            tested: dict[str, Any] = {"project_id": project_id, "data_source_config": {}, "testing_criteria": []}
+            session.add(EvalRow(id="eval_1", name="e", created_at=moment, updated_at=moment, **tested))
+            await session.flush()
+            session.add(
+                EvalRunRow(
+                    id="run_1", eval_id="eval_1", project_id=project_id, api_key_id="", name="r", data_source={},
+                    status="completed", created_at=moment,
+                )
+            )  # fmt: skip
+            await session.flush()
+            session.add(
+                EvalOutputItemRow(
+                    id="item_1", run_id="run_1", number=0, item={"completion_id": "chatcmpl-fake", "input": SECRET},
+                    cluster="c", status="pass", sample={"input": SECRET}, results=[{"sample": SECRET}], created_at=moment,
+                    exchange_id=eval_id,
                 )
             )  # fmt: skip
             session.add(
