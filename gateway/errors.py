@@ -7,6 +7,7 @@
     │   ├── ContentTooLarge            413
     │   ├── RangeNotSatisfiable        416
     │   ├── PriceMissing               400  of a model, called by a key with a hard budget
+    │   ├── Withheld                        an answer that broke a rule of its route; the reply says so in its own form
     │   └── ClientLeft                 400  in the middle of its own request; nobody hears this
     ├── Unauthenticated                401  no key, or one that is not valid
     ├── Forbidden                      403  a valid key that may not do this
@@ -32,6 +33,7 @@ A refusal is raised, never returned. Statuses, types and codes follow contract s
 `{"error": {"message", "type", "param", "code"}}`, all four keys always present).
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -121,6 +123,17 @@ class PriceMissing(InvalidRequest):
             "it one: POST /v1/prices, or [[prices]] in the settings.",
             param="model",
         )
+
+
+class Withheld(InvalidRequest):
+    """An answer that does not pass a check of its route. The client gets a reply with finish_reason `content_filter`, and
+    the log this error."""
+
+    code = "content_filter"
+
+    def __init__(self, route: str, checks: Sequence[str]) -> None:
+        named = ", ".join(f"`{name}`" for name in checks)
+        super().__init__(f"The answer was withheld: it does not pass {named} of the route `{route}`.")
 
 
 class RangeNotSatisfiable(InvalidRequest):

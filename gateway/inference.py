@@ -3,7 +3,8 @@
 1. authenticate (memory), decode the envelope, plan who may answer (gateway/routing/resolve.py); each can refuse.
 2. send, with retries and fallbacks (gateway/routing/attempts.py): to the last byte of a whole reply, to the first token
    of a stream. One try is in gateway/sending.py.
-3. answer, whole or piece by piece. A stream that breaks from here on ends with an error frame.
+3. answer, whole or piece by piece, held against the rules of its route first (gateway/inline_rules.py). A stream that
+   breaks from here on ends with an error frame.
 4. `finish()`: usage -> cost -> spool. Exactly once for every call of a known key, however it ends, and before the last
    byte of the reply leaves. It is a plain function, so nothing can interrupt it.
 """
@@ -17,10 +18,11 @@ from typing import Any, Protocol
 import msgspec
 
 from gateway.errors import ClientLeft, Refusal, Surprise, UpstreamTimeout, refusal_of, to_openai_error
-from gateway.exchanges import record
+from gateway.exchanges import record, withholding
 from gateway.exchanges.assemble import reply_text
 from gateway.exchanges.policy import kept
 from gateway.exchanges.record import Outcome, Record
+from gateway.inline_rules import NOTHING, Case, Found, frames
 from gateway.keys.ring import ApiKey
 from gateway.keys.scopes import MODEL_REQUEST, require
 from gateway.kit.ids import new_request_id
@@ -95,6 +97,18 @@ class Call:
     deployment: Deployment | None = None
     """What answers; until something does, the first choice."""
     answered: Answered[Answer] | None = None
+    found: Found = NOTHING
+    """What rules of its route said of the answer."""
+
+    @property
+    def case(self) -> Case | None:
+        """Where its route has rules for answers. What Tuneway asks itself, to judge or to measure, is not judged."""
+        if self.plan is None or not self.plan.checks or (self.key and self.key.purpose):
+            return None
+        return Case(self.plan.route_label or "", self.plan.checks, self.body)
+
+    def learn(self, found: Found) -> None:
+        self.found = found
 
     @property
     def sent(self) -> float | None:
@@ -143,8 +157,14 @@ async def run(sv: Services, call: Call) -> Reply | StreamedReply:
         raise
     reply_id, usage = read_usage(answer)
     usage = usage or estimate_usage(call.body, answer.decode(errors="replace"))
-    nano = finish(sv, call, End(reply=answer, reply_id=reply_id, usage=usage))
-    return Reply(_headers(sv, call, "application/json") | _cost_header(nano), answer)
+    try:
+        if case := call.case:
+            call.found = await sv.inline_rules.check(case, answer)
+    finally:  # however that ends: the answer has its price
+        nano = finish(sv, call, End(reply=answer, reply_id=reply_id, usage=usage))
+    if withheld := call.found.refusal:
+        answer = withholding.body(answer, call.found.withheld, withheld)
+    return Reply(_headers(sv, call, "application/json") | _cost_header(nano) | call.found.headers, answer)
 
 
 async def _plan(sv: Services, call: Call, key: ApiKey, model: str) -> Plan:
@@ -206,7 +226,10 @@ def _stream(sv: Services, call: Call, envelope: Envelope, opened: Opened) -> Str
     )
     drain = 0.0 if call.deployment.upstream.is_engine else sv.settings.timeouts.drain
     reply = StreamedReply(_headers(sv, call, "text/event-stream; charset=utf-8"), opened.upstream, drain)
-    reply.frames = _frames(sv, call, reply, relay, relay.frames(opened.primed, opened.events))
+    sent = relay.frames(opened.primed, opened.events)
+    if case := call.case:
+        sent = frames(sv.inline_rules, case, relay, sent, call.learn)
+    reply.frames = _frames(sv, call, reply, relay, sent)
     if call.attempts.deadline is not None:
         reply.limit(call.attempts.deadline)
     sv.streams.add(reply)
@@ -299,7 +322,7 @@ def _price(sv: Services, call: Call, deployment: Deployment) -> Price | None:
 def _record(sv: Services, call: Call, end: End, charged: Cost | None, *, priced: bool) -> Record:
     assert call.key is not None
     key, deployment, usage, now = call.key, call.deployment, end.usage, time.perf_counter()
-    refusal = refusal_of(end.error) if end.error else None
+    refusal = refusal_of(end.error) if end.error else call.found.refusal
     return Record(
         id=call.request_id,
         created_at=call.created_at,
@@ -334,6 +357,7 @@ def _record(sv: Services, call: Call, end: End, charged: Cost | None, *, priced:
         purpose=key.purpose,
         end_user=_end_user(sv, key, call.envelope) if call.envelope else None,
         stored=isinstance(call.envelope, ChatEnvelope) and is_true(call.envelope.store) and end.reply is not None,
+        verdicts=call.found.record,
     )
 
 
@@ -363,7 +387,7 @@ def _outcome(call: Call, end: End) -> Outcome:
     if end.left:
         return "client_left"
     if end.error is None:
-        return "completed"
+        return "refused" if call.found.refusal else "completed"
     return "failed" if call.sent else "refused"
 
 

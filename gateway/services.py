@@ -23,6 +23,7 @@ from gateway.exchanges.drain import Drain
 from gateway.exchanges.spool import DIRECTORY, Spool
 from gateway.files.store import FileStore, first_line
 from gateway.grading.sandbox import PythonSandbox
+from gateway.inline_rules import InlineRules
 from gateway.judging import lag
 from gateway.keys.ring import KeyRing
 from gateway.kit.background import Background
@@ -42,8 +43,10 @@ from gateway.routing.loader import Loader
 from gateway.routing.residency import Residency
 from gateway.routing.resolve import Names
 from gateway.routing.route_book import RouteBook
+from gateway.routing.route_checks import refuse_faulty
 from gateway.routing.route_targets import tell_of_gaps
 from gateway.routing.upstream_book import UpstreamBook
+from gateway.rule_judgments import RuleJudgments
 from gateway.serving.watch import Watch
 from gateway.settings import GradingSettings, Settings
 from gateway.streaming import StreamedReply
@@ -90,6 +93,8 @@ class Services:
     spool: Spool
     drain: Drain
     metrics: Metrics
+    inline_rules: InlineRules
+    """Hold answers against the rules of their routes."""
     open_id: OpenIdProvider | None = None
     """None where there is no single sign-on."""
     passwords: Passwords = field(default_factory=Passwords)
@@ -143,6 +148,7 @@ async def gateway_services(settings: Settings) -> AsyncGenerator[Services]:
     await sv.upstreams.open()
     await sv.mirrors.catch_up()  # without the database, serve what needs none and keep trying
     tell_of_gaps(sv.catalog, settings.routing.aliases, sv.route_book.configured)
+    sv.background.repeat(lambda: _load_rules(sv), POLL_SECONDS, "load what applies rules to answers")
     sv.background.repeat(sv.mirrors.refresh, POLL_SECONDS, "refresh keys and models")
     sv.background.repeat(lambda: sv.keys.save_last_used(sv.database), LAST_USED_SECONDS, "save when keys were used")
     sv.background.repeat(
@@ -196,6 +202,7 @@ def _build(settings: Settings) -> Services:
     upstream_book = UpstreamBook(sealer)
     keys, catalog, residency = KeyRing(settings.secret_key.reveal()), Catalog(settings, upstream_book), Residency()
     route_book, prices = RouteBook(settings.routes), PriceBook(settings.prices)
+    refuse_faulty(route_book.configured)
     queue, background = Queue(settings.redis.url), Background()
     limit_book = LimitBook(settings)
     spool = Spool(settings.data_dir / DIRECTORY, segment_bytes=settings.exchanges.segment_bytes)
@@ -224,7 +231,10 @@ def _build(settings: Settings) -> Services:
         budgets=budgets,
         upstreams=UpstreamClient(settings.timeouts),
         spool=spool,
-        drain=Drain(spool, database, post=_ledger().post, released=budgets.released),
+        drain=Drain(
+            spool, database, post=_ledger().post, released=budgets.released, judgments=RuleJudgments(database)
+        ),
+        inline_rules=InlineRules(background, settings.routing.check_processes),
         metrics=Metrics(residency),
         open_id=_open_id(settings),
         python_sandbox=_python_sandbox(settings.grading),
@@ -235,6 +245,12 @@ def _build(settings: Settings) -> Services:
 async def _show_judging(sv: Services) -> None:
     async with sv.database.session() as session:
         sv.metrics.show_judging(*await lag.overall(session))
+
+
+async def _load_rules(sv: Services) -> None:
+    """Once a route has checks."""
+    if sv.route_book.has_checks:
+        sv.inline_rules.start()
 
 
 def _ledger() -> Ledger:

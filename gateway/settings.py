@@ -341,6 +341,8 @@ class RoutingSettings(Section, frozen=True):
     """A fine-tuned model that does not answer falls back to its base; a call with the header `x-tuneway-fallback: off` never falls back."""
     retries: int = 1
     """More tries of a model that is called without a route, before its fallbacks."""
+    check_processes: int = 2
+    """Processes beside each gateway process that hold answers against the checks of routes; none is started without one."""
 
 
 LIMITS = (

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import asyncpg
 
@@ -42,6 +42,18 @@ Released = Callable[[str], Awaitable[None]]
 """Told that a process has ended, by the name of its spool, once all that it spent is in the ledger; maybe twice."""
 
 
+class Judgments(Protocol):
+    """Makes judgments of what rules said of answers before they left (gateway/rule_judgments.py)."""
+
+    async def of(self, records: Sequence[Record]) -> list[dict[str, Any]]:
+        """Rows to be written in the transaction of the log. Raises Unavailable."""
+        ...
+
+    async def write(self, connection: Any, rows: Sequence[Row]) -> None:
+        """Args: connection: asyncpg's, in that transaction."""
+        ...
+
+
 async def _nothing_held(holder: str) -> None: ...
 
 
@@ -68,11 +80,20 @@ class Drain:
     The name of a spool's directory is the `holder` of what its process spends (gateway/db/tables/ledger.py).
     """
 
-    def __init__(self, spool: Spool, database: Database, *, post: Post, released: Released = _nothing_held) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        database: Database,
+        *,
+        post: Post,
+        released: Released = _nothing_held,
+        judgments: Judgments | None = None,
+    ) -> None:
         self._spool = spool
         self._database = database
         self._post = post
         self._released = released
+        self._judgments = judgments
 
     async def drain(self) -> None:
         """Write everything that was appended before this call. Raises Unavailable while the database is away."""
@@ -168,6 +189,7 @@ class Drain:
         by_id: dict[str, Rows] = {}
         for each in rows:
             by_id.setdefault(each.record.id, each)
+        judged = await self._judged(by_id)
         async with self._database.raw() as connection:
             for id in await erasure.deleted(connection, [each.record for each in by_id.values()]):
                 by_id[id] = Rows.of(erased(by_id[id].record), holder)
@@ -177,6 +199,14 @@ class Drain:
             new = [by_id[each["id"]] for each in await connection.fetch(STORE)]
             await stored_completions.write(connection, [each.stored for each in new if each.stored is not None])
             await self._post(connection, [each.charge for each in new if each.charge is not None])
+            if self._judgments and judged:
+                told = {each.record.id for each in new if each.record.verdicts}
+                await self._judgments.write(connection, [each for each in judged if each["exchange_id"] in told])
+
+    async def _judged(self, by_id: Mapping[str, Rows]) -> list[dict[str, Any]]:
+        """Before the transaction: what judges are needed for it is made in another."""
+        said = [each.record for each in by_id.values() if each.record.verdicts]
+        return await self._judgments.of(said) if self._judgments and said else []
 
     @property
     def _rejected(self) -> Path:

@@ -1,10 +1,11 @@
 """What a route must keep to beyond its types; the same for POST /v1/routes and [[routes]] of the settings."""
 
+import re
 from collections.abc import Iterator
 
 from gateway.errors import ECHO_LIMIT, InvalidRequest
 from gateway.protocol.models import RESERVED
-from gateway.protocol.routes import RouteSpec
+from gateway.protocol.routes import Check, RouteSpec
 
 MAX_TARGETS = 50
 MAX_FALLBACKS = 20
@@ -16,7 +17,11 @@ MAX_FAILURES = 1_000_000
 MAX_SECONDS = 86_400.0
 MAX_METADATA_KEY = 64
 """OpenAI's limit for the keys of a call's metadata."""
+MAX_CHECKS = 10
+MAX_RULES = 30
+MIN_CHECK_MS, MAX_CHECK_MS = 10, 10_000
 TUNED = "ft:"
+_check_name = re.compile(r"[A-Za-z0-9_.-]{1,48}")
 
 Fault = tuple[str, str]
 """A JSON path (`targets[0].weight`), and what is wrong there."""
@@ -57,6 +62,7 @@ def faults(spec: RouteSpec) -> Iterator[Fault]:
     yield from _retries(spec)
     yield from _seconds(spec)
     yield from _hedge(spec)
+    yield from _checks(spec)
 
 
 def _targets(spec: RouteSpec) -> Iterator[Fault]:
@@ -129,3 +135,27 @@ def _hedge(spec: RouteSpec) -> Iterator[Fault]:
     asked = {target.model for target in spec.targets} | {fallback.model for fallback in spec.fallbacks}
     if len(asked) < 2:
         yield "hedge", "it needs a second model to ask: another target, or a fallback."
+
+
+def _checks(spec: RouteSpec) -> Iterator[Fault]:
+    """What their rules must keep to is known elsewhere (gateway/routing/route_checks.py)."""
+    if len(spec.checks) > MAX_CHECKS:
+        yield "checks", f"a route has at most {MAX_CHECKS} checks, not {len(spec.checks)}."
+    names = [check.name for check in spec.checks]
+    for place, check in enumerate(spec.checks):
+        if check.name in names[:place]:
+            yield f"checks[{place}].name", f"`{check.name}` is there already; flags could not be told apart."
+        yield from ((f"checks[{place}].{name}", rule) for name, rule in _check(check))
+
+
+def _check(check: Check) -> Iterator[Fault]:
+    if not _check_name.fullmatch(check.name):
+        yield "name", "1 to 48 letters, digits, '_', '.' and '-'."
+    if check.judge is None and not 1 <= len(check.rules) <= MAX_RULES:
+        yield "rules", f"it has 1 to {MAX_RULES} rules, or names a judge that has them, not {len(check.rules)}."
+    if check.judge is not None and check.rules and check.judge_version_id is None:
+        yield "judge", "its rules are taken: leave `rules` out, or `judge`."
+    if check.judge is None and check.judge_version_id is not None:
+        yield "judge_version_id", "it is filled in where `judge` names a judge."
+    if not MIN_CHECK_MS <= check.timeout_ms <= MAX_CHECK_MS:
+        yield "timeout_ms", f"it is {MIN_CHECK_MS} to {MAX_CHECK_MS} milliseconds, not {check.timeout_ms}."

@@ -80,6 +80,24 @@ class Hedge(Part, frozen=True):
     after_ms: int
 
 
+class Check(Part, frozen=True):
+    """Rules that every answer of the route is held against before it leaves (docs/validators.md)."""
+
+    name: str
+    """What flags and judgments call it."""
+    rules: tuple[dict[str, Any], ...] = ()
+    """[{"type": "json"}, ...]; an answer passes when it passes all of them."""
+    judge: str | None = None
+    """In their place: a judge of the route's project that has rules, by name or id; those that it has when the route is
+    written are taken."""
+    judge_version_id: str | None = None
+    """Its version; filled in."""
+    mode: Literal["flag", "block"] = "flag"
+    """`flag`: the answer leaves with the header x-tuneway-flags. `block`: it does not, a refusal takes its place."""
+    timeout_ms: int = 500
+    """An answer that is not checked by then leaves, flagged as an error."""
+
+
 class RouteSpec(Part, frozen=True):
     """What a route does."""
 
@@ -99,6 +117,8 @@ class RouteSpec(Part, frozen=True):
     """A target that fails so often in a row gets no traffic for open_seconds, then one call at a time until one succeeds."""
     hedge: Hedge | None = None
     """{ after_ms = 500 }: a second target is asked, too, when the first has not answered in time. Off unless given."""
+    checks: tuple[Check, ...] = ()
+    """Rules that answers are held against before they leave: [{ name = "json", rules = [{ type = "json" }], mode = "block" }]."""
 
 
 class RouteCreate(RouteSpec, frozen=True, kw_only=True):
@@ -121,6 +141,7 @@ class RouteUpdate(Part, frozen=True):
     timeouts: RouteTimeouts | msgspec.UnsetType = msgspec.UNSET
     breaker: Breaker | msgspec.UnsetType = msgspec.UNSET
     hedge: Hedge | msgspec.UnsetType | None = msgspec.UNSET
+    checks: tuple[Check, ...] | msgspec.UnsetType = msgspec.UNSET
     if_revision: int | None = None
     """Refuse the change when the route is at another revision by now."""
 
@@ -152,6 +173,7 @@ class RouteObject(msgspec.Struct, kw_only=True):
     timeouts: RouteTimeouts = RouteTimeouts()
     breaker: Breaker = Breaker()
     hedge: Hedge | None = None
+    checks: tuple[Check, ...] = ()
     source: Literal["api", "settings"]
     """Routes of the settings have no history (revision 0) and are changed in the configuration file."""
     problems: list[str]

@@ -21,8 +21,10 @@ from gateway.protocol.queries import cursor, text
 from gateway.protocol.route_rules import check_name, check_spec
 from gateway.protocol.routes import RouteCreate, RouteObject, RouteRevision, RouteRollback, RouteSpec, RouteUpdate
 from gateway.routes.callers import Admin, Sv
+from gateway.routes.route_judges import with_rules
 from gateway.routing import routes
 from gateway.routing.route_book import Route, of_row
+from gateway.routing.route_checks import check_rules
 from gateway.routing.route_targets import Uncallable, repeated, uncallable
 from gateway.services import Services
 
@@ -55,11 +57,13 @@ async def create_route(sv: Sv, admin: Admin, body: RawBody) -> RouteObject:
     spec = RouteSpec(**{name: getattr(wanted, name) for name in RouteSpec.__struct_fields__})
     check_name(wanted.name)
     check_spec(spec)
+    check_rules(spec.checks)
     await sv.mirrors.catch_up()  # a model that has just been trained may be a target
     async with sv.database.session() as session:
         if wanted.project_id is not None:
             await projects.active_project(session, wanted.project_id)
         _check_models(sv, spec, wanted.project_id, RouteSpec.__struct_fields__)
+        spec = await with_rules(session, spec, wanted.project_id)
         row = await routes.create(session, wanted.name, wanted.project_id, spec, created_by=admin.id)
         _tell(session, admin, sv, row, {"created": True, "spec": msgspec.to_builtins(spec)})
     await sv.mirrors.catch_up()
@@ -94,6 +98,9 @@ async def update_route(sv: Sv, admin: Admin, route_id: FromPath[str], body: RawB
         spec = msgspec.structs.replace(before, **_given(wanted))
         check_spec(spec)
         _check_models(sv, spec, row.project_id, _given(wanted))
+        if not isinstance(wanted.checks, msgspec.UnsetType):
+            check_rules(spec.checks)
+            spec = await with_rules(session, spec, row.project_id)
         if spec != before:
             await routes.revise(session, row, spec, created_by=admin.id)
             _tell(session, admin, sv, row, {"revision": row.revision, "spec": msgspec.to_builtins(spec)})

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from gateway.errors import ModelNotFound
-from gateway.protocol.routes import CONDITIONS, Breaker, Condition, Retries, RouteTimeouts
+from gateway.protocol.routes import CONDITIONS, Breaker, Check, Condition, Retries, RouteTimeouts
 from gateway.routing.deployment import Deployment
 from gateway.routing.route_book import Route
 
@@ -43,6 +43,11 @@ class Plan:
     """The route that the name stands for."""
     fall_back: bool = True
     """False: only the first choice may answer."""
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """What its route holds answers against before they leave."""
+        return self.route.spec.checks if self.route else ()
 
     @property
     def route_label(self) -> str | None:

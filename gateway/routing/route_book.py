@@ -47,6 +47,11 @@ class RouteBook:
         self._configured = {each.name: _of_settings(each) for each in configured}
         self._made: dict[tuple[str, str | None], Route] = {}
 
+    @property
+    def has_checks(self) -> bool:
+        """Some route holds answers against rules."""
+        return any(route.spec.checks for route in (*self._configured.values(), *self._made.values()))
+
     def find(self, name: str, project_id: str) -> Route | None:
         """What `name` means to a project: its own route before the organisation's, one made through the API before one
         of the settings. A route may have the name of a model: then calls of that name take the route, and its targets,
