@@ -142,6 +142,8 @@ def write_key_created(session: AsyncSession, admin: Administrator, row: ApiKeyRo
 
 
 def _write_updated(session: AsyncSession, admin: Administrator, row: ApiKeyRow, changes: dict[str, Any]) -> None:
+    if "scopes" in changes:
+        changes = changes | {"scopes": changes["scopes"] or []}  # as where a key is made: OpenAI's entry takes no null
     detail = {"changes_requested": changes}
     write(session, admin.actor, "api_key.updated", row.id, project_id=row.project_id, detail=detail)
 

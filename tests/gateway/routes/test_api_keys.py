@@ -287,6 +287,14 @@ class TestAudit:
         ]
         assert not any(secret in str(entries) for secret in (key["value"], new["value"]))
 
+    @pytest.mark.parametrize("everything", [None, []])
+    async def test_scopes_are_a_list_as_in_openais_entries(
+        self, admin: httpx.AsyncClient, sv: Services, everything: list[str] | None
+    ) -> None:
+        _, url = await made(admin)
+        await admin.post(url, json={"scopes": everything})
+        assert (await audited(sv))[-1] == ("api_key.updated", {"changes_requested": {"scopes": []}})
+
     async def test_a_refused_change_is_none(self, admin: httpx.AsyncClient, sv: Services) -> None:
         _, url = await made(admin)
         before = await audited(sv)
