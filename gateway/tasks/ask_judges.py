@@ -8,8 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from gateway.asking import Asked as Reply
 from gateway.asking import NotAsked
 from gateway.grading.chat import answer as read_reply
+from gateway.grading.chat import speaks_of_structure
 from gateway.judging import specs
 from gateway.judgments import repository as judgments
+from gateway.judgments.values import PREFERENCE_SCORES
 from gateway.judgments.verdict import Verdict
 from gateway.protocol.judges import LlmSpec
 from gateway.services import WorkerServices
@@ -30,8 +32,6 @@ CODES: dict[str, ErrorCode] = {
     "upstream": "upstream",
     "refused": "refused",
 }
-STRUCTURE_WORDS = ("response_format", "json_schema", "structured", "guided")
-"""In the refusal of a server that can hold no model to a schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ async def _chat(wv: WorkerServices, case: Case, spec: LlmSpec, asked: Asked) -> 
     try:
         return await wv.asking.chat(project, "judge", body | structure)
     except NotAsked as error:
-        if error.code != "refused" or not any(word in str(error).lower() for word in STRUCTURE_WORDS):
+        if error.code != "refused" or not speaks_of_structure(str(error)):
             raise
     return await wv.asking.chat(project, "judge", body)
 
@@ -192,7 +192,7 @@ def base(case: Case, opinion: Opinion, source: Any, **more: Any) -> Verdict:
         sampling=case.task.sampling,
         status=opinion.status,
         error_code=opinion.error_code,
-        score=opinion.score,
+        score=opinion.score if opinion.preference is None else PREFERENCE_SCORES[opinion.preference],
         raw_value=opinion.raw_value,
         label=opinion.label,
         passed=opinion.passed,

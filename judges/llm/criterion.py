@@ -57,7 +57,7 @@ class Criterion:
             case "boolean":
                 share = float(value)
             case "numeric":
-                share = (value - self.lowest) / (self.highest - self.lowest)
+                share = min(1.0, max(0.0, (value - self.lowest) / (self.highest - self.lowest)))
             case "categorical":
                 return 1 - self.labels.index(value) / max(len(self.labels) - 1, 1)
             case "pairwise":

@@ -352,6 +352,15 @@ class TestSummary:
         [row] = await summed(client)
         assert (row["judgments"], row["preferences"], row["mean_score"]) == (1, {"tie": 1}, 0.5)
 
+    async def test_of_panels_what_all_members_come_to_counts(
+        self, client: httpx.AsyncClient, database: Database, project_key: Any, judge_version: str, logged: list[str]
+    ) -> None:
+        own = {"exchange_id": logged[0], "source": "llm", "judge_version_id": judge_version, "annotator_id": None}
+        members = [own | {"identifier": name, "score": score} for name, score in (("big", 0.2), ("small", 0.4))]
+        await judged(database, project_key["project_id"], "helpful", *members, own | {"score": 0.3})
+        [row] = await summed(client)
+        assert (row["judgments"], row["mean_score"]) == (1, 0.3)
+
     async def test_runs_of_evals_are_apart(
         self, client: httpx.AsyncClient, database: Database, project_key: Any, logged: list[str]
     ) -> None:

@@ -269,14 +269,14 @@ class TestComparisons:
         orders = {row.order_shown: row.preference for row in rows}
         assert orders == {"ab": "a", "ba": "b", None: "tie"}
         whole = next(row for row in rows if row.order_shown is None)
-        assert (whole.status, whole.error_code, whole.score) == ("ok", "position_inconsistent", None)
+        assert (whole.status, whole.error_code, whole.score) == ("ok", "position_inconsistent", 0.5)
         assert whole.judgment_metadata == {"consistent": False}
 
     async def test_a_true_preference_is_the_verdict_and_names_its_parts(self, world: World, wv: WorkerServices) -> None:
         rows = await self.compare(world, wv, "right")
         whole = next(row for row in rows if row.order_shown is None)
         parts = [row for row in rows if row is not whole]
-        assert (whole.preference, whole.error_code) == ("a", None)
+        assert (whole.preference, whole.error_code, whole.score) == ("a", None, 1.0)
         assert set(whole.derived_from or []) == {row.id for row in parts}
         assert {row.pair_group_id for row in rows} == {whole.pair_group_id}
         assert whole.pair_group_id is not None
