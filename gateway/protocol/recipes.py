@@ -130,13 +130,15 @@ class System(Part, frozen=True):
 class Redaction(Part, frozen=True):
     kinds: list[PersonalKind] = msgspec.field(default_factory=lambda: list(PERSONAL_KINDS))
     """Each is replaced by a placeholder, the same for the same value in a dataset. Empty: nothing is."""
+    region: Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$")] = "US"
+    """Country (ISO 3166) whose phone numbers may stand without its code."""
 
 
 class Duplicates(Part, frozen=True):
     exact: bool = True
-    """Rows that are the same but for case, white space and punctuation: the first stays."""
+    """Rows that are the same but for case, white space and punctuation: the strongest signal stays, then the first."""
     near: bool = True
-    """Rows whose character 5-grams overlap by more than `threshold` (Jaccard): the first stays."""
+    """Rows whose character 5-grams overlap by `threshold` or more (Jaccard), and whose answers do: likewise."""
     threshold: Annotated[float, msgspec.Meta(ge=0.3, le=1)] = 0.8
 
 
@@ -146,7 +148,7 @@ class Split(Part, frozen=True):
     by: list[Literal["conversation", "user"]] = msgspec.field(default_factory=lambda: ["conversation"])
     """What else is never torn apart."""
     threshold: Annotated[float, msgspec.Meta(ge=0.3, le=1)] = 0.5
-    """Questions that overlap by more are near-duplicates here: lower than where rows are removed."""
+    """Questions that overlap by this or more are near-duplicates here: lower than where rows are removed."""
 
 
 class Contamination(Part, frozen=True):
@@ -155,7 +157,10 @@ class Contamination(Part, frozen=True):
     evals: Names = []
     """Ids of evals."""
     files: Names = []
-    """Ids of files with test items."""
+    """Ids of files with test items, a JSON object a line."""
+    threshold: Annotated[float, msgspec.Meta(ge=0.3, le=1)] = 0.5
+    """Messages that overlap with a text of a suite by this or more are in it; so are those that it has word for word, and
+    rows that share twelve words in a row with it."""
 
 
 class Pairs(Part, frozen=True):

@@ -22,6 +22,7 @@ from gateway.datasets.tokens import TokenCounter
 from gateway.datasets.validation import Interrupted
 from gateway.errors import Refusal, Unavailable
 from gateway.kit.clock import now
+from gateway.kit.keyed_hash import keyed_hash
 from gateway.protocol.dataset_versions import Failure
 from gateway.protocol.recipes import Recipe
 from gateway.services import WorkerServices
@@ -141,4 +142,5 @@ async def _order(wv: WorkerServices, held: Held, work: Workplace) -> Order:
         recipe=recipe,
         snapshot=Snapshot(row.project_id, row.snapshot_at),
         suites=await bring_suites(wv, row.project_id, recipe.contamination, work.directory),
+        key=keyed_hash(row.dataset_id, wv.settings.secret_key.reveal(), "redaction"),
     )

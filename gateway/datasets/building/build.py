@@ -31,6 +31,8 @@ class Order:
     snapshot: Snapshot
     suites: Sequence[Path] = ()
     """Files with the items of test suites, a JSON object a line."""
+    key: bytes = b""
+    """Of the placeholders of personal data: at most 64 secret bytes, the same for every version of the dataset."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def _finish(means: Means, order: Order, ground: Ground, tell: Tell, stop: thread
     if order.recipe.kind == "sft" and order.recipe.turns.learn == "every":
         settle_openings(ground)
     tell(Progress(stage="cleaning", done=0, total=work.count()))
-    cleaned = clean(ground, order.dataset_id, order.suites, stop)
+    cleaned = clean(ground, order.key, order.suites, stop)
     settle_caps(ground)
     cleaned.split()
     tell(Progress(stage="writing", done=0, total=work.count()))

@@ -4,6 +4,7 @@ Words do not do: of two 30-word prompts with one word changed, word 3-grams at a
 (docs/datasets.md has the table).
 """
 
+import re
 import unicodedata
 from collections.abc import Sequence
 
@@ -11,6 +12,7 @@ import numpy as np
 
 SIZE = 5
 """Characters."""
+_GAPS = re.compile(r"[\W_]+")
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xFF51AFD7ED558CCD)
 _FACTORS = np.array([pow(0x100000001B3, power, 2**64) for power in range(SIZE)], dtype=np.uint64)
@@ -19,8 +21,7 @@ _FACTORS = np.array([pow(0x100000001B3, power, 2**64) for power in range(SIZE)],
 def folded(text: str) -> str:
     """Without what makes no difference: capitals, white space, punctuation."""
     lower = unicodedata.normalize("NFKC", text).casefold()
-    kept = (character if character.isalnum() else " " for character in lower)
-    return " ".join("".join(kept).split())
+    return _GAPS.sub(" ", lower).strip()
 
 
 def shingles(text: str) -> np.ndarray:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gateway.datasets.cleaning.near import Bands, join
+from gateway.datasets.cleaning.near import HASHES, Bands, across, join, rows_of_a_band
 from gateway.datasets.cleaning.shingles import folded, shingles, similarity
 from gateway.datasets.cleaning.unions import Unions
 
@@ -24,11 +24,11 @@ def prompts(count: int, seed: int, words: int = 30) -> list[list[str]]:
 
 
 def together(texts: list[str], place: Path, threshold: float) -> Unions:
-    bands, unions = Bands(place / "bands"), Unions(len(texts))
+    bands, unions = Bands(place / "bands", threshold), Unions(len(texts))
     for text in texts:
         bands.add(text)
     bands.close()
-    join(bands, unions, texts.__getitem__, threshold)
+    join(bands, unions, lambda number: (texts[number],), threshold)
     bands.remove()
     return unions
 
@@ -125,3 +125,35 @@ class TestUnions:
         assert np.array_equal(one.roots(), other.roots())
         assert all(root <= member for member, root in enumerate(one.roots()))
         assert all(one.root(a) == one.root(b) for a, b in pairs)
+
+
+class TestRowsOfABand:
+    """The higher the threshold, the longer the bands: strangers do not meet in them, and what is alike does."""
+
+    @pytest.mark.parametrize("threshold", [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+    def test_finds_what_is_right_at_the_threshold(self, threshold: float) -> None:
+        rows = rows_of_a_band(threshold)
+        assert 1 - (1 - threshold**rows) ** (HASHES // rows) >= 0.995
+
+    def test_grows(self) -> None:
+        assert [rows_of_a_band(threshold) for threshold in (0.3, 0.5, 0.8, 1.0)] == [2, 3, 6, 10]
+
+
+class TestAcross:
+    def test_finds_what_is_like_anything_below_the_border(self, tmp_path: Path) -> None:
+        known = [" ".join(each) for each in prompts(50, seed=1)]
+        texts = [*known, known[7].upper(), "something else that nobody has said before", known[49] + " indeed"]
+        bands = Bands(tmp_path / "bands", 0.5)
+        for text in texts:
+            bands.add(text)
+        bands.close()
+        assert across(bands, 50, lambda number: (texts[number],), 0.5) == {50, 52}
+
+
+class TestLargeBuckets:
+    def test_groups_in_one_template_are_told_apart(self, tmp_path: Path) -> None:
+        """More than are compared each with each: two halves in turns."""
+        one, two = (" ".join(prompts(1, seed=seed, words=60)[0]) for seed in (1, 2))
+        texts = [(one, two)[number % 2] + f" {number}" for number in range(400)]
+        unions = together(texts, tmp_path, 0.8)
+        assert set(unions.roots().tolist()) == {0, 1}
