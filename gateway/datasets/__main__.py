@@ -2,6 +2,7 @@
 
     python -m gateway.datasets report FILE [--method supervised|dpo] [--model DIR] [--context-length N]
     python -m gateway.datasets import FILE [--options JSON] [--training FILE] [--validation FILE] [--model DIR]
+    python -m gateway.datasets export FILE --format openai|trl|sharegpt|alpaca|parquet|csv --output FILE
     python -m gateway.datasets fit FILE --schema FILE [--max-lines N]
 
 Prints one JSON object. Exits 3 when the memory does not suffice (with `--bound BYTES`, a limit that it sets itself).
@@ -15,11 +16,13 @@ from pathlib import Path
 import msgspec
 
 from gateway.datasets.bounds import bind
+from gateway.datasets.cleaning.exports import export
 from gateway.datasets.fitting import fit
 from gateway.datasets.importing import import_file
 from gateway.datasets.tokens import TokenCounter
 from gateway.datasets.unusable import OUT_OF_MEMORY, Refused, Unusable
 from gateway.datasets.validation import validate_path
+from gateway.protocol.dataset_versions import EXPORT_FORMATS
 from gateway.protocol.datasets import ImportOptions
 
 
@@ -42,6 +45,8 @@ def main() -> int:
 def _answer(arguments: argparse.Namespace) -> bytes:
     if arguments.command == "fit":
         return msgspec.json.encode(fit(arguments.schema, arguments.file, max_lines=arguments.max_lines))
+    if arguments.command == "export":
+        return msgspec.json.encode(export(arguments.file, arguments.output, arguments.format))
     counter = TokenCounter(arguments.model)
     if arguments.command == "report":
         found = validate_path(
@@ -66,6 +71,10 @@ def _parser() -> argparse.ArgumentParser:
     imports.add_argument("--options", default="{}", help="as in POST /v1/datasets/import")
     imports.add_argument("--training", type=Path, help="where the examples go")
     imports.add_argument("--validation", type=Path, help="where the share that `split` names goes")
+    exports = commands.add_parser("export", help="write a training file as other trainers read it")
+    exports.add_argument("file", type=Path)
+    exports.add_argument("--format", choices=EXPORT_FORMATS, required=True)
+    exports.add_argument("--output", type=Path, required=True)
     fits = commands.add_parser("fit", help="check the data of an eval's run")
     fits.add_argument("file", type=Path)
     fits.add_argument("--schema", type=Path, required=True, help="JSON Schema of an item")

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from gateway.protocol.datasets import Finding, Format, Tokens
+from gateway.protocol.files import File
 from gateway.protocol.recipes import Recipe
 
 Status = Literal["queued", "building", "completed", "failed", "cancelled"]
@@ -194,3 +195,12 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     taken: int
     by_signal: dict[str, int]
     dropped: list[Dropped]
+
+
+class DatasetExport(msgspec.Struct, frozen=True, kw_only=True):
+    object: str = "dataset.export"
+    file: File
+    format: ExportFormat
+    rows: int
+    skipped: int
+    """Lines that the format cannot hold."""

@@ -51,10 +51,10 @@ def report_of(ground: Ground, written: Written, counter: TokenCounter, redacted:
 
 
 def _split(file: SplitFile) -> SplitReport:
+    """Nothing is found wrong with a file that was not asked for."""
     report = file.report()
-    return SplitReport(
-        rows=file.lines, bytes=file.bytes, tokens=report.tokens, findings=report.findings, score=report.score
-    )
+    found = (report.findings, report.score) if file.lines else ([], 100)
+    return SplitReport(rows=file.lines, bytes=file.bytes, tokens=report.tokens, findings=found[0], score=found[1])
 
 
 def _counts(work: Workplace, column: str) -> dict[str, int]:
