@@ -177,6 +177,48 @@ const sections = {
     await rejects(graders.validate({ grader: { ...grader, operation: "near" } }), BadRequestError, { status: 400 });
   },
 
+  async evals() {
+    const item_schema = { type: "object", properties: { q: { type: "string" }, a: { type: "string" } }, required: ["q"] };
+    const same = { type: "string_check", name: "same", input: "{{ sample.output_text }}", reference: "{{ item.a }}", operation: "eq" };
+    const of = await client.evals.create({
+      name: "node",
+      data_source_config: { type: "custom", item_schema, include_sample_schema: true },
+      testing_criteria: [same],
+      metadata: { from: "node" },
+    });
+    assert.match(of.id, /^eval_/);
+    assert.deepEqual(await client.evals.retrieve(of.id), of);
+    assert.equal((await client.evals.update(of.id, { name: "renamed" })).name, "renamed");
+    assert.ok((await collect(client.evals.list({ limit: 2, order: "desc" }))).some((each) => each.id === of.id));
+    const content = [{ item: { q: "yes", a: "yes" } }, { item: { q: "no", a: "yes" } }];
+    const data_source = {
+      type: "completions",
+      model: "echo",
+      input_messages: { type: "template", template: [{ role: "user", content: "{{ item.q }}" }] },
+      source: { type: "file_content", content },
+    };
+    const started = await client.evals.runs.create(of.id, { name: "first", data_source });
+    const { runs } = client.evals;
+    const retrieve = () => runs.retrieve(started.id, { eval_id: of.id });
+    const run = await until(retrieve, (each) => ["completed", "failed", "canceled"].includes(each.status));
+    assert.equal(run.status, "completed", JSON.stringify(run.error));
+    assert.deepEqual(run.result_counts, { total: 2, errored: 0, failed: 1, passed: 1 });
+    const items = await collect(runs.outputItems.list(run.id, { eval_id: of.id, limit: 1 }));
+    assert.deepEqual(items.map((each) => each.status), ["pass", "fail"]);
+    assert.equal(items[1].sample.output[0].content, "no");
+    const one = await runs.outputItems.retrieve(items[0].id, { eval_id: of.id, run_id: run.id });
+    assert.deepEqual(one.datasource_item, content[0].item);
+    assert.deepEqual((await collect(runs.list(of.id, { status: "completed" }))).map((each) => each.id), [run.id]);
+    const many = { ...data_source, model: "starter", source: { type: "file_content", content: Array(100).fill(content[0]) } };
+    const other = await runs.create(of.id, { data_source: many });
+    assert.equal((await runs.cancel(other.id, { eval_id: of.id })).status, "canceled");
+    assert.equal((await runs.delete(other.id, { eval_id: of.id })).run_id, other.id);
+    const unfit = { ...data_source, source: { type: "file_content", content: [{ item: {} }] } };
+    await rejects(runs.create(of.id, { data_source: unfit }), BadRequestError, { param: "data_source.source" });
+    assert.deepEqual(await client.evals.delete(of.id), { object: "eval.deleted", deleted: true, eval_id: of.id });
+    await rejects(client.evals.retrieve(of.id), NotFoundError, { status: 404, param: "eval_id" });
+  },
+
   async models() {
     const names = (await collect(client.models.list())).map((model) => model.id);
     assert.ok(names.includes("starter") && names.includes("echo"), names.join());

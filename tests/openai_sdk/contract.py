@@ -44,5 +44,5 @@ def _schema(operation: str) -> dict[str, Any] | None:
     """None for what OpenAI does not have."""
     for pattern, responses in _OPERATIONS:
         if pattern.fullmatch(operation):
-            return responses["200"].get("application/json")
+            return next(responses[status] for status in ("200", "201") if status in responses).get("application/json")
     return None
