@@ -344,6 +344,9 @@ class RoutingSettings(Section, frozen=True):
     check_processes: int = 2
     """Processes beside each gateway process that hold answers against the checks of routes; none is started without one."""
 
+    def __post_init__(self) -> None:
+        refuse_less_than_one(self, ("check_processes",))
+
 
 LIMITS = (
     "requests_per_minute",

@@ -34,6 +34,7 @@ DEFAULTS = {
     "timeouts": {"connect": None, "first_token": None, "idle": None, "total": None},
     "breaker": {"failures": 5, "open_seconds": 10.0},
     "hedge": None,
+    "checks": [],
 }
 
 
