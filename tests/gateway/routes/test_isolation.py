@@ -1,6 +1,7 @@
 """No project sees anything of another: every route of the URL map is called with another project's key on objects that
 exist. A route that this page does not know fails it."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -142,12 +143,23 @@ CASES = (
     Case("POST", "/v1/training_examples/{example_id}/validate", {"score": 0.1}),
     Case("POST", "/v1/training_examples/import", {"file_id": "{file_id}"}),
     Case("DELETE", "/v1/training_examples/{example_id}"),
+    Case("GET", "/v1/lineage/{exchange_id}"),
+    Case("GET", "/v1/lineage/{reply_id}"),
+    Case("GET", "/v1/lineage/{judgment_id}"),
+    Case("GET", "/v1/lineage/{example_id}"),
+    Case("GET", "/v1/lineage/{dataset_id}"),
+    Case("GET", "/v1/lineage/{file_id}"),
+    Case("GET", "/v1/lineage/{job_id}"),
+    Case("GET", "/v1/lineage/{model_id}"),
+    Case("GET", "/v1/lineage/{checkpoint_id}"),
+    Case("GET", "/v1/lineage/{run_id}"),
     Case("GET", "/v1/datasets/{dataset_id}"),
     Case("POST", "/v1/datasets/{dataset_id}", {"description": "other"}),
     Case("GET", "/v1/datasets/{dataset_id}/versions"),
     Case("GET", "/v1/datasets/{dataset_id}/versions/1"),
     Case("GET", "/v1/datasets/{dataset_id}/versions/1/report"),
     Case("GET", "/v1/datasets/{dataset_id}/versions/1/items"),
+    Case("POST", "/v1/datasets/{dataset_id}/versions/1/export", query="?format=trl"),
     Case("POST", "/v1/datasets/{dataset_id}/versions/1/cancel"),
     Case("POST", "/v1/datasets/{dataset_id}/versions"),
     Case("DELETE", "/v1/datasets/{dataset_id}"),
@@ -171,6 +183,7 @@ OWN = (
     Case("GET", "/v1/evals"),
     Case("GET", "/v1/datasets"),
     Case("GET", "/v1/training_examples"),
+    Case("GET", "/v1/lineage", query="?user=zebra"),
 )
 """Lists of one's own."""
 
@@ -258,7 +271,7 @@ async def objects(
         "judge_id": judge["id"],
         "example_id": (await client.post("/v1/training_examples", json={"line": LINE, "tags": [SECRET]})).json()["id"],
         **await add_run(database, project, SECRET),
-        **await add_dataset(database, project, SECRET, file_id=file_id),
+        **await add_dataset(database, project, SECRET, file_id=file_id, exchange_id=reply.headers["x-request-id"]),
         "judgment_id": judged["judgments"][0]["id"],
         "project_id": project,
         "key_id": project_key["id"],
@@ -308,6 +321,7 @@ class TestEveryRoute:
         }
         known = {(method, (renamed | same_route).get(path, path)) for method, path in known}
         known = {(method, path.replace("/versions/1", "/versions/{number}")) for method, path in known}
+        known = {(method, re.sub("^/v1/lineage/.*", "/v1/lineage/{node_id}", path)) for method, path in known}
         assert known == for_projects | HOT
         assert every - for_admins - for_projects - HOT == FOR_NOBODY_IN_PARTICULAR
 
