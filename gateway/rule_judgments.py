@@ -19,6 +19,7 @@ from gateway.errors import Unavailable
 from gateway.exchanges import checked
 from gateway.exchanges.checked import CheckSaid
 from gateway.exchanges.record import Record
+from gateway.exchanges.rows import storable_json
 from gateway.judging import repository, specs
 from gateway.judgments import criteria
 from gateway.judgments.verdict import Verdict
@@ -67,7 +68,7 @@ class RuleJudgments:
     async def write(self, connection: Any, rows: Sequence[Mapping[str, Any]]) -> None:
         """Args: connection: asyncpg's, in the transaction of the log."""
         if rows:
-            await connection.execute(WRITE, msgspec.json.encode(rows).decode())
+            await connection.execute(WRITE, storable_json(msgspec.json.encode(rows)))
 
     async def _row(self, record: Record, said: CheckSaid) -> Row:
         version_id, criterion = await self._judge(record.project_id, said)

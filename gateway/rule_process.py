@@ -24,6 +24,7 @@ MEMORY_BYTES = 2 * 1024**3
 """Of address space."""
 MAX_CHOICES = 128
 LONGEST_REASON = 2000
+UNREADABLE = Said(index=0, rationale="The call or its reply cannot be read as a chat.", error_code="unreadable")
 
 
 def main() -> int:
@@ -44,7 +45,7 @@ def answer(frame: bytes) -> list[Said]:
     question = decode_question(frame)
     reply = assemble(question.reply) if question.streamed else question.reply
     rules = _rules(question.rules)
-    return [_said(rules, index, each) for index, each in _choices(question.request, reply)]
+    return [_said(rules, index, each) for index, each in _choices(question.request, reply)] or [UNREADABLE]
 
 
 @lru_cache(maxsize=256)

@@ -36,7 +36,7 @@ class CheckSaid(msgspec.Struct, kw_only=True, frozen=True):
     """May quote the answer."""
     said: list[RuleSaid] = []
     error_code: str | None = None
-    """timeout, rule (it could not be applied) or fault."""
+    """timeout, rule (it could not be applied), unreadable (neither could the answer) or fault."""
     ms: float = 0.0
 
 

@@ -18,10 +18,12 @@ def exchange_row(each: Record) -> dict[str, Any]:
     """Every column of `exchanges`. Raises ValueError, OverflowError, TypeError: it cannot be stored."""
     values: dict[str, Any] = msgspec.structs.asdict(each) | {
         "created_at": from_unix(each.created_at),
-        "error": _json(each.error) if each.error is not None else None,
-        "attempts": _json(each.attempts) if each.attempts is not None else None,
+        "error": storable_json(each.error) if each.error is not None else None,
+        "attempts": storable_json(each.attempts) if each.attempts is not None else None,
         "reply": assemble(each.reply) if each.streamed and each.reply else each.reply,
-        "request_metadata": _json(msgspec.json.encode(each.request_metadata)) if each.request_metadata else None,
+        "request_metadata": storable_json(msgspec.json.encode(each.request_metadata))
+        if each.request_metadata
+        else None,
     }
     return {name: _text(values[name]) for name in COLUMNS}
 
@@ -37,7 +39,9 @@ def stored_row(each: Record) -> dict[str, Any] | None:
         "completion_id": each.reply_id or each.id,
         "model": each.requested_model,
         "created_at": from_unix(each.created_at),
-        "completion_metadata": _json(msgspec.json.encode(each.request_metadata)) if each.request_metadata else None,
+        "completion_metadata": storable_json(msgspec.json.encode(each.request_metadata))
+        if each.request_metadata
+        else None,
     }
     return {name: _text(value) for name, value in values.items()}
 
@@ -80,6 +84,6 @@ def _text(value: Any) -> Any:
     return value.replace("\x00", "\ufffd") if isinstance(value, str) else value
 
 
-def _json(value: bytes) -> str:
+def storable_json(value: bytes) -> str:
     """Nor does its jsonb: the escape is replaced, the same letters behind an escaped backslash are not."""
     return _escaped_nul.sub(r"\1\\ufffd", value.decode())
