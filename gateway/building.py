@@ -4,12 +4,12 @@ from collections.abc import Collection
 from contextlib import suppress
 
 from gateway.datasets.building.grounds import Means
-from gateway.datasets.building.pair_checks import declines
 from gateway.datasets.tokens import TokenCounter
 from gateway.db.database import Database
 from gateway.errors import Conflict
 from gateway.exchanges.subjects import subject
 from gateway.judging.trust import require_trusted
+from judges.rules.behaviour import is_refusal
 
 
 def means_of(database: Database, counter: TokenCounter) -> Means:
@@ -24,4 +24,4 @@ def means_of(database: Database, counter: TokenCounter) -> Means:
                     found.add(version_id)
         return frozenset(found)
 
-    return Means(database=database, subject=subject, refuses=declines, trusted=trusted, counter=counter)
+    return Means(database=database, subject=subject, refuses=is_refusal, trusted=trusted, counter=counter)

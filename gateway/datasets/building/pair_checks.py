@@ -4,7 +4,6 @@ Pairs that are nearly the same lower the likelihood of both answers (Smaug, arXi
 nothing, and a refusal that is preferred teaches to refuse.
 """
 
-import re
 from typing import Literal
 
 from rapidfuzz.distance import Levenshtein
@@ -43,21 +42,3 @@ def differ_little(chosen: str, rejected: str, least: int) -> bool:
     first, second = words(chosen), words(rejected)
     enough = min(least, max(len(first), len(second)))
     return Levenshtein.distance(first, second, score_cutoff=enough) < enough
-
-
-DECLINES = re.compile(
-    r"((i['\u2019]?m|i am) (really |very |so |terribly )?(sorry|afraid)[^.!]{0,60}?|sorry,? (but )?|unfortunately,? )?"
-    r"(i (can(no|['\u2019])t|am (unable|not able) to|won['\u2019]t) (help|assist|answer|provide|comply|do|discuss|share|fulfil"
-    r"|create|generate|write)|as an ai\b)"
-    r"|(es tut mir leid[^.!]{0,40}|leider )?(das )?kann ich (dir |ihnen )?(dabei |damit )?(leider )?nicht"
-    r"|(je suis d\u00e9sol\u00e9e?[^.!]{0,40})?je ne peux pas|(lo siento[^.!]{0,40})?no puedo (ayudar|responder)"
-    r"|(mi dispiace[^.!]{0,40})?non posso (aiutar|rispond)|(\u5bf9\u4e0d\u8d77|\u62b1\u6b49)?[\uff0c,]?\u6211\u65e0\u6cd5",
-    re.IGNORECASE,
-)
-OPENING = 200
-"""Characters within which an answer says that it declines."""
-
-
-def declines(text: str) -> bool:
-    """Whether an answer begins with declining to answer."""
-    return DECLINES.match(text[:OPENING].lstrip()) is not None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.datasets.building.pair_checks import declines, differ_little, fault_of
+from gateway.datasets.building.pair_checks import differ_little, fault_of
 from gateway.protocol.recipes import Pairs
 
 
@@ -34,35 +34,3 @@ class TestFault:
     def test_punctuation_alone_is_compared_as_it_is(self) -> None:
         assert fault_of("!!!", "???", Pairs()) is None
         assert fault_of("!!!", " !!! ", Pairs()) == "identical"
-
-
-class TestDeclines:
-    @pytest.mark.parametrize(
-        "text",
-        [
-            "I'm sorry, but I can't help with that.",
-            "I\u2019m sorry, but I can\u2019t assist with that request.",
-            "Unfortunately, I am unable to answer this.",
-            "I cannot provide that.",
-            "As an AI, I have no opinion.",
-            "Es tut mir leid, dabei kann ich dir nicht helfen.",
-            "Leider kann ich dabei nicht helfen.",
-            "Je suis désolé, je ne peux pas répondre.",
-            "Lo siento, no puedo ayudar con eso.",
-            "抱歉,我无法回答。",
-        ],
-    )
-    def test_refusals(self, text: str) -> None:
-        assert declines(text)
-
-    @pytest.mark.parametrize(
-        "text",
-        [
-            "I'm sorry for the delay. Your parcel arrives on Monday.",
-            "The shop is closed.",
-            "You can't park there, but I can help you to find a place.",
-            "Sorry, that was wrong: it is 42.",
-        ],
-    )
-    def test_answers(self, text: str) -> None:
-        assert not declines(text)

@@ -20,6 +20,7 @@ from gateway.exchanges.subjects import subject
 from gateway.judgments.criteria import BUILT_IN, find_or_make
 from gateway.protocol.dataset_versions import DatasetReport
 from gateway.protocol.recipes import Recipe
+from judges.rules.behaviour import is_refusal
 
 BEGIN = datetime(2026, 11, 1, tzinfo=UTC)
 SNAPSHOT = BEGIN + timedelta(days=1)
@@ -234,10 +235,6 @@ def recipe(kind: str = "sft", **fields: Any) -> Recipe:
     return msgspec.convert({"kind": kind, "split": {"validation": 0}} | fields, Recipe)
 
 
-def refuses(text: str) -> bool:
-    return text.startswith("I'm sorry")
-
-
 async def built(
     world: World,
     directory: Path,
@@ -252,7 +249,7 @@ async def built(
     async def shown(judges: Collection[str]) -> frozenset[str]:
         return frozenset(judges) & frozenset(trusted)
 
-    means = Means(world.database, subject, refuses, shown)
+    means = Means(world.database, subject, is_refusal, shown)
     order = Order("dataset_1", "dsver_1", wanted, Snapshot(world.project_id, at), suites)
     work = Workplace(directory, "dsver_1")
     try:
