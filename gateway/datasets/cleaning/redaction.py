@@ -15,6 +15,11 @@ from judges.personal_data import Found, Kind, find
 
 STRUCTURE = frozenset({"role", "type", "id", "tool_call_id", "weight", "detail", "format", "finish_reason"})
 """Fields whose text is chosen by a program."""
+FIELDS = STRUCTURE | {
+    "messages", "content", "text", "name", "tools", "tool_calls", "function", "arguments", "description", "parameters",
+    "properties", "required", "input", "preferred_output", "non_preferred_output",
+}  # fmt: skip
+"""Names of fields that are known to be no personal data."""
 LETTERS = 5
 """Of a placeholder, base 32: two of a thousand values share one with 1.5%."""
 
@@ -60,7 +65,9 @@ class Redactor:
         """The name beside `parameters` or `arguments` is a function's; any other is somebody's."""
         is_function = bool({"parameters", "arguments", "description", "strict"} & value.keys())
         return {
-            self.text(field): each if field == "name" and is_function else self._value(each, field)
+            field if field in FIELDS else self.text(field): each
+            if field == "name" and is_function
+            else self._value(each, field)
             for field, each in value.items()
         }
 
