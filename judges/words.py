@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from functools import lru_cache
 from itertools import groupby
 
 _WORDLESS = (
@@ -15,6 +16,8 @@ _WORDLESS = (
     (0x20000, 0x3FFFF),
 )
 """Scripts that put no spaces between words: each character is a word of its own."""
+KINDS_KEPT = 8192
+"""Characters whose kind is remembered: looking it up is most of the time that a long text takes."""
 _ascii = re.compile(r"[a-z0-9]+")
 
 
@@ -41,6 +44,7 @@ def is_wordless(text: str) -> bool:
     return not text.isascii() and any(_kind(character) == "alone" for character in text)
 
 
+@lru_cache(maxsize=KINDS_KEPT)
 def _kind(character: str) -> str:
     if unicodedata.category(character)[0] not in "LMN":
         return "between"

@@ -1,6 +1,8 @@
 """JSON Schemas of strangers: nothing is fetched, and no pattern runs for ever."""
 
+import json
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -33,12 +35,9 @@ def faults(schema: Any, value: Any) -> list[str]:
     Raises:
         RuleFailed: the schema is none, refers to what is not in it, or has a pattern that takes too long.
     """
-    if wrong := problem(schema):
-        raise RuleFailed(f"the schema is none: {wrong.rstrip('.')}")
-    kind: Any = extend(validator_for(schema, default=Draft202012Validator), {"pattern": _pattern})
     found: list[str] = []
     try:
-        for error in kind(schema, registry=Registry()).iter_errors(value):
+        for error in _validator(json.dumps(schema)).iter_errors(value):
             found.append(f"At {_path(error) or 'its top'}: {error.message[:ECHO_LIMIT]}.")
             if len(found) == MAX_FAULTS:
                 break
@@ -47,6 +46,16 @@ def faults(schema: Any, value: Any) -> list[str]:
     except RecursionError:
         raise RuleFailed("the answer, or the schema, is nested too deeply") from None
     return found
+
+
+@lru_cache(maxsize=256)
+def _validator(schema: str) -> Any:
+    """To look at a schema takes longer than to hold a value against it. Raises RuleFailed."""
+    read = json.loads(schema)
+    if wrong := problem(read):
+        raise RuleFailed(f"the schema is none: {wrong.rstrip('.')}")
+    kind: Any = extend(validator_for(read, default=Draft202012Validator), {"pattern": _pattern})
+    return kind(read, registry=Registry())
 
 
 def _pattern(_: Any, pattern: str, instance: Any, __: Any) -> Iterator[ValidationError]:
