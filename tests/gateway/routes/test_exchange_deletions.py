@@ -33,10 +33,13 @@ from tests.gateway import logged
 from tests.gateway.exchanges.records import exchange
 from tests.gateway.judgments.verdicts import verdict
 from tests.gateway.test_errors import error_in
+from tests.polling import until
 
 pytestmark = pytest.mark.anyio
 
 CHAT, EXCHANGES = "/v1/chat/completions", "/v1/exchanges"
+WAITERS = """SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 SECRET = "zebra"
 """Is in whatever is to be erased."""
 
@@ -270,7 +273,12 @@ class TestAtTheSameTime:
         async with database.raw() as drain:
             await erasure.deleted(drain, [])
             deleting = asyncio.create_task(client.delete(f"{EXCHANGES}/{id}"))
-            await asyncio.wait([deleting], timeout=0.2)
+
+            async def waits() -> bool:
+                async with database.session() as session:
+                    return bool(await session.scalar(text(WAITERS)))
+
+            await until(waits)
             assert not deleting.done()
         assert (await deleting).status_code == 200
 
