@@ -10,6 +10,7 @@ from gateway.errors import InvalidRequest
 from gateway.protocol.route_rules import check_name, check_spec, faults, name_fault
 from gateway.protocol.routes import RouteSpec
 
+CHECK: dict[str, Any] = {"name": "form", "rules": [{"type": "json"}]}
 SOUND: dict[str, Any] = {
     "targets": [{"model": "a", "weight": 9}, {"model": "b", "weight": 0}],
     "fallbacks": [{"model": "c", "on": ["context_length"]}, {"model": "a"}],
@@ -19,6 +20,7 @@ SOUND: dict[str, Any] = {
     "timeouts": {"connect": 0.5, "total": 86_400},
     "breaker": {"failures": 0, "open_seconds": 0.1},
     "hedge": {"after_ms": 1},
+    "checks": [CHECK, {"name": "house", "judge": "house", "mode": "block", "timeout_ms": 10}],
 }
 
 
@@ -69,6 +71,12 @@ class TestFaults:
             ({"breaker": {"failures": 10**30}}, "breaker.failures", "0 (never) to 1000000"),
             ({"breaker": {"open_seconds": 0}}, "breaker.open_seconds", "more than 0"),
             ({"hedge": {"after_ms": 0}}, "hedge.after_ms", "not 0"),
+            ({"checks": [{"name": f"c{n}", "rules": [{}]} for n in range(11)]}, "checks", "at most 10 checks, not 11"),
+            ({"checks": [CHECK, CHECK]}, "checks[1].name", "`form` is there already"),
+            ({"checks": [CHECK | {"name": "a" * 49}]}, "checks[0].name", "1 to 48"),
+            ({"checks": [CHECK | {"rules": []}]}, "checks[0].rules", "not 0"),
+            ({"checks": [CHECK | {"rules": [{}] * 31}]}, "checks[0].rules", "not 31"),
+            ({"checks": [CHECK | {"timeout_ms": 10_001}]}, "checks[0].timeout_ms", "10 to 10000"),
             ({"targets": [{"model": "a"}], "fallbacks": []}, "hedge", "a second model"),
             ({"targets": [{"model": "a"}], "fallbacks": [{"model": "a"}]}, "hedge", "a second model"),
         ],
