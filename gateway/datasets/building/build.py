@@ -1,6 +1,5 @@
 """One version of a dataset, from the log to files on disk. The same data and the same recipe make the same bytes."""
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,20 +55,19 @@ async def build(means: Means, order: Order, work: Workplace, tell: Tell) -> Buil
     await select(means, ground, lambda done: tell(Progress(stage="selecting", done=done, total=total)))
     if order.recipe.sources.examples is not None:
         await select_examples(means.database, order.snapshot, ground)
-    stop = threading.Event()
-    return await in_thread(lambda: _finish(means, order, ground, tell, stop), stop)
+    return await in_thread(lambda: _finish(means, order, ground, tell), ground.stop)
 
 
-def _finish(means: Means, order: Order, ground: Ground, tell: Tell, stop: threading.Event) -> Built:
+def _finish(means: Means, order: Order, ground: Ground, tell: Tell) -> Built:
     """What needs no database."""
     work = ground.work
     if order.recipe.kind == "sft" and order.recipe.turns.learn == "every":
         settle_openings(ground)
     tell(Progress(stage="cleaning", done=0, total=work.count()))
-    cleaned = clean(ground, order.key, order.suites, stop)
+    cleaned = clean(ground, order.key, order.suites, ground.stop)
     settle_caps(ground)
     cleaned.split()
     tell(Progress(stage="writing", done=0, total=work.count()))
-    written = write_files(ground, cleaned.redact, means.counter, stop)
+    written = write_files(ground, cleaned.redact, means.counter, ground.stop)
     report = report_of(ground, written, means.counter, cleaned.redacted)
     return Built(work, written, report)

@@ -1,9 +1,9 @@
 """From the log to candidates: pairs of answers to one prompt, one of which was said to be better."""
 
-import asyncio
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
@@ -13,6 +13,7 @@ from gateway.datasets.building.logged import Bodies, Logged, edited
 from gateway.datasets.building.pair_checks import fault_of
 from gateway.datasets.building.reading import Sized, batches
 from gateway.datasets.building.selection import Ground, Progress, by_choice
+from gateway.datasets.building.threads import in_thread
 from gateway.datasets.building.verdicts import Verdict, is_believed, newest_edit
 
 AT_ONCE = 500
@@ -111,7 +112,7 @@ async def _read_page(making: "_Making", page: Sequence[Sized], verdicts: dict[st
             spoken.append(_Spoken(sized, said, await ground.ancestry.depth(sized.call.served_model)))
     for batch in batches(spoken, lambda each: each.sized.bytes):
         bodies = await ground.log.bodies([each.sized.call.id for each in batch])
-        await asyncio.to_thread(making.read_batch, batch, bodies)
+        await in_thread(partial(making.read_batch, batch, bodies), ground.stop)
 
 
 def scores_of(ground: Ground, verdicts: Sequence[Verdict]) -> dict[str, float]:
@@ -238,7 +239,7 @@ class _Making:
         for batch in batches(there, size):
             bodies = await log.bodies({each[0] for pair in batch for each in (pair.chosen, pair.rejected)})
             depths = [await self.ground.ancestry.depth(sized[pair.chosen[0]].call.served_model) for pair in batch]
-            await asyncio.to_thread(self._add, batch, sized, bodies, depths)
+            await in_thread(partial(self._add, batch, sized, bodies, depths), self.ground.stop)
 
     def _is_taken(self, pair: _Pair, sized: dict[str, Sized], verdicts: dict[str, list[Verdict]]) -> bool:
         fault = None

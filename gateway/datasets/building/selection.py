@@ -1,8 +1,9 @@
 """From the log to candidates: answers worth learning, each with the judgments that say so."""
 
-import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from gateway.datasets.building import rows
@@ -12,6 +13,7 @@ from gateway.datasets.building.logged import Bodies, Logged, ReadSubject, edited
 from gateway.datasets.building.messages import key_of
 from gateway.datasets.building.reading import Log, Sized, batches
 from gateway.datasets.building.tally import Tally
+from gateway.datasets.building.threads import in_thread
 from gateway.datasets.building.verdicts import Required, Taken, Verdict, judge_answer
 from gateway.datasets.building.workplace import Workplace
 from gateway.protocol.recipes import Recipe
@@ -35,6 +37,8 @@ class Ground:
     trusted: frozenset[str] = frozenset()
     """Those of them whose agreement with people was shown."""
     required: Sequence[Required] = field(default_factory=list[Required])
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Set when nobody wants the result any more."""
 
     def read(self, sized: Sized, bodies: Bodies | None, choice_index: int) -> Logged | None:
         """One answer; None, and counted, when a training file cannot hold it."""
@@ -64,7 +68,7 @@ async def select_answers(ground: Ground, told: Progress, newest: int | None = No
         wanted = [each async for each in _wanted(ground, page, verdicts)]
         for batch in batches(wanted, lambda each: each.sized.bytes):
             bodies = await ground.log.bodies([each.sized.call.id for each in batch])
-            await asyncio.to_thread(_take, ground, batch, bodies)
+            await in_thread(partial(_take, ground, batch, bodies), ground.stop)
         looked_at += len(page)
         told(looked_at)
 
