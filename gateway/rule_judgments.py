@@ -6,7 +6,6 @@ first of its verdicts comes to the database: a route of the settings, or one for
 
 import logging
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from typing import Any
 
 import msgspec
@@ -35,8 +34,12 @@ PREFIX = "inline."
 LONGEST_NAME = 64
 MOST_KNOWN = 10_000
 WRITE = """
-INSERT INTO judgments SELECT * FROM jsonb_populate_recordset(NULL::judgments, $1::jsonb) ON CONFLICT DO NOTHING
+INSERT INTO judgments SELECT new.* FROM jsonb_populate_recordset(NULL::judgments, $1::jsonb) AS new
+WHERE EXISTS (SELECT FROM judge_versions WHERE id = new.judge_version_id)
+    AND EXISTS (SELECT FROM criteria WHERE id = new.criterion_id)
+ON CONFLICT DO NOTHING
 """
+"""A judge that went since it was found takes its judgments with it, and not the exchanges."""
 Row = dict[str, Any]
 Judge = tuple[str, CriterionRow]
 """Id of a judge's version, and its criterion."""
@@ -99,7 +102,7 @@ def _verdict(record: Record, said: CheckSaid, version_id: str, criterion: Criter
         judge_version_id=version_id,
         status="error" if said.passed is None else "ok",
         error_code=said.error_code if said.passed is None else None,
-        score=said.score if said.passed is not None and said.score is not None and isfinite(said.score) else None,
+        score=said.score if said.passed is not None and said.score is not None and 0 <= said.score <= 1 else None,
         raw_value=said.passed,
         passed=said.passed,
         rationale=said.rationale,

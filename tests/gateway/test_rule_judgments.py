@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from gateway.db.database import Database
 from gateway.db.tables import ExchangeDeletionRow, JudgeRow, JudgeVersionRow, JudgmentRow, ProjectRow
@@ -125,6 +125,22 @@ class TestDrain:
         assert len(await stored(database)) == 2
         expected = ["req_2"] if "is lost" in caplog.text else ["req_1", "req_2"]
         assert [row.exchange_id for row in await judgments(database)] == expected
+
+    async def test_nor_does_a_judge_that_went(self, drain: Drain, spool: Spool, database: Database) -> None:
+        spool.append(record.encode(exchange("req_1", verdicts=said())))
+        await drain.drain()
+        async with database.session() as session:
+            for row in (JudgmentRow, JudgeVersionRow, JudgeRow):
+                await session.execute(delete(row))
+        spool.append(record.encode(exchange("req_2", verdicts=said(score=2.0))))
+        await drain.drain()
+        assert len(await stored(database)) == 2
+        assert await judgments(database) == []
+
+    async def test_a_score_that_is_none_is_left_out(self, drain: Drain, spool: Spool, database: Database) -> None:
+        spool.append(record.encode(exchange("req_1", verdicts=said(score=2.0))))
+        await drain.drain()
+        assert [(row.score, row.passed) for row in await judgments(database)] == [(None, False)]
 
     async def test_nul_in_what_rules_say_is_stored_as_what_it_is_not(
         self, drain: Drain, spool: Spool, database: Database
