@@ -22,6 +22,7 @@ from gateway.exchanges import record, withholding
 from gateway.exchanges.assemble import reply_text
 from gateway.exchanges.policy import kept
 from gateway.exchanges.record import Outcome, Record
+from gateway.few_shots import Prompt, prompted
 from gateway.inline_rules import NOTHING, Case, Found, frames
 from gateway.keys.ring import ApiKey
 from gateway.keys.scopes import MODEL_REQUEST, require
@@ -88,6 +89,8 @@ class Call:
     key: ApiKey | None = None
     envelope: Envelope | None = None
     plan: Plan | None = None
+    prompt: Prompt | None = None
+    """What is sent in the place of the body, where its route shows the model examples."""
     admission: Admission | None = None
     """What rate limits let it through with."""
     funds: Funds | None = None
@@ -106,6 +109,11 @@ class Call:
         if self.plan is None or not self.plan.checks or (self.key and self.key.purpose):
             return None
         return Case(self.plan.route_label or "", self.plan.checks, self.body)
+
+    @property
+    def sent_body(self) -> bytes:
+        """What the upstream reads, but for what its model needs changed."""
+        return self.prompt.body if self.prompt else self.body
 
     def learn(self, found: Found) -> None:
         self.found = found
@@ -142,10 +150,12 @@ async def run(sv: Services, call: Call) -> Reply | StreamedReply:
         require(key.scopes, MODEL_REQUEST)
         call.envelope = decode(call.endpoint.decoder, call.body)
         call.plan = await _plan(sv, call, key, call.envelope.model)
+        call.prompt = await _prompt(sv, call, key, call.envelope, call.plan)
+        asked = call.prompt.envelope if call.prompt else call.envelope
         cover = sv.budgets.of(key.project_id, key.id)
-        call.admission = await _admitted(sv, call, key, call.envelope, call.plan, unpaid=cover is not None)
+        call.admission = await _admitted(sv, call, key, asked, call.plan, unpaid=cover is not None)
         if cover:
-            call.funds = await fund(sv, cover, call.plan, call.envelope, call.body, call.created_at)
+            call.funds = await fund(sv, cover, call.plan, asked, call.sent_body, call.created_at)
             call.plan = call.funds.plan if call.funds else call.plan
             if call.admission:
                 call.admission.paid()
@@ -156,7 +166,7 @@ async def run(sv: Services, call: Call) -> Reply | StreamedReply:
         finish(sv, call, End(error=error, left=isinstance(error, ClientLeft)))
         raise
     reply_id, usage = read_usage(answer)
-    usage = usage or estimate_usage(call.body, answer.decode(errors="replace"))
+    usage = usage or estimate_usage(call.sent_body, answer.decode(errors="replace"))
     try:
         if case := call.case:
             call.found = await sv.inline_rules.check(case, answer)
@@ -174,6 +184,13 @@ async def _plan(sv: Services, call: Call, key: ApiKey, model: str) -> Plan:
     return plan.among(key.models.may_serve) if key.models is not None else plan
 
 
+async def _prompt(sv: Services, call: Call, key: ApiKey, envelope: Envelope, plan: Plan) -> Prompt | None:
+    """None where the route shows no examples. What Tuneway asks itself, to judge or to measure, is asked as it is."""
+    if plan.few_shot is None or key.purpose or not isinstance(envelope, ChatEnvelope):
+        return None
+    return await prompted(sv.shown_examples, key.project_id, plan.few_shot, call.body, envelope)
+
+
 async def _admitted(
     sv: Services, call: Call, key: ApiKey, envelope: Envelope, plan: Plan, *, unpaid: bool
 ) -> Admission | None:
@@ -183,7 +200,7 @@ async def _admitted(
     buckets = sv.limits.buckets(applicant)
     if not buckets:
         return None
-    return await sv.limits.admit(applicant, buckets, lambda: reserved(envelope, call.body), unpaid=unpaid)
+    return await sv.limits.admit(applicant, buckets, lambda: reserved(envelope, call.sent_body), unpaid=unpaid)
 
 
 async def complete(sv: Services, authorization: bytes, body: bytes) -> bytes:
@@ -199,7 +216,7 @@ async def complete(sv: Services, authorization: bytes, body: bytes) -> bytes:
 
 async def _answer(sv: Services, call: Call, envelope: Envelope, plan: Plan) -> Answer:
     """Ask whoever the plan names until somebody answers."""
-    outgoing = Outgoing(call.endpoint.path, call.body, envelope, call.request_id)
+    outgoing = Outgoing(call.endpoint.path, call.sent_body, envelope, call.request_id)
     if call.funds:
         outgoing.limits = call.funds.limits
     call.sending = sending = Sending(sv, outgoing, plan.timeouts)
@@ -261,7 +278,7 @@ def _end_stream(sv: Services, call: Call, reply: StreamedReply, relay: Relay, er
     reply.hang_up()
     raw = relay.raw()
     try:
-        usage = relay.usage or estimate_usage(call.body, reply_text(raw))
+        usage = relay.usage or estimate_usage(call.sent_body, reply_text(raw))
         end = End(
             reply=raw, reply_id=relay.reply_id, usage=usage, error=error, left=reply.left, first_at=relay.first_at
         )
@@ -406,6 +423,8 @@ def _headers(sv: Services, call: Call, content_type: str) -> dict[str, str]:
     }
     if route := call.plan.route_label:
         headers["x-tuneway-route"] = route
+    if call.prompt:
+        headers["x-tuneway-few-shot"] = str(call.prompt.examples)
     if call.answered.fallback:
         headers["x-tuneway-fallback"] = call.answered.fallback
     if (attempts := len(call.attempts.made)) > 1:

@@ -19,6 +19,7 @@ from gateway.datasets.isolated import Isolated
 from gateway.db.database import Database
 from gateway.db.mirror import POLL_SECONDS, Mirrors
 from gateway.errors import Unavailable
+from gateway.examples.shown import ShownExamples
 from gateway.exchanges.drain import Drain
 from gateway.exchanges.spool import DIRECTORY, Spool
 from gateway.files.store import FileStore, first_line
@@ -95,6 +96,8 @@ class Services:
     metrics: Metrics
     inline_rules: InlineRules
     """Hold answers against the rules of their routes."""
+    shown_examples: ShownExamples
+    """Of routes that show models examples."""
     open_id: OpenIdProvider | None = None
     """None where there is no single sign-on."""
     passwords: Passwords = field(default_factory=Passwords)
@@ -197,18 +200,17 @@ async def worker_services(settings: Settings) -> AsyncGenerator[WorkerServices]:
 
 
 def _build(settings: Settings) -> Services:
-    database = database_of(settings)
-    sealer = Sealer(read_keys(settings.encryption_key.reveal()))
+    database, sealer = database_of(settings), Sealer(read_keys(settings.encryption_key.reveal()))
     upstream_book = UpstreamBook(sealer)
     keys, catalog, residency = KeyRing(settings.secret_key.reveal()), Catalog(settings, upstream_book), Residency()
     route_book, prices = RouteBook(settings.routes), PriceBook(settings.prices)
     refuse_faulty(route_book.configured)
     queue, background = Queue(settings.redis.url), Background()
-    limit_book = LimitBook(settings)
+    limit_book, shown_examples = LimitBook(settings), ShownExamples(database, background)
     spool = Spool(settings.data_dir / DIRECTORY, segment_bytes=settings.exchanges.segment_bytes)
     budgets = Budgets(database, spool.directory.name, settings.budgets)
     mirrored = [budgets.book, keys, catalog, residency, route_book, upstream_book, prices, budgets.wants, limit_book]
-    mirrors = Mirrors(database, mirrored)  # a key is never known before its budget
+    mirrors = Mirrors(database, [*mirrored, shown_examples])  # a key is never known before its budget
     return Services(
         settings=settings,
         database=database,
@@ -222,24 +224,26 @@ def _build(settings: Settings) -> Services:
         upstream_book=upstream_book,
         sealer=sealer,
         names=Names(catalog, route_book, mirrors, settings.routing, settings.timeouts),
-        limits=RateLimits(
-            limit_book, Counters(settings.redis.url, answer_seconds=settings.limits.answer_seconds), background
-        ),
+        limits=_limits(settings, limit_book, background),
         limit_book=limit_book,
         mirrors=mirrors,
         prices=prices,
         budgets=budgets,
         upstreams=UpstreamClient(settings.timeouts),
         spool=spool,
-        drain=Drain(
-            spool, database, post=_ledger().post, released=budgets.released, judgments=RuleJudgments(database)
-        ),
+        drain=Drain(spool, database, post=_ledger().post, released=budgets.released, judgments=RuleJudgments(database)),
+        shown_examples=shown_examples,
         inline_rules=InlineRules(background, settings.routing.check_processes),
         metrics=Metrics(residency),
         open_id=_open_id(settings),
         python_sandbox=_python_sandbox(settings.grading),
         background=background,
     )
+
+
+def _limits(settings: Settings, book: LimitBook, background: Background) -> RateLimits:
+    counters = Counters(settings.redis.url, answer_seconds=settings.limits.answer_seconds)
+    return RateLimits(book, counters, background)
 
 
 async def _show_judging(sv: Services) -> None:

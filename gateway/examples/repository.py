@@ -9,9 +9,11 @@ from sqlalchemy import ColumnElement, Select, Text, cast, func, literal, select
 from sqlalchemy.dialects.postgresql import JSONPATH, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from gateway.db.mirror import touch
 from gateway.db.tables import TrainingExampleRow
 from gateway.errors import Conflict, InvalidRequest, NotFound
 from gateway.examples.lines import NewExample, digest
+from gateway.examples.shown import MIRROR
 from gateway.kit.clock import now
 from gateway.kit.ids import new_sorted_id
 from gateway.protocol.training_examples import Status
@@ -106,7 +108,14 @@ async def add(session: AsyncSession, project_id: str, examples: Sequence[NewExam
             index_elements=["project_id", "sha256"], index_where=TrainingExampleRow.deleted_at.is_(None)
         )
         written += len(list(await session.scalars(statement.returning(TrainingExampleRow.id))))
+    if written and marks.validated:
+        await changed(session)
     return written
+
+
+async def changed(session: AsyncSession) -> None:
+    """Tell every gateway process, once this transaction commits, that validated examples are others now."""
+    await touch(session, MIRROR)
 
 
 async def replace(session: AsyncSession, row: TrainingExampleRow, line: dict[str, Any], by: str) -> TrainingExampleRow:
@@ -143,6 +152,7 @@ async def delete(session: AsyncSession, row: TrainingExampleRow) -> None:
     """The row stays, for the lineage of what was built of it."""
     row.deleted_at = row.updated_at = now()
     await session.flush()
+    await changed(session)
 
 
 async def _check_room(session: AsyncSession, project_id: str, more: int) -> None:

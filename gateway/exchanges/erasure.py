@@ -13,6 +13,7 @@ from sqlalchemy import Text, case, func, literal, null, or_, select, text, updat
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from gateway.db.mirror import touch
 from gateway.db.tables import (
     DatasetItemRow,
     EvalOutputItemRow,
@@ -30,6 +31,8 @@ from gateway.kit.clock import from_unix, now
 LOCK = 0x_45_52_41_53_45
 """Of an advisory lock: drains share it, and an announcement waits until they have written what they had read."""
 ERASED = "(erased)"
+EXAMPLES = "training_examples"
+"""The mirror of those that are shown to models (gateway/examples/shown.py)."""
 AT_A_TIME = 1000
 """Exchanges in one transaction."""
 USER = "user_"
@@ -180,3 +183,5 @@ async def _mark(session: AsyncSession, project_id: str, ids: Sequence[str]) -> N
         update(JudgingTaskRow).where(*task, JudgingTaskRow.done_at.is_(None)).values(done_at=moment),
     ):
         await session.execute(statement.execution_options(synchronize_session=False))
+    if await session.scalar(examples.limit(1)):
+        await touch(session, EXAMPLES)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from gateway.errors import ECHO_LIMIT, InvalidRequest
 from gateway.protocol.models import RESERVED
-from gateway.protocol.routes import Check, RouteSpec
+from gateway.protocol.routes import Check, FewShot, RouteSpec
 
 MAX_TARGETS = 50
 MAX_FALLBACKS = 20
@@ -19,6 +19,7 @@ MAX_METADATA_KEY = 64
 """OpenAI's limit for the keys of a call's metadata."""
 MAX_CHECKS = 10
 MAX_RULES = 30
+MAX_SHOTS, MAX_SHOT_TOKENS, MAX_TAGS = 20, 100_000, 20
 MIN_CHECK_MS, MAX_CHECK_MS = 10, 10_000
 TUNED = "ft:"
 _check_name = re.compile(r"[A-Za-z0-9_.-]{1,48}")
@@ -63,6 +64,8 @@ def faults(spec: RouteSpec) -> Iterator[Fault]:
     yield from _seconds(spec)
     yield from _hedge(spec)
     yield from _checks(spec)
+    if spec.few_shot is not None:
+        yield from ((f"few_shot.{name}", rule) for name, rule in _few_shot(spec.few_shot))
 
 
 def _targets(spec: RouteSpec) -> Iterator[Fault]:
@@ -159,3 +162,14 @@ def _check(check: Check) -> Iterator[Fault]:
         yield "judge_version_id", "it is filled in where `judge` names a judge."
     if not MIN_CHECK_MS <= check.timeout_ms <= MAX_CHECK_MS:
         yield "timeout_ms", f"it is {MIN_CHECK_MS} to {MAX_CHECK_MS} milliseconds, not {check.timeout_ms}."
+
+
+def _few_shot(wanted: FewShot) -> Iterator[Fault]:
+    if not 1 <= wanted.count <= MAX_SHOTS:
+        yield "count", f"it is 1 to {MAX_SHOTS}, not {wanted.count}; null shows no examples."
+    if not 1 <= wanted.max_tokens <= MAX_SHOT_TOKENS:
+        yield "max_tokens", f"it is 1 to {MAX_SHOT_TOKENS:,}, not {wanted.max_tokens}."
+    if wanted.min_score is not None and not 0 <= wanted.min_score <= 1:
+        yield "min_score", f"a score is between 0 and 1, not {wanted.min_score}."
+    if len(wanted.tags) > MAX_TAGS or not all(wanted.tags):
+        yield "tags", f"at most {MAX_TAGS}, and none is empty."

@@ -98,6 +98,20 @@ class Check(Part, frozen=True):
     """An answer that is not checked by then leaves, flagged as an error."""
 
 
+class FewShot(Part, frozen=True):
+    """Training examples that are shown to the model with every call of a project: those most like its question
+    (docs/examples.md)."""
+
+    count: int = 3
+    """At most."""
+    tags: tuple[str, ...] = ()
+    """Only examples with all of these."""
+    max_tokens: int = 1000
+    """Of all of them together, about."""
+    min_score: float | None = None
+    """Only examples that were validated with this score or more, 0 to 1."""
+
+
 class RouteSpec(Part, frozen=True):
     """What a route does."""
 
@@ -119,6 +133,8 @@ class RouteSpec(Part, frozen=True):
     """{ after_ms = 500 }: a second target is asked, too, when the first has not answered in time. Off unless given."""
     checks: tuple[Check, ...] = ()
     """Rules that answers are held against before they leave: [{ name = "json", rules = [{ type = "json" }], mode = "block" }]."""
+    few_shot: FewShot | None = None
+    """{ count = 3 }: the validated training examples that are most like the question are put into the prompt."""
 
 
 class RouteCreate(RouteSpec, frozen=True, kw_only=True):
@@ -142,6 +158,7 @@ class RouteUpdate(Part, frozen=True):
     breaker: Breaker | msgspec.UnsetType = msgspec.UNSET
     hedge: Hedge | msgspec.UnsetType | None = msgspec.UNSET
     checks: tuple[Check, ...] | msgspec.UnsetType = msgspec.UNSET
+    few_shot: FewShot | msgspec.UnsetType | None = msgspec.UNSET
     if_revision: int | None = None
     """Refuse the change when the route is at another revision by now."""
 
@@ -174,6 +191,7 @@ class RouteObject(msgspec.Struct, kw_only=True):
     breaker: Breaker = Breaker()
     hedge: Hedge | None = None
     checks: tuple[Check, ...] = ()
+    few_shot: FewShot | None = None
     source: Literal["api", "settings"]
     """Routes of the settings have no history (revision 0) and are changed in the configuration file."""
     problems: list[str]

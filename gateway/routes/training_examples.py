@@ -82,6 +82,7 @@ async def update_example(sv: Sv, caller: Caller, example_id: FromPath[str], body
         if changes.note is not msgspec.UNSET:
             row.note = changes.note
         row.updated_at = now()
+        await repository.changed(session)
         return example(row)
 
 
@@ -94,6 +95,7 @@ async def validate_example(sv: Sv, caller: Caller, example_id: FromPath[str], bo
         repository.judge(row, wanted.status, wanted.score, caller.id)
         if wanted.note is not msgspec.UNSET:
             row.note = wanted.note
+        await repository.changed(session)
         return example(row)
 
 

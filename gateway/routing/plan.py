@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from gateway.errors import ModelNotFound
-from gateway.protocol.routes import CONDITIONS, Breaker, Check, Condition, Retries, RouteTimeouts
+from gateway.protocol.routes import CONDITIONS, Breaker, Check, Condition, FewShot, Retries, RouteTimeouts
 from gateway.routing.deployment import Deployment
 from gateway.routing.route_book import Route
 
@@ -48,6 +48,11 @@ class Plan:
     def checks(self) -> tuple[Check, ...]:
         """What its route holds answers against before they leave."""
         return self.route.spec.checks if self.route else ()
+
+    @property
+    def few_shot(self) -> FewShot | None:
+        """The examples that its route shows to models."""
+        return self.route.spec.few_shot if self.route else None
 
     @property
     def route_label(self) -> str | None:

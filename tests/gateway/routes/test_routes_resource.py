@@ -35,6 +35,7 @@ DEFAULTS = {
     "breaker": {"failures": 5, "open_seconds": 10.0},
     "hedge": None,
     "checks": [],
+    "few_shot": None,
 }
 
 
