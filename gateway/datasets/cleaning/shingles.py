@@ -1,7 +1,7 @@
 """Texts as sets of character 5-grams: what near-duplicates share, whatever the language.
 
 Words do not do: of two 30-word prompts with one word changed, word 3-grams at a similarity of 0.8 find half
-(docs/datasets.md has the table).
+(docs/dataset-cleaning.md has the table).
 """
 
 import re
