@@ -324,7 +324,7 @@ class WorkerSettings(Section, frozen=True):
     """A dataset is built so long after its moment: until then, what happened before it has reached the database."""
 
     def __post_init__(self) -> None:
-        refuse_less_than_one(self, ("judges", "eval_calls"))
+        refuse_less_than_one(self, ("judges", "eval_calls", "judge_lag_minutes"))
 
 
 class FeedbackSettings(Section, frozen=True):
