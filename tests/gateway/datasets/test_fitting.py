@@ -56,9 +56,12 @@ class TestFit:
             fitted(tmp_path, b"", schema)
         assert error.value.param == "data_source_config.item_schema"
 
-    def test_references_are_not_fetched(self, tmp_path: Path) -> None:
+    def test_references_are_not_fetched(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        fetched: list[Any] = []
+        monkeypatch.setattr("urllib.request.urlopen", lambda *arguments, **_: fetched.append(arguments))
         with pytest.raises(Unusable, match="leads nowhere within it"):
             fitted(tmp_path, b'{"item": {"q": "a"}}', {"$ref": "http://127.0.0.1:9/x.json"})
+        assert fetched == []
 
     def test_a_reference_to_itself(self, tmp_path: Path) -> None:
         with pytest.raises(Unusable, match="nested too deeply"):
