@@ -1,4 +1,5 @@
-"""`make demo`: from nothing to a fine-tuned model answering, told as a story. Exits 0 only if all of it worked."""
+"""`make demo`: from nothing to a fine-tuned model answering, and from what people said of answers to the next model, told as
+a story. Exits 0 only if all of it worked."""
 
 import argparse
 import signal
@@ -13,6 +14,7 @@ import httpx
 from openai import OpenAIError
 from rich.console import Console
 
+from deploy.demo.second_act import SecondAct
 from deploy.demo.stack import ENGINES, DemoError, DemoStack, running_stack
 from deploy.demo.steps import Demo
 
@@ -28,7 +30,8 @@ def main() -> int:
     out = Console(highlight=False, soft_wrap=True, emoji=False)
     try:
         with _directory() as directory, running_stack(directory, options.port, options.engine, out) as stack:
-            Demo(stack, out).run()
+            model = Demo(stack, out).run()
+            SecondAct(stack, out, model).run()
             if options.keep:
                 _keep(stack, out)
     except KeyboardInterrupt:

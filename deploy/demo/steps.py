@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from openai import OpenAI
-from openai.types.fine_tuning import FineTuningJob
 from rich.console import Console
 from rich.table import Table
 
 from deploy.demo.stack import DemoError, DemoStack
+from deploy.demo.telling import Telling, plain_table
 
 FOLDER = Path(__file__).parent / "data"
 BASE = "starter"
@@ -20,9 +20,7 @@ SUFFIX = "support"
 SEED = 7
 BASE_AT_MOST, TUNED_AT_LEAST = 0.2, 0.9
 """Exact answers on held-out phrasings: what the demo promises to show."""
-JOB_SECONDS = 900
 BILL_SECONDS = 30
-SHOWN_EVERY_SECONDS = 5.0
 
 
 class Demo:
@@ -31,27 +29,30 @@ class Demo:
     def __init__(self, stack: DemoStack, out: Console) -> None:
         self._stack = stack
         self._out = out
+        self._telling = Telling(out)
         self._calls = 0
 
-    def run(self) -> None:
+    def run(self) -> str:
+        """The model that was trained."""
         stack = self._stack
-        self._title(2, "A project and a key", "tuneway keys create --project shop --name web")
+        self._telling.title(2, "A project and a key", "tuneway keys create --project shop --name web")
         stack.key = stack.make_key("shop", "web")
         judge = stack.make_key("shop", "evaluation")
-        self._tell(f"{stack.key.value[:15]}...  (stored as a hash, shown once)")
+        self._telling.tell(f"{stack.key.value[:15]}...  (stored as a hash, shown once)")
         self._web = OpenAI(base_url=f"{stack.url}/v1", api_key=stack.key.value)
         self._judge = OpenAI(base_url=f"{stack.url}/v1", api_key=judge.value)
         self._chat()
         model = self._fine_tune()
         self._compare(model)
         self._bill({stack.key.id: stack.key.name, judge.id: judge.name})
+        return model
 
     def _chat(self) -> None:
-        self._title(3, "Chat", "client.chat.completions.create(model='starter', ...)")
+        self._telling.title(3, "Chat", "client.chat.completions.create(model='starter', ...)")
         for question in ("Hello! Who are you?", "What is the capital of France?"):
-            self._tell(f"you      {question}")
-            self._tell(f"starter  {self._ask(self._web, BASE, [{'role': 'user', 'content': question}])}")
-        self._tell("you      Good morning, how are you?   (streamed)")
+            self._telling.tell(f"you      {question}")
+            self._telling.tell(f"starter  {self._ask(self._web, BASE, [{'role': 'user', 'content': question}])}")
+        self._telling.tell("you      Good morning, how are you?   (streamed)")
         self._out.print("   starter  ", end="")
         for piece in self._streamed("Good morning, how are you?"):
             self._out.print(piece, end="", markup=False)
@@ -64,45 +65,23 @@ class Demo:
             yield chunk.choices[0].delta.content or ""
 
     def _fine_tune(self) -> str:
-        self._title(4, "Fine-tune", "client.files.create(...); client.fine_tuning.jobs.create(model='starter', ...)")
+        self._telling.title(
+            4, "Fine-tune", "client.files.create(...); client.fine_tuning.jobs.create(model='starter', ...)"
+        )
         files = [self._upload(name) for name in ("training.jsonl", "validation.jsonl")]
         job = self._web.fine_tuning.jobs.create(
             model=BASE, training_file=files[0], validation_file=files[1], suffix=SUFFIX, seed=SEED
         )
-        self._tell(f"{job.id} with {files[0]} and {files[1]}")
-        started = time.monotonic()
-        job = self._follow(job)
-        if job.status != "succeeded" or not job.fine_tuned_model:
-            raise DemoError(f"the job {job.status}: {job.error.message if job.error else 'no reason was given'}")
-        self._tell(
-            f"[bold]{job.fine_tuned_model}[/] after {time.monotonic() - started:.0f} s, {job.trained_tokens} tokens"
-        )
-        return job.fine_tuned_model
+        self._telling.tell(f"{job.id} with {files[0]} and {files[1]}")
+        return self._telling.train(self._web, job)
 
     def _upload(self, name: str) -> str:
         with (FOLDER / name).open("rb") as file:
             return self._web.files.create(file=file, purpose="fine-tune").id
 
-    def _follow(self, job: FineTuningJob) -> FineTuningJob:
-        """Tell the job's events as they come, the steps thinned out, until it has ended."""
-        seen: set[str] = set()
-        shown, deadline = 0.0, time.monotonic() + JOB_SECONDS
-        while time.monotonic() < deadline:
-            ended = (job := self._web.fine_tuning.jobs.retrieve(job.id)).status in ("succeeded", "failed", "cancelled")
-            page = self._web.fine_tuning.jobs.list_events(job.id, limit=100).data
-            for event in reversed([event for event in page if event.id not in seen]):
-                seen.add(event.id)
-                if event.type != "metrics" or time.monotonic() - shown > SHOWN_EVERY_SECONDS:
-                    self._out.print(f"   {event.message}", markup=False, style="dim")
-                    shown = time.monotonic()
-            if ended:
-                return job
-            time.sleep(0.5)
-        raise DemoError(f"the job had not ended after {JOB_SECONDS} s")
-
     def _compare(self, tuned: str) -> None:
         examples = [json.loads(line) for line in (FOLDER / "heldout.jsonl").read_text().splitlines()]
-        self._title(5, "Compare", f"{len(examples)} questions in words that neither model was trained on")
+        self._telling.title(5, "Compare", f"{len(examples)} questions in words that neither model was trained on")
         answers = {
             model: [self._ask(self._judge, model, each["messages"][:-1]) for each in examples]
             for model in (BASE, tuned)
@@ -114,7 +93,7 @@ class Demo:
             table.add_column(column, max_width=44)
         for index in range(0, len(examples), len(examples) // 6):
             table.add_row(examples[index]["messages"][-2]["content"], answers[BASE][index], answers[tuned][index])
-        self._show(table)
+        self._telling.show(table)
         if scores[BASE] > BASE_AT_MOST or scores[tuned] < TUNED_AT_LEAST:
             raise DemoError(
                 f"expected at most {BASE_AT_MOST} exact answers of the base and at least {TUNED_AT_LEAST} of the tuned "
@@ -127,17 +106,13 @@ class Demo:
         return (reply.choices[0].message.content or "").strip()
 
     def _bill(self, names: dict[str, str]) -> None:
-        self._title(6, "The bill", "client.admin.organization.usage.completions(...) and .costs(...)")
+        self._telling.title(6, "The bill", "client.admin.organization.usage.completions(...) and .costs(...)")
         usage, costs = self._usage()
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        table.add_column("key")
-        table.add_column("model")
-        for column in ("calls", "input", "output", "USD"):
-            table.add_column(column, justify="right")
+        table = plain_table("key", "model", right=("calls", "input", "output", "USD"))
         for (key, model), row in sorted(usage.items()):
             calls, tokens = str(row["num_model_requests"]), (str(row["input_tokens"]), str(row["output_tokens"]))
             table.add_row(names[key], model, calls, *tokens, f"{costs[key, model]:.6f}")
-        self._show(table)
+        self._telling.show(table)
         if not all(costs[place] > 0 for place in usage):
             raise DemoError("a model was used and has no cost")
 
@@ -162,12 +137,3 @@ class Demo:
                 amount: Any = row["amount"]
                 costs[str(row["api_key_id"]), str(row["line_item"]).rsplit(", ", 1)[0]] += amount["value"]
         return {(str(row["api_key_id"]), str(row["model"])): row for row in rows}, costs
-
-    def _title(self, number: int, title: str, how: str) -> None:
-        self._out.print(f"\n[bold]{number}. {title}[/]  [dim]{how}[/]")
-
-    def _tell(self, line: str) -> None:
-        self._out.print(f"   {line}")
-
-    def _show(self, table: Table) -> None:
-        self._out.print(table)
