@@ -7,7 +7,7 @@
     │   ├── ContentTooLarge            413
     │   ├── RangeNotSatisfiable        416
     │   ├── PriceMissing               400  of a model, called by a key with a hard budget
-    │   ├── Withheld                        an answer that broke a rule of its route; the reply says so in its own form
+    │   ├── Withheld                   400  an answer that broke a rule of its route: in the log; its reply is a 200 that says so
     │   └── ClientLeft                 400  in the middle of its own request; nobody hears this
     ├── Unauthenticated                401  no key, or one that is not valid
     ├── Forbidden                      403  a valid key that may not do this
