@@ -129,6 +129,8 @@ class TestCaps:
         await world.store()
         after = await built(world, tmp_path, recipe(caps={"total": 16}))
         assert len(set(before.answers) & set(after.answers)) >= 5
+        first = {sentence(number + 5001) for number in range(8)}
+        assert set(before.answers) != first, "those that came first are no fair sample"
 
 
 async def add_model(database: Database, name: str, base: str, training_file: str, origins: list[str | None]) -> None:
