@@ -143,7 +143,12 @@ class TestDuplicates:
 class TestClusters:
     def test_alike_questions_conversations_and_nothing_else_are_together(self, tmp_path: Path) -> None:
         asked = question(1)
-        rows = [row(asked), row(f"{asked} indeed"), row(question(2), conversation="c"), row(question(3), conversation="c")]
+        rows = [
+            row(asked),
+            row(f"{asked} indeed"),
+            row(question(2), conversation="c"),
+            row(question(3), conversation="c"),
+        ]
         with bench(tmp_path, [*rows, row(question(4), end_user="u"), row(question(5), end_user="u")]) as made:
             made.clean()
             one, two, three, four, five, six = made.column("cluster")
