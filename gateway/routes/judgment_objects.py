@@ -1,6 +1,7 @@
 """Rows of judgments and criteria as the API shows them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -22,49 +23,21 @@ async def judgments_with(session: AsyncSession, ids: Sequence[str]) -> list[Judg
     return await judgments(session, [rows[id] for id in ids])
 
 
+_SAME = tuple(name for name in Judgment.__struct_fields__ if name in JudgmentRow.__table__.columns)
+"""Fields that the database has under their own name."""
+
+
 def judgment(row: JudgmentRow, criterion: str) -> Judgment:
-    return Judgment(
-        id=row.id,
-        created_at=unix(row.created_at),
-        exchange_id=row.exchange_id,
-        choice_index=row.choice_index,
-        other_exchange_id=row.other_exchange_id,
-        other_choice_index=row.other_choice_index,
-        source=row.source,
-        judge_version_id=row.judge_version_id,
-        annotator_id=row.annotator_id,
-        end_user=row.end_user,
-        identifier=row.identifier,
-        attempt=row.attempt,
-        criterion=criterion,
-        criterion_id=row.criterion_id,
-        kind=row.kind,
-        score=row.score,
-        value=row.raw_value,
-        label=row.label,
-        passed=row.passed,
-        preference=row.preference,
-        strength=row.preference_strength,
-        edited_message=row.edited_message,
-        rationale=row.rationale,
-        tags=row.tags,
-        status=row.status,
-        error_code=row.error_code,
-        order_shown=row.order_shown,
-        pair_group_id=row.pair_group_id,
-        derived_from=row.derived_from,
-        supersedes_id=row.supersedes_id,
-        superseded_at=unix(row.superseded_at) if row.superseded_at else None,
-        confidence=row.confidence,
-        latency_ms=row.latency_ms,
-        cost_nano=row.cost_nano,
-        judge_exchange_id=row.judge_exchange_id,
-        blind=row.blind,
-        sampling=row.sampling,
-        eval_run_id=row.eval_run_id,
-        output_item_id=row.output_item_id,
-        metadata=row.judgment_metadata,
-    )
+    values: dict[str, Any] = {name: getattr(row, name) for name in _SAME}
+    values |= {
+        "created_at": unix(row.created_at),
+        "superseded_at": unix(row.superseded_at) if row.superseded_at else None,
+        "criterion": criterion,
+        "value": row.raw_value,
+        "strength": row.preference_strength,
+        "metadata": row.judgment_metadata,
+    }
+    return Judgment(**values)
 
 
 def criterion(row: CriterionRow) -> Criterion:

@@ -16,8 +16,8 @@ class TestRecipe:
         assert msgspec.convert(kept, Recipe) == recipe
 
     def test_a_typo_is_an_error(self) -> None:
-        with pytest.raises(msgspec.ValidationError, match=r"unknown field `threshhold` - at `\$\.split`"):
-            msgspec.json.decode(b'{"kind": "sft", "split": {"threshhold": 1}}', type=Recipe)
+        with pytest.raises(msgspec.ValidationError, match=r"unknown field `kept_aside` - at `\$\.split`"):
+            msgspec.json.decode(b'{"kind": "sft", "split": {"kept_aside": 1}}', type=Recipe)
 
     def test_personal_data_are_those_that_are_found(self) -> None:
         assert set(PERSONAL_KINDS) == set(KINDS)
