@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from admin.cli import COMMANDS
 from admin.routes import routes
 from admin.usage import check_usage, rebuild_usage
-from deploy import gateway_server, worker
+from deploy import gateway_server
 from deploy.stack import StackOptions, serve
 from deploy.vllm import options_of
 from gateway.db.migrate import upgrade
@@ -84,6 +85,9 @@ def gateway_command(host: str, port: int, workers: int) -> None:
 @main.command("worker")
 def worker_command() -> None:
     """Run background tasks (fine-tuning jobs) until SIGTERM."""
+    worker: Any = import_module(
+        "deploy.worker"
+    )  # what judges and statistics need takes other commands a second to import
     sys.exit(worker.run(_settings(None)))
 
 
