@@ -11,6 +11,9 @@ EventType = Literal[
     "fine_tuning.job.succeeded",
     "fine_tuning.job.failed",
     "fine_tuning.job.cancelled",
+    "eval.run.succeeded",
+    "eval.run.failed",
+    "eval.run.canceled",
     "judge.lagging",
 ]
 EVENT_TYPES: tuple[EventType, ...] = (
@@ -19,6 +22,9 @@ EVENT_TYPES: tuple[EventType, ...] = (
     "fine_tuning.job.succeeded",
     "fine_tuning.job.failed",
     "fine_tuning.job.cancelled",
+    "eval.run.succeeded",
+    "eval.run.failed",
+    "eval.run.canceled",
     "judge.lagging",
 )
 """What is sent; those of budgets and judges are an extension."""

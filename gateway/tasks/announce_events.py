@@ -5,7 +5,8 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.budgets import repository as budgets
-from gateway.db.tables import BudgetEventRow, BudgetRow, FineTuningJobRow
+from gateway.db.tables import BudgetEventRow, BudgetRow, EvalRunRow, FineTuningJobRow
+from gateway.evals import announcements as ended_runs
 from gateway.fine_tuning import announcements
 from gateway.kit.clock import now, unix
 from gateway.kit.money import usd_from_nano
@@ -19,6 +20,11 @@ OF_JOBS: dict[str, EventType] = {
     "failed": "fine_tuning.job.failed",
     "cancelled": "fine_tuning.job.cancelled",
 }
+OF_RUNS: dict[str, EventType] = {
+    "completed": "eval.run.succeeded",
+    "failed": "eval.run.failed",
+    "canceled": "eval.run.canceled",
+}
 
 
 async def announce_events(wv: WorkerServices) -> None:
@@ -26,7 +32,7 @@ async def announce_events(wv: WorkerServices) -> None:
     told = BATCH
     while told == BATCH:
         async with wv.database.session() as session:
-            told = max(await _announce_budgets(session), await _announce_jobs(session))
+            told = max(await _announce_budgets(session), await _announce_jobs(session), await _announce_runs(session))
 
 
 async def _announce_budgets(session: AsyncSession) -> int:
@@ -42,6 +48,14 @@ async def _announce_jobs(session: AsyncSession) -> int:
     await announce(session, [of_job(job) for job in found])
     for job in found:
         job.announced_at = now()
+    return len(found)
+
+
+async def _announce_runs(session: AsyncSession) -> int:
+    found = await ended_runs.unannounced(session, BATCH)
+    await announce(session, [of_run(run) for run in found])
+    for run in found:
+        run.announced_at = now()
     return len(found)
 
 
@@ -73,3 +87,11 @@ def of_job(job: FineTuningJobRow) -> Event:
     assert job.finished_at is not None
     data = {"id": job.id, "project_id": job.project_id, "fine_tuned_model": job.fine_tuned_model}
     return Event(OF_JOBS[job.status], job.finished_at, data)
+
+
+def of_run(run: EvalRunRow) -> Event:
+    """OpenAI's event has the id alone."""
+    assert run.finished_at is not None
+    return Event(
+        OF_RUNS[run.status], run.finished_at, {"id": run.id, "eval_id": run.eval_id, "project_id": run.project_id}
+    )

@@ -58,9 +58,16 @@ class EvalRunRow(Base):
     deleted_at: Mapped[datetime | None]
     leased_until: Mapped[datetime | None]
     lease_holder: Mapped[str | None]
+    announced_at: Mapped[datetime | None]
+    """When its end was handed to the webhooks."""
 
     __table_args__ = (
         Index("ix_eval_runs_eval_id_created_at_id", "eval_id", "created_at", "id"),
+        Index(
+            "ix_eval_runs_unannounced",
+            "finished_at",
+            postgresql_where=text("finished_at IS NOT NULL AND announced_at IS NULL"),
+        ),
         Index("ix_eval_runs_unfinished", "created_at", postgresql_where=text("status IN ('queued', 'in_progress')")),
     )
 

@@ -7,14 +7,17 @@ import httpx
 import msgspec
 import pytest
 from openai.types.webhooks import (
+    EvalRunCanceledWebhookEvent,
+    EvalRunFailedWebhookEvent,
+    EvalRunSucceededWebhookEvent,
     FineTuningJobCancelledWebhookEvent,
     FineTuningJobFailedWebhookEvent,
     FineTuningJobSucceededWebhookEvent,
 )
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
 from gateway.budgets import repository as budgets
-from gateway.db.tables import BudgetEventRow, FineTuningJobRow, WebhookDeliveryRow
+from gateway.db.tables import BudgetEventRow, EvalRunRow, FineTuningJobRow, WebhookDeliveryRow
 from gateway.fine_tuning import repository as jobs
 from gateway.kit.clock import now, unix
 from gateway.kit.sealing import Sealer, read_keys
@@ -24,6 +27,7 @@ from gateway.settings import Secret, Settings
 from gateway.tasks import announce_events as module
 from gateway.tasks.announce_events import BATCH, announce_events
 from gateway.webhooks import repository
+from tests.fakes.evals import add_run
 from tests.fakes.fine_tuning import create_job
 
 pytestmark = pytest.mark.anyio
@@ -166,3 +170,37 @@ class TestJobs:
             row.status, row.finished_at, row.announced_at = "failed", now() - timedelta(days=1), now()
         await announce_events(wv)
         assert await deliveries(wv) == []
+
+
+class TestRuns:
+    @pytest.mark.parametrize(
+        ("status", "kind"),
+        [
+            ("completed", EvalRunSucceededWebhookEvent),
+            ("failed", EvalRunFailedWebhookEvent),
+            ("canceled", EvalRunCanceledWebhookEvent),
+        ],
+    )
+    async def test_an_end_is_told_once_as_openai_does(
+        self, wv: WorkerServices, project_key: dict[str, Any], webhook: str, status: str, kind: Any
+    ) -> None:
+        await add_run(wv.database, project_key["project_id"])
+        await announce_events(wv)
+        assert await deliveries(wv) == []
+        await self.end(wv, status)
+        await announce_events(wv)
+        await announce_events(wv)
+        [row] = await deliveries(wv)
+        event = kind.model_validate(row.body, strict=True)
+        assert event.data.id.startswith("evalrun_")
+        assert row.body["data"]["eval_id"].startswith("eval_")
+
+    async def test_a_deleted_one_is_not(self, wv: WorkerServices, project_key: dict[str, Any], webhook: str) -> None:
+        await add_run(wv.database, project_key["project_id"])
+        await self.end(wv, "canceled", deleted_at=now())
+        await announce_events(wv)
+        assert await deliveries(wv) == []
+
+    async def end(self, wv: WorkerServices, status: str, **fields: Any) -> None:
+        async with wv.database.session() as session:
+            await session.execute(update(EvalRunRow).values(status=status, finished_at=now(), **fields))

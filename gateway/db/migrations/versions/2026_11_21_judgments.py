@@ -468,8 +468,16 @@ def _evals() -> None:
         sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("leased_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("lease_holder", sa.String(), nullable=True),
+        sa.Column("announced_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["eval_id"], ["evals.id"], name=op.f("fk_eval_runs_eval_id_evals")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_eval_runs")),
+    )
+    op.create_index(
+        "ix_eval_runs_unannounced",
+        "eval_runs",
+        ["finished_at"],
+        unique=False,
+        postgresql_where=sa.text("finished_at IS NOT NULL AND announced_at IS NULL"),
     )
     op.create_index("ix_eval_runs_eval_id_created_at_id", "eval_runs", ["eval_id", "created_at", "id"], unique=False)
     op.create_index(
