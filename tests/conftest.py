@@ -211,9 +211,14 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Passwords of this process take next to no memory; what they take outside of tests is told by test_passwords.py."""
-    monkeypatch.setattr(passwords, "PARAMETERS", replace(CHEAPEST, memory_cost=64))
+def cheap_passwords() -> Iterator[None]:
+    """Passwords of this process take next to no memory; what they take outside of tests is told by test_passwords.py.
+
+    Not by the fixture `monkeypatch`, which would then outlive the application: what a test breaks is mended before.
+    """
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(passwords, "PARAMETERS", replace(CHEAPEST, memory_cost=64))
+        yield
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 
-from tests.admin.test_budgets import answered, called, url  # noqa: F401 the fixture
+from tests.admin.test_budgets import answered, called, database_url, url  # noqa: F401 the fixtures
 from tests.admin.test_cli import failure, made
 
 

@@ -300,7 +300,7 @@ class TestAdminEndpoints:
             "/collective_rpc", "/update_weights", "/pause", "/resume", "/invocations", "/server_info", "/pooling",
             "/classify", "/score", "/rerank", "/v1/embeddings", "/v1/responses", "/v1/messages", "/version", "/load",
             "/start_profile", "/stop_profile", "/abort_requests", "/inference/v1/generate", "/v1/../sleep", "/v1//sleep",
-            "/v1/chat/completions/", "/v1/chat/completions/../../sleep", "//v1/chat/completions/render",
+            "/v1/chat/completions/../../sleep", "//v1/chat/completions/render",
         ],
     )  # fmt: skip
     async def test_are_not_forwarded(
@@ -310,4 +310,9 @@ class TestAdminEndpoints:
             for method in ("GET", "POST"):
                 reply = await caller.request(method, path, json=chat("echo") if method == "POST" else None)
                 assert reply.status_code in (404, 405), (method, path, reply.text)
+        assert upstream.paths == []
+
+    async def test_nor_is_a_call_with_a_slash_too_many(self, client: httpx.AsyncClient, upstream: Upstream) -> None:
+        reply = await client.post("/v1/chat/completions/", json=chat("echo"))
+        assert reply.status_code in (404, 405)
         assert upstream.paths == []

@@ -41,7 +41,7 @@ class TestFiles:
         assert ascending == listed[::-1]
         for each in made:
             client.files.delete(each)
-        assert not set(made) & {file.id for file in client.files.list()}
+        assert not set(made) & {file.id for file in client.files.list(purpose="user_data")}
 
     def test_expires_after(self, client: OpenAI) -> None:
         hour = {"anchor": "created_at", "seconds": 3600}

@@ -62,8 +62,12 @@ class TestSleep:
         done = await wait(client, job["id"])
         assert done["status"] == "succeeded"
         assert engine.sleeps == [SLEEP, "wake_up"]
-        await sv.mirrors.refresh()
-        assert sv.residency.ready(done["fine_tuned_model"]) == {engine.url}
+
+        async def is_ready() -> bool:  # a round that looked while the engine slept may be told after it woke
+            await sv.mirrors.refresh()
+            return sv.residency.ready(done["fine_tuned_model"]) == {engine.url}
+
+        await until(is_ready)
         answer = await client.post("/v1/chat/completions", json=chat(done["fine_tuned_model"]), headers=NO_FALLBACK)
         assert answer.json()["choices"][0]["message"]["content"] == done["fine_tuned_model"]
 
