@@ -8,10 +8,13 @@ from gateway.services import WorkerServices
 
 
 async def calibrate_judge(wv: WorkerServices, version_id: str, criterion_id: str) -> None:
-    """A new calibration of a version, against judgments by people by one version of a criterion."""
+    """A new calibration of a version, against judgments by people by one version of a criterion. Of what is not there
+    (a queue that outlived its database) nothing is made."""
     async with wv.database.session() as session:
-        version = await session.get_one(JudgeVersionRow, version_id)
-        criterion = await session.get_one(CriterionRow, criterion_id)
+        version = await session.get(JudgeVersionRow, version_id)
+        criterion = await session.get(CriterionRow, criterion_id)
+        if version is None or criterion is None:
+            return
         material = await calibrations.gather(session, version, criterion)
     made = await asyncio.to_thread(calibrations.calibration, material)
     async with wv.database.session() as session:
