@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from gateway.datasets import columns
+from gateway.datasets.checking import check
 from gateway.datasets.columns import SURE, Detection, Table, plain
 from gateway.datasets.conversations import Unconvertible
 from gateway.datasets.conversion import Conversion
@@ -19,7 +20,7 @@ from gateway.datasets.quality import Quality, Seen
 from gateway.datasets.sources import Row, Source, open_source
 from gateway.datasets.tokens import CHARACTERS_A_TOKEN, TokenCounter
 from gateway.datasets.unusable import Unusable
-from gateway.datasets.validation import Reader, check, report_of
+from gateway.datasets.validation import Reader, report_of
 from gateway.protocol import datasets as wire
 from gateway.protocol.datasets import ROLES, ConvertedExample, Import, ImportOptions, Role, SkippedRow
 

@@ -10,18 +10,10 @@ from typing import Any, BinaryIO
 import msgspec
 
 from gateway.datasets import findings
-from gateway.datasets.examples import (
-    Chat,
-    Example,
-    decode_chat,
-    decode_preference,
-    is_sound_chat,
-    is_sound_preference,
-    message_count,
-)
+from gateway.datasets.checking import check
 from gateway.datasets.found import Found
 from gateway.datasets.lines import BOM, MAX_LINE, foreign, read_lines
-from gateway.datasets.problems import AnyFormat, examine, format_of
+from gateway.datasets.problems import AnyFormat, format_of
 from gateway.datasets.quality import Mark, Quality
 from gateway.datasets.tokens import TokenCounter
 from gateway.protocol.datasets import Format, Method, Problem, Report
@@ -30,24 +22,6 @@ MAX_PROBLEMS = 100
 """Kept; all are counted."""
 FORMATS: dict[Method, Format] = {"supervised": "chat", "dpo": "preference"}
 METHODS: dict[Format, Method] = {"chat": "supervised", "preference": "dpo"}
-
-
-def check(raw: bytes, wanted: Format, found: Found) -> Example | None:
-    """One line: the example, or None and what is wrong with it in `found`."""
-    example = quick_look(raw, wanted)
-    return examine(raw, wanted, found) if example is None else example
-
-
-def quick_look(raw: bytes, wanted: Format) -> Example | None:
-    """The example, when it is certainly a good one."""
-    if len(raw) > MAX_LINE:
-        return None
-    try:
-        example = decode_chat(raw) if wanted == "chat" else decode_preference(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    sound = is_sound_chat(example) if isinstance(example, Chat) else is_sound_preference(example)
-    return example if sound and not _may_repeat_keys(raw, message_count(example)) else None
 
 
 class Reader:
@@ -163,11 +137,6 @@ def report_of(reader: Reader, *, lines: int, blank_lines: int, size: int) -> Rep
         score=findings.score_of(found),
         suggested_split=findings.suggested_split(quality.examples),
     )
-
-
-def _may_repeat_keys(raw: bytes, messages: int) -> bool:
-    """Quotes within texts are escaped, so these bytes are keys, or texts that are just these words."""
-    return raw.count(b'"messages"') > 1 or raw.count(b'"role"') > messages or raw.count(b'"content"') > messages
 
 
 def _format_of_file(file: BinaryIO) -> Format:

@@ -1,4 +1,4 @@
-"""Lines that people wrote one by one, held to the rules of training files (validation.py)."""
+"""Lines that people wrote one by one, held to the rules of training files (checking.py)."""
 
 import re
 from collections.abc import Iterator
@@ -6,10 +6,10 @@ from typing import Any, BinaryIO, cast
 
 import msgspec
 
+from gateway.datasets.checking import check
 from gateway.datasets.found import Found
 from gateway.datasets.lines import foreign, read_lines
 from gateway.datasets.problems import format_of
-from gateway.datasets.validation import check
 from gateway.protocol.datasets import Format, Problem
 from gateway.protocol.training_examples import Kind
 

@@ -1,4 +1,4 @@
-"""The layers of design section 3, and that the gateway never imports torch."""
+"""The layers of design section 3, that the gateway never imports torch, and that it starts without what only workers need."""
 
 import subprocess
 import sys
@@ -8,6 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "transformers", "peft", "trl", "vllm")
+ARRAYS = ("numpy", "scipy", "pyarrow", "rensa", "bm25s")
+"""A tenth of a second and more each, for what no call needs."""
 
 
 def test_import_contracts_hold() -> None:
@@ -24,6 +26,14 @@ def test_import_contracts_hold() -> None:
 @pytest.mark.parametrize("module", ["gateway.app", "deploy.worker", "admin.cli", "deploy.cli", "trainer.contract"])
 def test_imports_no_ml(module: str) -> None:
     """In a fresh process, so that what other tests imported does not count."""
-    program = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"
+    assert imported_with(module, HEAVY) == "[]"
+
+
+def test_a_gateway_starts_without_arrays() -> None:
+    assert imported_with("gateway.app", ARRAYS) == "[]"
+
+
+def imported_with(module: str, names: tuple[str, ...]) -> str:
+    program = f"import sys, {module}; print([name for name in {names!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    return done.stdout.strip()

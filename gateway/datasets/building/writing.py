@@ -13,10 +13,11 @@ from gateway.datasets.building.caps import leave_out
 from gateway.datasets.building.messages import line_of
 from gateway.datasets.building.selection import Ground
 from gateway.datasets.building.workplace import decode
+from gateway.datasets.checking import check
 from gateway.datasets.found import Found
 from gateway.datasets.quality import Quality
 from gateway.datasets.tokens import Sample, TokenCounter
-from gateway.datasets.validation import Interrupted, Reader, check, report_of
+from gateway.datasets.validation import Interrupted, Reader, report_of
 from gateway.protocol.datasets import Format, Report
 
 SPLITS = ("training", "validation")

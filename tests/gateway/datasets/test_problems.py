@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from gateway.datasets import lines, problems
+from gateway.datasets.checking import quick_look
 from gateway.datasets.found import MOST_OF_A_LINE, QUOTE, Found
 from gateway.datasets.problems import examine, format_of
-from gateway.datasets.validation import quick_look
 from gateway.protocol.datasets import Format
 from trainer.data import read_examples
 from trainer.preferences import read_preferences
