@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Literal
 import ijson
 import msgspec
 
+from gateway.datasets.columns import TOOLS, turns_of
 from gateway.datasets.lines import BOM, MAX_LINE, read_lines
 from gateway.datasets.tables import Fault, csv_rows, parquet_rows, sniff
 from gateway.datasets.unusable import Unusable
@@ -22,6 +23,8 @@ Container = Literal["csv", "json", "jsonl", "parquet"]
 HEAD = 64 * 1024
 """Bytes that decide what a file is."""
 LATIN = "windows-1252"
+SAID = frozenset({"content", "value", "text", "tool_calls", "function_call"})
+"""What a turn of a conversation has beside its role."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,9 @@ class Source:
     container: Container
     encoding: str | None = None
     dialect: type[csv.Dialect] | None = None
-    below: str = ""
-    """Of a JSON object: the key whose array has the rows."""
+    place: str = "item"
+    """Of JSON: where the rows are, as ijson names it. `item`: in the outermost array; `data.item`: in an array of the
+    outermost object; empty: that object is the only row."""
     notes: list[str] = field(default_factory=list[str])
 
     def rows(self) -> Generator[Row]:
@@ -120,15 +124,24 @@ def _reads(path: Path, encoding: str) -> bool:
 
 
 def _json_object(source: Source) -> Source:
-    """JSON lines, unless the whole file is one object around an array of rows."""
+    """JSON lines, unless the whole file is one object: around an array of rows, or the only row, in several lines."""
     with _utf8(source) as file:
         lines = (line for _, line in read_lines(file) if line.strip())
         opening = [_object(line) for line in itertools.islice(lines, 2)]
     alone = opening[0] if len(opening) == 1 else None
-    if any(opening) and not (alone and any(_is_rows(value) for value in alone.values())):
+    if any(opening) and (alone is None or not _holds_rows(alone)):
         return source
-    source.container, source.below = "json", _array_below(source)
+    source.container = "json"
+    source.place = "" if _is_only_row(source) else _array_below(source)
     return source
+
+
+def _is_only_row(source: Source) -> bool:
+    """Whether the file is one conversation, laid out for people. One that is longer than any line is not looked at."""
+    with _utf8(source) as file:
+        whole = file.read(MAX_LINE + 1)
+    value = _object(whole) if len(whole) <= MAX_LINE else None
+    return value is not None and _is_conversation(value)
 
 
 def _object(line: bytes) -> dict[str, Any] | None:
@@ -138,31 +151,35 @@ def _object(line: bytes) -> dict[str, Any] | None:
         return None
 
 
-def _is_rows(value: Any) -> bool:
-    """An array of objects that are not messages of one conversation."""
-    if not isinstance(value, list) or not value or not isinstance(value[0], dict):
-        return False
-    return not {"role", "from"} & value[0].keys()
+def _holds_rows(value: dict[str, Any]) -> bool:
+    """Around an array of objects, unless these are one conversation's: its messages, its tools, or what goes with them."""
+    arrays = (each for name, each in value.items() if name not in TOOLS and isinstance(each, list))
+    return not _is_conversation(value) and any(each and isinstance(each[0], dict) for each in arrays)
+
+
+def _is_conversation(value: dict[str, Any]) -> bool:
+    """A list of turns in which something is said: people and their roles are a table as any other."""
+    turns = [turns_of(each) or [] for each in value.values() if isinstance(each, list)]
+    return any(SAID & turn.keys() for conversation in turns for turn in conversation)
 
 
 def _array_below(source: Source) -> str:
-    """The first key of the outermost object that has an array of objects. Raises Unusable."""
+    """The place of the first array of objects in the outermost object. Raises Unusable."""
     try:
         with _utf8(source) as file:
             for prefix, event, _ in ijson.parse(file, use_float=True):
                 if event == "start_map" and prefix.count(".") == 1 and prefix.endswith(".item"):
-                    return prefix.removesuffix(".item")
+                    return prefix
     except (ijson.JSONError, UnicodeDecodeError) as error:
         raise _broken_json(0, error) from None
     raise Unusable("The JSON object has no array of objects in it. Send an array, or one object a line.")
 
 
 def _json_values(source: Source) -> Generator[Any]:
-    prefix = f"{source.below}.item" if source.below else "item"
     number = 0
     try:
         with _utf8(source) as file:
-            for value in ijson.items(file, prefix, use_float=True):
+            for value in ijson.items(file, source.place, use_float=True):
                 number += 1
                 yield value
     except (ijson.JSONError, UnicodeDecodeError) as error:

@@ -68,6 +68,13 @@ class TestTexts:
         assert (found.source.rows, found.training_examples, found.file) == (3, 3, None)
         assert found.message == "3 of 3 rows were converted. Nothing was stored; send store=true for that."
 
+    @pytest.mark.parametrize("indent", [None, 2])
+    def test_a_single_example_with_tools_is_one(self, bench: Bench, indent: int | None) -> None:
+        row = chat() | {"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}
+        found = bench.of(json.dumps(row, indent=indent).encode())
+        assert (found.layout, found.training_examples) == ("openai-chat", 1)
+        assert found.examples[0].example == row
+
     def test_alpaca_joins_its_input(self, bench: Bench) -> None:
         row = {"instruction": "Add these.", "input": "1 and 2", "output": "3", "system": "You add."}
         assert said(bench.first(row)) == [("system", "You add."), ("user", "Add these.\n\n1 and 2"), ("assistant", "3")]

@@ -112,7 +112,7 @@ class TestJson:
     def test_array_within_an_object(self, path: Path, indent: int | None) -> None:
         content = json.dumps({"version": [1, 2], "about": {"x": [1]}, "data": ROWS}, indent=indent)
         source = opened(path, content.encode())
-        assert (source.container, source.below) == ("json", "data")
+        assert (source.container, source.place) == ("json", "data.item")
         assert values(source) == ROWS
 
     @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "windows-1252"])
@@ -127,6 +127,38 @@ class TestJson:
         row = {"messages": [{"role": "user", "content": "hi"}]}
         source = opened(path, json.dumps(row).encode())
         assert (source.container, values(source)) == ("jsonl", [row])
+
+    @pytest.mark.parametrize(
+        "row",
+        [
+            {
+                "messages": [{"role": "user", "content": "hi"}],
+                "tools": [{"type": "function", "function": {"name": "f"}}],
+            },
+            {"functions": [{"name": "f", "parameters": {}}], "messages": [{"role": "user", "content": "hi"}]},
+            {"documents": [{"title": "t"}], "conversations": [{"from": "human", "value": "hi"}]},
+            {"tools": [{"name": "f"}], "question": "hi", "answer": "hello"},
+        ],
+    )
+    def test_what_goes_with_a_conversation_is_no_table(self, path: Path, row: dict[str, Any]) -> None:
+        source = opened(path, json.dumps(row).encode())
+        assert (source.container, values(source)) == ("jsonl", [row])
+
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+    def test_a_conversation_laid_out_for_people_is_a_row(self, path: Path, encoding: str) -> None:
+        row = {"tools": [{"name": "f"}], "messages": [{"role": "user", "content": "hi"}]}
+        source = opened(path, json.dumps(row, indent=2).encode(encoding))
+        assert (source.container, values(source)) == ("json", [row])
+
+    def test_roles_of_people_make_no_conversation(self, path: Path) -> None:
+        content = {"team": [{"role": "editor", "name": "Ann"}], "version": 2}
+        source = opened(path, json.dumps(content).encode())
+        assert values(source) == content["team"]
+
+    def test_conversations_within_an_object_are_rows(self, path: Path) -> None:
+        rows = [{"messages": [{"role": "user", "content": "hi"}], "tools": [{"name": "f"}]}] * 2
+        source = opened(path, json.dumps({"conversations": rows}).encode())
+        assert (source.container, values(source)) == ("json", rows)
 
     def test_broken_lines_are_faults(self, path: Path) -> None:
         rows = list(opened(path, b'{"a": 1}\n{oops\n[1]\n"text"\n{"a": \xff}\n{"a": 2}\n').rows())
