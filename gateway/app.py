@@ -79,7 +79,7 @@ def build_routes(max_body_bytes: int, routers: Sequence[ControllerRouterHandler]
         exception_handlers={Exception: _render},
         dependencies={
             "sv": Provide(provide_services, sync_to_thread=False),
-            "caller": Provide(provide_caller, sync_to_thread=False),
+            "caller": Provide(provide_caller),
             "admin": Provide(provide_admin),
             "source": Provide(provide_source, sync_to_thread=False),
         },

@@ -87,6 +87,7 @@ class Call:
     created_at: float = field(default_factory=time.time)
     started: float = field(default_factory=time.perf_counter)
     key: ApiKey | None = None
+    """Known before for a person who has signed in; else `authorization` tells."""
     envelope: Envelope | None = None
     plan: Plan | None = None
     prompt: Prompt | None = None
@@ -145,7 +146,7 @@ class Reply:
 
 async def run(sv: Services, call: Call) -> Reply | StreamedReply:
     """Answer one call. Raises a Refusal; then the exchange is already recorded."""
-    call.key = key = sv.keys.authenticate_project(call.authorization)
+    call.key = key = call.key or sv.keys.authenticate_project(call.authorization)
     try:
         require(key.scopes, MODEL_REQUEST)
         call.envelope = decode(call.endpoint.decoder, call.body)

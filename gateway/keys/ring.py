@@ -143,10 +143,10 @@ def _refused(secret: bytes, key: ApiKey | None) -> Unauthenticated:
     )
 
 
-def _keys(each: Working) -> Iterator[tuple[bytes, ApiKey]]:
-    """A key by its hash and, once it was rotated, by its old one."""
+def api_key(each: Working) -> ApiKey:
+    """What a row lets its holder do."""
     row = each.key
-    key = ApiKey(
+    return ApiKey(
         id=row.id,
         name=row.name,
         project_id=row.project_id or "",
@@ -161,6 +161,11 @@ def _keys(each: Working) -> Iterator[tuple[bytes, ApiKey]]:
         tier=row.tier,
         purpose=row.purpose,
     )
+
+
+def _keys(each: Working) -> Iterator[tuple[bytes, ApiKey]]:
+    """A key by its hash and, once it was rotated, by its old one."""
+    row, key = each.key, api_key(each)
     yield row.hash, key
     if row.old_hash is not None and row.old_hash_expires_at is not None:
         end = row.old_hash_expires_at.timestamp()

@@ -8,17 +8,19 @@ from typing import Any
 from litestar import Request
 from litestar.di import NamedDependency
 
-from gateway.access import csrf, roles, sessions
+from gateway.access import roles
 from gateway.access.administrator import Administrator
-from gateway.access.source import USER_AGENT_LENGTH, Source, believed
+from gateway.access.source import Source
 from gateway.keys.ring import ApiKey
 from gateway.keys.scopes import require_for
 from gateway.protocol.audit_logs import key_actor
+from gateway.routes import acting
+from gateway.routes.signed_in import person, source_of
 from gateway.services import Services
 
 Sv = NamedDependency[Services]
 Caller = NamedDependency[ApiKey]
-"""A project's key."""
+"""A project's key, or what stands for one."""
 Admin = NamedDependency[Administrator]
 """Who administers, and may do this."""
 From = NamedDependency[Source]
@@ -29,9 +31,16 @@ def provide_services(request: Request[Any, Any, Any]) -> Services:
     return request.app.state.services
 
 
-def provide_caller(request: Request[Any, Any, Any]) -> ApiKey:
-    """A project's key that may use this endpoint. Raises Unauthenticated, Forbidden."""
-    key = provide_services(request).keys.authenticate_project(_authorization(request))
+async def provide_caller(request: Request[Any, Any, Any]) -> ApiKey:
+    """A project's key, or the person behind a session cookie who acts for a project, that may use this endpoint.
+
+    Raises Unauthenticated, Forbidden; of a person also InvalidRequest, NotFound (gateway/routes/acting.py).
+    """
+    sv = provide_services(request)
+    if acting.is_in_person(request):
+        key = await acting.key_of(sv, request, request.method)
+    else:
+        key = sv.keys.authenticate_project(_authorization(request))
     require_for(key.scopes, request.method, request.scope["path_template"])
     return key
 
@@ -43,38 +52,19 @@ async def provide_admin(request: Request[Any, Any, Any]) -> Administrator:
         Unauthenticated: neither.
         Forbidden: a project's key, a role that does not suffice, or a call that another site's page made.
     """
-    sv, source = provide_services(request), provide_source(request)
-    token = request.cookies.get(sessions.COOKIE)
-    if token and _authorization(request) is None:
-        admin = await _person(sv, request, source, token)
+    sv = provide_services(request)
+    if acting.is_in_person(request):
+        async with sv.database.session() as session:
+            admin = await person(sv, session, request, request.method)
     else:
-        admin = _key(sv, request, source)
+        admin = _key(sv, request, provide_source(request))
     need = roles.need_of(request.method, request.scope["path_template"])  # type: ignore[typeddict-item]
     roles.require(admin, need, request.path_params)
     return admin
 
 
 def provide_source(request: Request[Any, Any, Any]) -> Source:
-    console, headers, client = provide_services(request).settings.console, request.headers, request.client
-    address, secure = believed(
-        client.host if client else "",
-        request.url.scheme,
-        ",".join(headers.getall("x-forwarded-for", [])),
-        ",".join(headers.getall("x-forwarded-proto", [])),
-        trusted=console.trusted_proxies,
-    )
-    agent = headers.get("user-agent", "")[:USER_AGENT_LENGTH]
-    return Source(address, agent, secure or console.url.startswith("https://"), headers.get("host", ""))
-
-
-async def _person(sv: Services, request: Request[Any, Any, Any], source: Source, token: str) -> Administrator:
-    secret_key = sv.settings.secret_key.reveal()
-    async with sv.database.session() as session:
-        signed_in = await sessions.find(session, token, sv.settings.sign_in, secret_key)
-        csrf.check(request.method, request.headers, signed_in.session.id, secret_key)
-        if request.method not in csrf.SAFE:
-            csrf.check_origin(request.headers, source, sv.settings.console.url, needed=True)
-        return await sessions.administrator(session, signed_in, source)
+    return source_of(provide_services(request), request)
 
 
 def _key(sv: Services, request: Request[Any, Any, Any], source: Source) -> Administrator:

@@ -9,8 +9,10 @@ from typing import Any
 from gateway import inference
 from gateway.errors import ClientLeft, ContentTooLarge, Refusal, Surprise, refusal_of, to_openai_error
 from gateway.inference import Call, Endpoint, Reply
+from gateway.keys.ring import ApiKey
 from gateway.kit.background import Background
 from gateway.kit.ids import new_request_id
+from gateway.routes import acting
 from gateway.services import Services
 from gateway.streaming import StreamedReply
 
@@ -76,6 +78,8 @@ async def _answer(sv: Services, endpoint: Endpoint, scope: Scope, client: Client
         body = await read_body(client.receive, sv.settings.max_body_bytes)
         fall_back = (header(scope, FALLBACK) or b"").lower() != b"off"
         call = Call(endpoint, header(scope, b"authorization"), body, request_id, fall_back, client)
+        if call.authorization is None and header(scope, b"cookie") is not None:
+            call.key = await _person(sv, scope)
         reply = await inference.run(sv, call)
     except (ClientGone, ClientLeft):
         return
@@ -87,6 +91,12 @@ async def _answer(sv: Services, endpoint: Endpoint, scope: Scope, client: Client
         await send_whole(send, 200, reply.headers | {"x-request-id": request_id}, reply.body)
     else:
         await send_stream(reply, request_id, client, send)
+
+
+async def _person(sv: Services, scope: Scope) -> ApiKey | None:
+    """Of a page of ours. None: there is no session either."""
+    connection = acting.Connection(scope)  # type: ignore[arg-type]
+    return await acting.key_of(sv, connection, "POST") if acting.is_in_person(connection) else None
 
 
 async def send_stream(reply: StreamedReply, request_id: str, client: Client, send: Send) -> None:

@@ -10,6 +10,13 @@ from gateway.db.tables.budgets import (
     BudgetWindowRow,
 )
 from gateway.db.tables.changes import ChangeRow
+from gateway.db.tables.console import (
+    ConsoleKeyRow,
+    ReviewDecisionRow,
+    ReviewItemRow,
+    ReviewQueueRow,
+    SavedViewRow,
+)
 from gateway.db.tables.datasets import DatasetItemRow, DatasetRow, DatasetVersionRow
 from gateway.db.tables.evals import EvalOutputItemRow, EvalRow, EvalRunRow
 from gateway.db.tables.examples import TrainingExampleRow
@@ -47,6 +54,7 @@ __all__ = [
     "CalibrationRow",
     "ChangeRow",
     "CheckpointPermissionRow",
+    "ConsoleKeyRow",
     "CriterionRow",
     "DatasetItemRow",
     "DatasetRow",
@@ -76,8 +84,12 @@ __all__ = [
     "ProjectUserRow",
     "RateLimitRow",
     "ReplicaRow",
+    "ReviewDecisionRow",
+    "ReviewItemRow",
+    "ReviewQueueRow",
     "RouteRevisionRow",
     "RouteRow",
+    "SavedViewRow",
     "ServiceAccountRow",
     "SessionRow",
     "SignInFailureRow",

@@ -205,10 +205,10 @@ class TestASession:
             client.cookies.set("tuneway_session", "x" * 43)
             assert error_in(await client.get(f"{SESSIONS}/current"), 401)["code"] == "session_ended"
 
-    async def test_is_not_for_model_calls(self, app: App, person: Any) -> None:
+    async def test_has_no_project_of_its_own(self, app: App, person: Any) -> None:
         async with browser(app) as client:
             await sign_in(client, EMAIL)
-            error_in(await client.get("/v1/models"), 401)
+            assert error_in(await client.get("/v1/models"), 400)["param"] == "OpenAI-Project"
 
 
 class TestChangesWithACookie:
