@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gateway.datasets.building.caps import settle_caps
 from gateway.datasets.building.clean import clean
+from gateway.datasets.building.contradictions import settle_contradictions
 from gateway.datasets.building.examples import select_examples
 from gateway.datasets.building.grounds import Means, ground_of, select
 from gateway.datasets.building.reading import Snapshot
@@ -64,6 +65,8 @@ def _finish(means: Means, order: Order, ground: Ground, tell: Tell) -> Built:
     if order.recipe.kind == "sft" and order.recipe.turns.learn == "every":
         settle_openings(ground)
     tell(Progress(stage="cleaning", done=0, total=work.count()))
+    if order.recipe.kind == "preference":
+        settle_contradictions(ground, ground.stop)
     cleaned = clean(ground, order.key, order.suites, ground.stop)
     settle_caps(ground)
     cleaned.split()

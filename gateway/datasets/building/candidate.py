@@ -33,6 +33,8 @@ class Candidate(msgspec.Struct, kw_only=True):
     exchange_id: str | None = None
     other_exchange_id: str | None = None
     example_id: str | None = None
+    votes: int = 1
+    """Of a pair: by how many more people, or judgments of models, the chosen answer was preferred."""
     judgment_ids: list[str] = msgspec.field(default_factory=list[str])
     origin_model: str | None = None
     """Whose answer is learnt; None for one that a person wrote."""

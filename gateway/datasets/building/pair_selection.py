@@ -44,6 +44,8 @@ class _Pair:
     rejected: Ref
     signal: Signal
     judgment_ids: Sequence[str]
+    votes: int = 1
+    """How many more were for it than against it."""
 
 
 async def select_pairs(ground: Ground, refuses: Refuses, told: Progress, newest: int | None = None) -> None:
@@ -136,12 +138,13 @@ def _of_opinions(ground: Ground) -> Iterator[_Pair]:
         counted = people or said
         side = sum(prefers for _, prefers, _ in counted)
         if side == 0:
-            ground.tally.drop("tie", exchange_id=a, other_exchange_id=b)
+            fault = "contradictory" if any(prefers for _, prefers, _ in counted) else "tie"
+            ground.tally.drop(fault, exchange_id=a, other_exchange_id=b)
             continue
         first, second = (a, a_choice), (b, b_choice)
         ids = [judgment for _, prefers, judgment in counted if prefers * side > 0]
         chosen, rejected = (first, second) if side > 0 else (second, first)
-        yield _Pair(chosen, rejected, "vote" if people else "compared", ids)
+        yield _Pair(chosen, rejected, "vote" if people else "compared", ids, abs(side))
 
 
 def _of_answers(ground: Ground) -> Iterator[_Pair]:
@@ -285,7 +288,7 @@ class _Making:
         if fault is not None:
             self.ground.tally.drop(fault, exchange_id=pair.chosen[0], other_exchange_id=pair.rejected[0])
             return None
-        return rows.preference(chosen, rejected, pair.signal, pair.judgment_ids, depth=depth)
+        return rows.preference(chosen, rejected, pair.signal, pair.judgment_ids, depth=depth, votes=pair.votes)
 
 
 def _answer(logged: Logged, scores: dict[str, float], said: Sequence[Verdict]) -> tuple[str, str, int, bytes]:

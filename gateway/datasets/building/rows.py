@@ -45,7 +45,7 @@ def sft(logged: Logged, recipe: Recipe, signal: Signal, judgment_ids: list[str],
 
 
 def preference(
-    chosen: Logged, rejected: Logged, signal: Signal, judgment_ids: Sequence[str], *, depth: int
+    chosen: Logged, rejected: Logged, signal: Signal, judgment_ids: Sequence[str], *, depth: int, votes: int = 1
 ) -> Candidate:
     """Both answers to one prompt, that of the chosen one."""
     prompt: Json = {"messages": chosen.messages}
@@ -61,6 +61,7 @@ def preference(
         end_user=chosen.call.end_user,
         exchange_id=chosen.call.id,
         other_exchange_id=rejected.call.id if rejected.call.id != chosen.call.id else None,
+        votes=votes,
         judgment_ids=list(judgment_ids),
         origin_model=None if signal == "edit" else chosen.call.served_model,
         depth=0 if signal == "edit" else depth,

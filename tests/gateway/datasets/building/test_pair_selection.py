@@ -5,25 +5,11 @@ from typing import Any
 
 import pytest
 
-from gateway.protocol.recipes import Recipe
-from tests.gateway.datasets.building.world import Version, World, built, recipe, sentence
+from tests.gateway.datasets.building.world import World, built, pairs, sentence, sides
 
 pytestmark = pytest.mark.anyio
 
 GOOD, BAD = sentence(101), sentence(102)
-
-
-def pairs(*sources: str, **fields: Any) -> Recipe:
-    """A recipe of pairs from these sources alone."""
-    rules = {"sources": list(sources)} | fields.pop("pairs", {})
-    return recipe("preference", pairs=rules, **fields)
-
-
-def sides(version: Version) -> list[tuple[str, str]]:
-    """Chosen and rejected."""
-    return [
-        (line["preferred_output"][0]["content"], line["non_preferred_output"][0]["content"]) for line in version.lines
-    ]
 
 
 async def asked_twice(world: World, first: Any = GOOD, second: Any = BAD, **more: Any) -> tuple[str, str]:
@@ -82,7 +68,7 @@ class TestVotes:
         await world.vote(first, second, "a")
         await world.vote(first, second, "b")
         await world.store()
-        assert (await built(world, tmp_path, pairs("votes"))).dropped == {"tie": 1}
+        assert (await built(world, tmp_path, pairs("votes"))).dropped == {"contradictory": 1}
 
     async def test_answers_to_different_prompts(self, world: World, tmp_path: Path) -> None:
         first, second = world.call("Where?", GOOD), world.call("When?", BAD)

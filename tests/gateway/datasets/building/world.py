@@ -235,6 +235,19 @@ def recipe(kind: str = "sft", **fields: Any) -> Recipe:
     return msgspec.convert({"kind": kind, "split": {"validation": 0}} | fields, Recipe)
 
 
+def pairs(*sources: str, **fields: Any) -> Recipe:
+    """A recipe of pairs from these sources alone."""
+    rules = {"sources": list(sources)} | fields.pop("pairs", {})
+    return recipe("preference", pairs=rules, **fields)
+
+
+def sides(version: Version) -> list[tuple[str, str]]:
+    """Chosen and rejected."""
+    return [
+        (line["preferred_output"][0]["content"], line["non_preferred_output"][0]["content"]) for line in version.lines
+    ]
+
+
 async def built(
     world: World,
     directory: Path,
