@@ -43,7 +43,9 @@ NO_ENCRYPTION_KEY = "Judges and evals need an encryption_key, to keep the key th
 class NotAsked(Exception):
     """No answer was had; the message is a sentence."""
 
-    def __init__(self, message: str, *, code: str, retry: bool, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, code: str, retry: bool, retry_after: float | None = None, exchange_id: str | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         """timeout, rate_limit, quota, upstream or refused (the call itself was wrong)."""
@@ -51,6 +53,8 @@ class NotAsked(Exception):
         """Whether the same call may succeed later."""
         self.retry_after = retry_after
         """Seconds, where the gateway said so."""
+        self.exchange_id = exchange_id
+        """Of the call, where the gateway has answered: what was asked may be in the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,10 +217,20 @@ def _refusal(response: aiohttp.ClientResponse, body: bytes) -> NotAsked:
     except (ValueError, KeyError, TypeError):
         message, kind = f"The gateway answered {response.status}.", ""
     after = response.headers.get("retry-after", "")
-    seconds = float(after) if after.replace(".", "", 1).isdigit() else None
-    if response.status == 429:
-        code = "quota" if kind == "insufficient_quota" else "rate_limit"
-        return NotAsked(message, code=code, retry=code == "rate_limit", retry_after=seconds)
-    if response.status in (408, 409) or response.status >= 500:
-        return NotAsked(message, code="upstream", retry=True, retry_after=seconds)
-    return NotAsked(message, code="refused", retry=False)
+    code, retry = _code(response.status, kind)
+    return NotAsked(
+        message,
+        code=code,
+        retry=retry,
+        retry_after=float(after) if retry and after.replace(".", "", 1).isdigit() else None,
+        exchange_id=response.headers.get("x-request-id"),
+    )
+
+
+def _code(status: int, kind: str) -> tuple[str, bool]:
+    """Of NotAsked, and whether the same call may succeed later."""
+    if status == 429:
+        return ("quota", False) if kind == "insufficient_quota" else ("rate_limit", True)
+    if status in (408, 409) or status >= 500:
+        return "upstream", True
+    return "refused", False

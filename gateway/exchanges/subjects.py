@@ -1,5 +1,6 @@
 """Logged exchanges as subjects of judgments and of data: the messages, and the answer to them."""
 
+from collections.abc import Iterator
 from typing import Any, cast
 
 import msgspec
@@ -19,7 +20,7 @@ def subject(request: bytes, reply: bytes | None, choice_index: int = 0) -> Subje
         reply: the body, of a stream the assembled one.
     """
     asked, answered = _object(request), _object(reply or b"")
-    choice = _choice(answered, choice_index)
+    choice = next((choice for index, choice in _choices(answered) if index == choice_index), None)
     if choice is None:
         return None
     messages, answer = _messages(asked), _answer(choice)
@@ -36,12 +37,16 @@ def subject(request: bytes, reply: bytes | None, choice_index: int = 0) -> Subje
     )
 
 
-def _choice(answered: dict[str, Any], index: int) -> dict[str, Any] | None:
+def choice_indexes(reply: bytes | None) -> list[int]:
+    """Of the choices that a reply has, ascending."""
+    return sorted({index for index, _ in _choices(_object(reply or b"")) if isinstance(index, int) and index >= 0})
+
+
+def _choices(answered: dict[str, Any]) -> Iterator[tuple[Any, dict[str, Any]]]:
     choices = answered.get("choices")
     for place, choice in enumerate(cast("list[Any]", choices) if isinstance(choices, list) else []):
-        if isinstance(choice, dict) and choice.get("index", place) == index:
-            return cast("dict[str, Any]", choice)
-    return None
+        if isinstance(choice, dict):
+            yield cast("dict[str, Any]", choice).get("index", place), cast("dict[str, Any]", choice)
 
 
 def _messages(asked: dict[str, Any]) -> list[Message] | None:

@@ -36,19 +36,23 @@ AGAIN_SECONDS = 600.0
 BOTH = text("""
 SELECT h.exchange_id, h.other_exchange_id AS h_other, h.passed AS h_passed, h.raw_value AS h_raw, h.label AS h_label,
        h.preference AS h_preference, j.id, j.created_at, j.exchange_id AS j_exchange, j.passed, j.raw_value, j.label,
-       j.preference, e.output_tokens AS length, o.output_tokens AS other_length
+       j.preference, o.output_tokens AS other_length, CASE WHEN NOT EXISTS (
+           SELECT 1 FROM judgments m WHERE m.project_id = j.project_id AND m.exchange_id = j.exchange_id
+           AND m.judge_version_id = j.judge_version_id AND m.choice_index > 0) THEN e.output_tokens END AS length
 FROM judgments h JOIN judgments j ON j.project_id = h.project_id AND j.judge_version_id = :version
     AND j.superseded_at IS NULL AND j.status = 'ok' AND j.identifier = '' AND j.order_shown IS NULL AND j.attempt = 0
     AND j.eval_run_id IS NULL AND (
         (j.exchange_id = h.exchange_id AND j.choice_index = h.choice_index
-            AND coalesce(j.other_exchange_id, '') = coalesce(h.other_exchange_id, ''))
-        OR (h.other_exchange_id IS NOT NULL AND j.exchange_id = h.other_exchange_id
-            AND j.other_exchange_id = h.exchange_id))
+            AND coalesce(j.other_exchange_id, '') = coalesce(h.other_exchange_id, '')
+            AND coalesce(j.other_choice_index, 0) = coalesce(h.other_choice_index, 0))
+        OR (j.exchange_id = h.other_exchange_id AND j.choice_index = coalesce(h.other_choice_index, 0)
+            AND j.other_exchange_id = h.exchange_id AND coalesce(j.other_choice_index, 0) = h.choice_index))
 LEFT JOIN exchanges e ON e.id = j.exchange_id LEFT JOIN exchanges o ON o.id = j.other_exchange_id
 WHERE h.project_id = :project AND h.criterion_id = :criterion AND h.source = 'human' AND h.status = 'ok'
     AND h.superseded_at IS NULL AND h.eval_run_id IS NULL
 ORDER BY h.created_at DESC LIMIT :most
 """)
+"""The tokens of a reply with several choices are of them all, and tell the length of none."""
 ORDERS = text("""
 SELECT pair_group_id, identifier, order_shown, preference FROM judgments
 WHERE judge_version_id = :version AND superseded_at IS NULL AND status = 'ok' AND order_shown IS NOT NULL
@@ -70,7 +74,8 @@ WHERE g.kind = 'llm' AND g.archived_at IS NULL AND last.at < now() - make_interv
 class Item:
     """One answer (or pair) that people and the judge have judged."""
 
-    exchange_id: str
+    judgment_id: str
+    """The judge's."""
     people: Any
     judge: Any
     passed: bool | None
@@ -112,7 +117,7 @@ class Material:
     shown: set[str]
     """Exchanges that the judge has as examples."""
     passes: dict[str, bool]
-    """Exchange -> whether it passed, of all that the judge judged."""
+    """Judgment -> whether the answer passed, of all that the judge judged."""
 
 
 def calibration(material: Material) -> CalibrationRow:
@@ -121,9 +126,8 @@ def calibration(material: Material) -> CalibrationRow:
     agreement, way = _agreement(material, items)
     pairs = [(each.people, each.judge) for each in items if isinstance(each.people, bool)]
     found = detection([person for person, _ in pairs], [judge for _, judge in pairs])
-    rest = [
-        passed for exchange, passed in material.passes.items() if exchange not in {each.exchange_id for each in items}
-    ]
+    compared = {each.judgment_id for each in items}
+    rest = [passed for judgment_id, passed in material.passes.items() if judgment_id not in compared]
     report: dict[str, Any] = {
         "compared": way,
         "reason": agreement.reason,
@@ -175,10 +179,8 @@ def _items(material: Material) -> tuple[list[Item], dict[str, int]]:
             continue
         row = rows[id]
         lengths = (row["length"], row["other_length"])
-        items.append(
-            Item(row["j_exchange"], most[0][0], _judge_label(material, row), row["passed"], row["created_at"], *lengths)
-        )
-    return sorted(items, key=lambda each: (each.judged_at, each.exchange_id)), dict(left_out)
+        items.append(Item(id, most[0][0], _judge_label(material, row), row["passed"], row["created_at"], *lengths))
+    return sorted(items, key=lambda each: (each.judged_at, each.judgment_id)), dict(left_out)
 
 
 def _human_label(material: Material, row: dict[str, Any]) -> Any:
@@ -310,7 +312,7 @@ def _examples(version: JudgeVersionRow) -> set[str]:
 
 
 PASSES = text("""
-SELECT exchange_id, passed FROM judgments WHERE judge_version_id = :version AND superseded_at IS NULL AND status = 'ok'
+SELECT id, passed FROM judgments WHERE judge_version_id = :version AND superseded_at IS NULL AND status = 'ok'
 AND identifier = '' AND order_shown IS NULL AND attempt = 0 AND eval_run_id IS NULL AND passed IS NOT NULL
 ORDER BY created_at DESC LIMIT :most
 """)
@@ -318,4 +320,4 @@ ORDER BY created_at DESC LIMIT :most
 
 async def _passes(session: AsyncSession, version_id: str) -> dict[str, bool]:
     rows = await session.execute(PASSES, {"version": version_id, "most": MOST})
-    return {row.exchange_id: row.passed for row in rows}
+    return {row.id: row.passed for row in rows}

@@ -14,6 +14,7 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.tables import JudgeRow, JudgeVersionRow
+from gateway.judging.work import NEW_ID
 from gateway.kit.clock import now
 from gateway.kit.ids import NANOSECONDS, first_request_id
 from gateway.protocol.judges import Watch
@@ -22,7 +23,7 @@ OVERLAP_SECONDS = 120
 SWEEP_SECONDS = 86_400
 HOUR = 3600
 AT_A_TIME = 5000
-"""Answers a judge and a round."""
+"""Calls a judge and a round."""
 HOURS_KEPT = 26
 EVERYTHING = 1.0
 
@@ -44,7 +45,7 @@ WHERE judge_version_id = ANY(CAST(:versions AS text[])) AND sampling IS NOT NULL
 """)
 SAMPLE = text(f"""
 INSERT INTO judging_tasks (id, project_id, judge_version_id, exchange_id, attempt, sampling, created_at, due_at)
-SELECT 'jtask_' || replace(CAST(gen_random_uuid() AS text), '-', ''), s.project_id, CAST(:version AS text), s.id, a.n,
+SELECT {NEW_ID}, s.project_id, CAST(:version AS text), s.id, a.n,
        CAST(CAST(:sampling AS text) AS jsonb), now(), now()
 FROM (
     SELECT e.id, e.project_id FROM exchanges e WHERE {MATCHING} AND {CHANCE}

@@ -45,6 +45,13 @@ async def add(session: AsyncSession, verdicts: Sequence[Verdict]) -> list[str]:
     return ids
 
 
+async def calls_named(session: AsyncSession, project_id: str, exchange_id: str) -> set[str]:
+    """Exchanges in which judges were asked about an answer, as far as a judgment names them."""
+    of_answer = (JudgmentRow.project_id == project_id, JudgmentRow.exchange_id == exchange_id)
+    found = await session.scalars(select(JudgmentRow.judge_exchange_id).where(*of_answer))
+    return {id for id in found if id}
+
+
 async def retract(session: AsyncSession, row: JudgmentRow, by: str) -> JudgmentRow:
     """Take a judgment back: a row of its own says so, and supersedes it. Returns that row.
 

@@ -67,7 +67,7 @@ class Watch(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tru
     """Which traffic a judge judges by itself. What Tuneway itself asked (judges, evals) never is."""
 
     rate: float = 1.0
-    """Share of the answers, chosen by a hash of the exchange's id."""
+    """Share of the calls, chosen by a hash of the exchange's id."""
     routes: list[str] = []
     """Only these; empty is all."""
     models: list[str] = []
@@ -75,7 +75,8 @@ class Watch(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tru
     metadata: dict[str, str] = {}
     """Only calls that carry all of it."""
     max_per_hour: int | None = None
-    """Answers of one hour. The share becomes smaller with the traffic, and is written down with each judgment."""
+    """Calls of one hour, each with all its choices. The share becomes smaller with the traffic, and is written down with each
+    judgment."""
 
 
 class JudgeUpdate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -145,7 +146,8 @@ class JudgingRequested(msgspec.Struct, kw_only=True):
     object: str = "judge.request"
     judge_version_id: str
     queued: int
-    """Judgments to come, repeats included. What was judged already is not judged again; what ended in an error is."""
+    """Judgments to come, repeats included, but for further choices of replies that have several: those join when the first one
+    is begun. What was judged already is not judged again; what ended in an error is."""
 
 
 class JudgeLag(msgspec.Struct, kw_only=True):

@@ -1,6 +1,6 @@
 """Asks the models of a judge, and writes down what they said: each call a part, and one verdict of them all."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -9,7 +9,7 @@ from gateway.asking import Asked as Reply
 from gateway.asking import NotAsked
 from gateway.grading.chat import answer as read_reply
 from gateway.grading.chat import speaks_of_structure
-from gateway.judging import specs
+from gateway.judging import specs, work
 from gateway.judgments import repository as judgments
 from gateway.judgments.values import PREFERENCE_SCORES
 from gateway.judgments.verdict import Verdict
@@ -43,15 +43,19 @@ class Told:
     judgment_id: str | None = None
     """Where it is written down already."""
     reply: Reply | None = None
+    exchange_id: str | None = None
+    """The call, in the log."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Heard:
     """What all calls of a task came to."""
 
-    told: list[Told]
+    told: list[Told] = field(default_factory=list[Told])
     later: NotAsked | None = None
     """Some could not be asked now, and may be later."""
+    calls: list[str] = field(default_factory=list[str])
+    """All that were made now, whatever came of them: in the log they repeat what is judged."""
 
 
 def parts_of(case: Case, spec: LlmSpec) -> list[Part]:
@@ -61,38 +65,60 @@ def parts_of(case: Case, spec: LlmSpec) -> list[Part]:
 
 
 async def ask_all(wv: WorkerServices, case: Case, spec: LlmSpec) -> Heard:
-    """Ask what is not answered yet, one after the other.
+    """Ask what is not answered yet, one after the other; of several parts each is written down at once, so that whoever dies
+    leaves nothing to be paid for again but the call under way.
 
     On the last try of a task what cannot be asked is an error; before, it is left for later.
     """
-    told: list[Told] = []
-    later: NotAsked | None = None
-    for part in parts_of(case, spec):
-        if part in case.answered:
-            id, opinion = case.answered[part]
-            told.append(Told(part, opinion, id))
-            continue
+    heard = Heard()
+    parts = parts_of(case, spec)
+    for part in parts:
         try:
-            told.append(await _ask(wv, case, spec, part))
+            told = await _told(wv, case, spec, part, heard.calls)
         except NotAsked as error:
-            if error.retry and not case.task.is_last_try:
-                later = error
-            else:
-                told.append(Told(part, failed(CODES.get(error.code, "upstream"), str(error))))
-    return Heard(told, later)
+            heard.later = error
+            continue
+        if len(parts) > 1 and told.judgment_id is None and told.opinion.is_ok:
+            told = await _kept(wv, case, told)
+        if told is None:
+            break
+        heard.told.append(told)
+    return heard
 
 
-async def _ask(wv: WorkerServices, case: Case, spec: LlmSpec, part: Part) -> Told:
-    """Raises NotAsked."""
+async def _told(wv: WorkerServices, case: Case, spec: LlmSpec, part: Part, calls: list[str]) -> Told:
+    """Args: calls: those that are made are added. Raises NotAsked: later, perhaps."""
+    if part in case.answered:
+        id, opinion = case.answered[part]
+        return Told(part, opinion, id)
+    try:
+        return await _ask(wv, case, spec, part, calls)
+    except NotAsked as error:
+        if error.retry and not case.task.is_last_try:
+            raise
+        return Told(part, failed(CODES.get(error.code, "upstream"), str(error)), exchange_id=error.exchange_id)
+
+
+async def _kept(wv: WorkerServices, case: Case, told: Told) -> Told | None:
+    """None: the task is another's by now, or was ended; nothing more is asked."""
+    async with wv.database.session() as session:
+        if not await work.is_ours(session, case.task):
+            return None
+        [id] = await write_parts(session, case, [told])
+    return replace(told, judgment_id=id)
+
+
+async def _ask(wv: WorkerServices, case: Case, spec: LlmSpec, part: Part, calls: list[str]) -> Told:
+    """Raises NotAsked. Args: calls: as of `_told`."""
     asked = _question(case, spec, part)
-    reply = await _chat(wv, case, spec, asked)
+    reply = await _chat(wv, case, spec, asked, calls)
     try:
         answer = read_reply(reply.body, asked.question, Tokens())
     except AskFailed as error:
-        return Told(part, failed("upstream", str(error)), reply=reply)
+        return Told(part, failed("upstream", str(error)), reply=reply, exchange_id=reply.exchange_id)
     opinion = read(asked, answer)
     opinion.notes.update(_kin(case, answer.model, part[0]))
-    return Told(part, opinion, reply=reply)
+    return Told(part, opinion, reply=reply, exchange_id=reply.exchange_id)
 
 
 def _question(case: Case, spec: LlmSpec, part: Part) -> Asked:
@@ -103,20 +129,31 @@ def _question(case: Case, spec: LlmSpec, part: Part) -> Asked:
     return about_two(brief, model, case.answers[0].subject, case.answers[1].subject, order)
 
 
-async def _chat(wv: WorkerServices, case: Case, spec: LlmSpec, asked: Asked) -> Reply:
-    """Raises NotAsked."""
-    question, project = asked.question, case.judge.project_id
+async def _chat(wv: WorkerServices, case: Case, spec: LlmSpec, asked: Asked, calls: list[str]) -> Reply:
+    """Raises NotAsked. Args: calls: as of `_told`."""
+    question = asked.question
     body: dict[str, Any] = {"model": question.model, "messages": question.messages, **question.sampling}
     if not spec.structured:
-        return await wv.asking.chat(project, "judge", body)
+        return await _call(wv, case, body, calls)
     schema = {"name": "verdict", "strict": True, "schema": question.schema}
     structure = {"response_format": {"type": "json_schema", "json_schema": schema}}
     try:
-        return await wv.asking.chat(project, "judge", body | structure)
+        return await _call(wv, case, body | structure, calls)
     except NotAsked as error:
         if error.code != "refused" or not speaks_of_structure(str(error)):
             raise
-    return await wv.asking.chat(project, "judge", body)
+    return await _call(wv, case, body, calls)
+
+
+async def _call(wv: WorkerServices, case: Case, body: dict[str, Any], calls: list[str]) -> Reply:
+    """Raises NotAsked. Args: calls: as of `_told`."""
+    try:
+        reply = await wv.asking.chat(case.judge.project_id, "judge", body)
+    except NotAsked as error:
+        calls += [error.exchange_id] if error.exchange_id else []
+        raise
+    calls.append(reply.exchange_id)
+    return reply
 
 
 def _kin(case: Case, answered_by: str, named: str) -> dict[str, Any]:
@@ -155,25 +192,22 @@ async def write_parts(session: AsyncSession, case: Case, told: list[Told]) -> li
 def _part(case: Case, each: Told) -> Verdict:
     model, order = each.part
     return base(
-        case, each.opinion, "llm", identifier=model, order_shown=order, pair_group_id=case.task.id, **_call(each)
+        case, each.opinion, "llm", identifier=model, order_shown=order, pair_group_id=case.task.id, **_of_call(each)
     )
 
 
-def _call(each: Told) -> dict[str, Any]:
-    if each.reply is None:
-        return {}
-    return {
-        "latency_ms": each.reply.duration_ms,
-        "cost_nano": each.reply.cost_nano,
-        "judge_exchange_id": each.reply.exchange_id,
-    }
+def _of_call(each: Told) -> dict[str, Any]:
+    columns: dict[str, Any] = {"judge_exchange_id": each.exchange_id}
+    if each.reply is not None:
+        columns |= {"latency_ms": each.reply.duration_ms, "cost_nano": each.reply.cost_nano}
+    return columns
 
 
 def whole(case: Case, spec: LlmSpec, told: list[Told], ids: list[str]) -> Verdict:
     """The verdict of the judge: of a single call it carries the call, of several it names the parts."""
     opinion = verdict_of(case, spec, told)
     if len(told) == 1:
-        return base(case, opinion, "llm", **_call(told[0]))
+        return base(case, opinion, "llm", **_of_call(told[0]))
     return base(case, opinion, "llm", pair_group_id=case.task.id, derived_from=ids)
 
 
@@ -182,6 +216,7 @@ def base(case: Case, opinion: Opinion, source: Any, **more: Any) -> Verdict:
     return Verdict(
         project_id=case.task.project_id,
         exchange_id=case.task.exchange_id,
+        choice_index=case.task.choice_index,
         other_exchange_id=case.task.other_exchange_id,
         other_choice_index=0 if case.task.other_exchange_id else None,
         criterion_id=case.criterion.id,

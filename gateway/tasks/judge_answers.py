@@ -4,8 +4,11 @@ import asyncio
 import logging
 from secrets import token_hex
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from gateway.asking import NotAsked
 from gateway.errors import Refusal, Unavailable
+from gateway.exchanges import erasure
 from gateway.judging import specs, work
 from gateway.judging.work import Claim
 from gateway.judgments import repository as judgments
@@ -102,12 +105,9 @@ async def _judge(wv: WorkerServices, case: Case) -> None:
         return
     heard = await ask_judges.ask_all(wv, case, spec)
     if heard.later is not None:
-        await _write_parts(wv, case, spec, heard, heard.later)
-        return
-    async with wv.database.session() as session:
-        if await work.finish(session, case.task):
-            ids = await ask_judges.write_parts(session, case, heard.told) if len(heard.told) > 1 else []
-            await judgments.add(session, [ask_judges.whole(case, spec, heard.told, ids)])
+        await _postpone(wv, case, heard, heard.later)
+    else:
+        await _write_whole(wv, case, spec, heard)
 
 
 def _without_asking(case: Case) -> Opinion | None:
@@ -132,13 +132,27 @@ def _tags(opinion: Opinion) -> list[str]:
     return sorted({each["rule"] for each in opinion.notes.get("rules", ()) if each["passed"] is False})
 
 
-async def _write_parts(wv: WorkerServices, case: Case, spec: LlmSpec, heard: Heard, later: NotAsked) -> None:
-    """Keep what was answered, and ask for the rest later."""
-    kept = [each for each in heard.told if each.opinion.is_ok]
+async def _write_whole(wv: WorkerServices, case: Case, spec: LlmSpec, heard: Heard) -> None:
     async with wv.database.session() as session:
-        if len(ask_judges.parts_of(case, spec)) > 1:
-            await ask_judges.write_parts(session, case, kept)
+        if await work.finish(session, case.task):
+            ids = await ask_judges.write_parts(session, case, heard.told) if len(heard.told) > 1 else []
+            await judgments.add(session, [ask_judges.whole(case, spec, heard.told, ids)])
+        await _erase_unnamed(session, case, heard.calls)
+
+
+async def _postpone(wv: WorkerServices, case: Case, heard: Heard, later: NotAsked) -> None:
+    """What was answered is kept, the rest is asked for later."""
+    async with wv.database.session() as session:
         await work.postpone(session, case.task, later.retry_after)
+        await _erase_unnamed(session, case, heard.calls)
+
+
+async def _erase_unnamed(session: AsyncSession, case: Case, calls: list[str]) -> None:
+    """What the judge was asked in calls that no judgment names (the answer was erased meanwhile, the task was another's, the
+    call failed): nobody would find it when the answer is erased, which it repeats."""
+    named = await judgments.calls_named(session, case.task.project_id, case.task.exchange_id)
+    if unnamed := sorted(set(calls) - named):
+        await erasure.erase(session, case.task.project_id, unnamed, case.judge.id)
 
 
 async def _gave_up(wv: WorkerServices, case: Case, error: BaseException) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.tables import (
@@ -14,7 +14,8 @@ from gateway.db.tables import (
     JudgeVersionRow,
     JudgmentRow,
 )
-from gateway.exchanges.subjects import subject
+from gateway.exchanges.subjects import choice_indexes, subject
+from gateway.judging import work
 from gateway.judging.work import Claim
 from judges.llm.opinion import Opinion, failed
 from judges.llm.questions import Order
@@ -51,32 +52,69 @@ class Case:
 
 
 async def load(session: AsyncSession, task: Claim) -> Case | None:
-    """None where nobody may judge any more: the judge is archived, or an answer was erased."""
+    """None where there is nothing to judge any more: the judge is archived, an answer was erased, or it has a verdict.
+
+    Whoever begins the first choice of a reply has the others judged, too.
+    """
     version = await session.get_one(JudgeVersionRow, task.judge_version_id)
     judge = await session.get_one(JudgeRow, version.judge_id)
     ids = [id for id in (task.exchange_id, task.other_exchange_id) if id is not None]
     if judge.archived_at is not None or await _erased(session, ids):
         return None
+    exchanges = [await _readable(session, id, task.project_id) for id in ids]
+    await _add_choices(session, task, exchanges[0])
+    if await _is_judged(session, task):
+        return None
     criterion = await session.get_one(CriterionRow, version.criterion_id)
-    answers: list[Answer] = []
-    problem: Opinion | None = None
-    for id in ids:
-        exchange = await session.get(ExchangeRow, id)
-        found = _subject(exchange, task.project_id) if exchange else None
-        if exchange is None or found is None:
-            problem = problem or failed(
-                "not_logged", f"What was asked and answered in {id} is not kept, or is no chat."
-            )
-        else:
-            answers.append(Answer(exchange, found))
-    reference = await _reference(session, answers[0].exchange) if answers and problem is None else None
+    answers, problem = _answers(task, ids, exchanges)
+    reference = await _reference(session, task, answers[0].exchange) if problem is None else None
     return Case(task, judge, version, criterion, answers, reference, await _answered(session, task), problem)
 
 
-def _subject(exchange: ExchangeRow, project_id: str) -> Subject | None:
-    if exchange.project_id != project_id or exchange.logging != FULL:
-        return None
-    return subject(exchange.request, exchange.reply)
+async def _readable(session: AsyncSession, id: str, project_id: str) -> ExchangeRow | None:
+    exchange = await session.get(ExchangeRow, id)
+    is_readable = exchange is not None and exchange.project_id == project_id and exchange.logging == FULL
+    return exchange if is_readable else None
+
+
+async def _add_choices(session: AsyncSession, task: Claim, exchange: ExchangeRow | None) -> None:
+    """Of a comparison only first choices are shown."""
+    if exchange is None or task.choice_index or task.other_exchange_id:
+        return
+    further = [index for index in choice_indexes(exchange.reply)[: work.MOST_CHOICES] if index]
+    if further:
+        await work.add_choices(session, task, further)
+
+
+def _answers(task: Claim, ids: list[str], exchanges: list[ExchangeRow | None]) -> tuple[list[Answer], Opinion | None]:
+    """And why they cannot be judged, where one is not there."""
+    answers: list[Answer] = []
+    for id, exchange in zip(ids, exchanges, strict=True):
+        found = subject(exchange.request, exchange.reply, task.choice_index) if exchange else None
+        if exchange is None or found is None:
+            return [], failed("not_logged", f"What was asked and answered in {id} is not kept, or is no chat.")
+        answers.append(Answer(exchange, found))
+    return answers, None
+
+
+async def _is_judged(session: AsyncSession, task: Claim) -> bool:
+    """Whether there is a verdict: tasks are not kept for ever, and one that is asked for again is made anew."""
+    whole = (JudgmentRow.identifier == "", JudgmentRow.order_shown.is_(None), JudgmentRow.status == "ok")
+    query = select(JudgmentRow.id).where(*_by_this_judge(task), *whole).limit(1)
+    return await session.scalar(query) is not None
+
+
+def _by_this_judge(task: Claim) -> tuple[ColumnElement[bool], ...]:
+    """Words in force of the judge's version on what the task is about."""
+    return (
+        JudgmentRow.project_id == task.project_id,
+        JudgmentRow.exchange_id == task.exchange_id,
+        JudgmentRow.choice_index == task.choice_index,
+        JudgmentRow.other_exchange_id.is_not_distinct_from(task.other_exchange_id),
+        JudgmentRow.judge_version_id == task.judge_version_id,
+        JudgmentRow.attempt == task.attempt,
+        JudgmentRow.superseded_at.is_(None),
+    )
 
 
 async def _erased(session: AsyncSession, ids: list[str]) -> bool:
@@ -84,8 +122,8 @@ async def _erased(session: AsyncSession, ids: list[str]) -> bool:
     return await session.scalar(query) is not None
 
 
-async def _reference(session: AsyncSession, exchange: ExchangeRow) -> str | None:
-    """A person's correction of the answer, the newest; else what the call itself named."""
+async def _reference(session: AsyncSession, task: Claim, exchange: ExchangeRow) -> str | None:
+    """A person's correction, the newest, of this choice before that of another; else what the call itself named."""
     query = select(JudgmentRow.edited_message).where(
         JudgmentRow.project_id == exchange.project_id,
         JudgmentRow.exchange_id == exchange.id,
@@ -95,7 +133,8 @@ async def _reference(session: AsyncSession, exchange: ExchangeRow) -> str | None
         JudgmentRow.superseded_at.is_(None),
         JudgmentRow.edited_message.is_not(None),
     )
-    edited = await session.scalar(query.order_by(JudgmentRow.id.desc()).limit(1))
+    is_of_another = JudgmentRow.choice_index != task.choice_index
+    edited = await session.scalar(query.order_by(is_of_another, JudgmentRow.id.desc()).limit(1))
     if edited is not None and (text := text_of(edited)):
         return text
     named = (exchange.request_metadata or {}).get("reference")
@@ -104,15 +143,8 @@ async def _reference(session: AsyncSession, exchange: ExchangeRow) -> str | None
 
 async def _answered(session: AsyncSession, task: Claim) -> dict[Part, tuple[str, Opinion]]:
     """Verdicts alone: what failed is asked again."""
-    query = select(JudgmentRow).where(
-        JudgmentRow.project_id == task.project_id,
-        JudgmentRow.exchange_id == task.exchange_id,
-        JudgmentRow.judge_version_id == task.judge_version_id,
-        JudgmentRow.attempt == task.attempt,
-        JudgmentRow.pair_group_id == task.id,
-        JudgmentRow.status == "ok",
-        JudgmentRow.superseded_at.is_(None),
-    )
+    of_task = (JudgmentRow.pair_group_id == task.id, JudgmentRow.status == "ok")
+    query = select(JudgmentRow).where(*_by_this_judge(task), *of_task)
     rows = [row for row in await session.scalars(query) if row.identifier]
     return {(row.identifier, _order(row.order_shown)): (row.id, _opinion(row)) for row in rows}
 

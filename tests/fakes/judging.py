@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,11 +29,16 @@ from gateway.judgments.verdict import Verdict
 from gateway.kit.clock import now
 from gateway.kit.ids import NANOSECONDS
 from gateway.protocol.judges import LlmSpec, Spec, Watch
+from gateway.services import WorkerServices
+from gateway.tasks.judge_answers import Judging
 from tests.gateway.exchanges.records import exchange
+from tests.polling import until
 
 PROJECT = "proj_judged"
-Answering = Callable[[dict[str, Any]], str]
-"""What a model says to a call."""
+AtOnce = Callable[[dict[str, Any]], str]
+"""What a model says to a call at once."""
+Answering = AtOnce | Callable[[dict[str, Any]], Awaitable[str]]
+"""Or after a while."""
 
 
 def material(body: dict[str, Any]) -> dict[str, Any]:
@@ -47,12 +52,12 @@ def key_of(body: dict[str, Any]) -> str:
     return found[1]
 
 
-def says(result: Any) -> Answering:
+def says(result: Any) -> AtOnce:
     """An obedient judge with one opinion."""
     return lambda body: json.dumps({"key": key_of(body), "reason": "because", "result": result})
 
 
-def prefers(word: str) -> Answering:
+def prefers(word: str) -> AtOnce:
     """A judge of comparisons that likes answers with a word in them."""
 
     def answer(body: dict[str, Any]) -> str:
@@ -76,13 +81,16 @@ class FakeAsking:
 
     async def chat(self, project_id: str, purpose: str, body: dict[str, Any]) -> Asked:
         self.bodies.append(body)
+        number = len(self.bodies)
         self.purposes.add(purpose)
         answer = self.models[body["model"]]
         if isinstance(answer, NotAsked):
             raise answer
-        message = {"role": "assistant", "content": answer(body), "refusal": None}
+        said = answer(body)
+        said = said if isinstance(said, str) else await said
+        message = {"role": "assistant", "content": said, "refusal": None}
         reply = {"model": body["model"], "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
-        return Asked(json.dumps(reply).encode(), f"req_judge{len(self.bodies)}", 1000, 5.0)
+        return Asked(json.dumps(reply).encode(), f"req_judge{number}", 1000, 5.0)
 
     async def close(self) -> None: ...
 
@@ -128,14 +136,17 @@ class World:
             version = await repository.add_version(session, row, by, specs.stored(specs.check(spec, by)), "key_1")
         return row, version
 
-    async def answer(self, text: str = "hi", *, at: datetime | None = None, **changes: Any) -> str:
-        """An exchange that is in the log; its id."""
+    async def answer(self, *texts: str, text: str = "hi", at: datetime | None = None, **changes: Any) -> str:
+        """An exchange that is in the log, with a choice for each text; its id."""
         self._made += 1
         moment = at or now()
         id = changes.pop("id", f"req_{int(moment.timestamp() * NANOSECONDS):016x}{self._made:016x}")
         request = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
-        message = {"role": "assistant", "content": text}
-        reply = {"id": f"chatcmpl-{self._made}", "model": "m", "choices": [{"index": 0, "message": message}]}
+        choices = [
+            {"index": index, "message": {"role": "assistant", "content": each}}
+            for index, each in enumerate(texts or (text,))
+        ]
+        reply = {"id": f"chatcmpl-{self._made}", "model": "m", "choices": choices}
         given: dict[str, Any] = {
             "project_id": self.project_id,
             "created_at": moment.timestamp(),
@@ -148,7 +159,7 @@ class World:
         for column in ("attempts", "error", "request_metadata"):
             values[column] = msgspec.json.decode(values[column]) if values[column] else None
         async with self.database.session() as session:
-            session.add(ExchangeRow(**values))
+            session.add(ExchangeRow(**{name: value for name, value in values.items() if value is not None}))
         return id
 
     async def ask(self, version: JudgeVersionRow, *wanted: Any, repeats: int = 1) -> int:
@@ -174,7 +185,7 @@ class World:
     async def tasks(self) -> list[JudgingTaskRow]:
         async with self.database.session() as session:
             query = select(JudgingTaskRow).where(JudgingTaskRow.project_id == self.project_id)
-            return list(await session.scalars(query.order_by(JudgingTaskRow.exchange_id)))
+            return list(await session.scalars(query.order_by(JudgingTaskRow.exchange_id, JudgingTaskRow.choice_index)))
 
     async def judged(self, *, parts: bool = False) -> list[JudgmentRow]:
         """Judgments by judges in force, oldest first; parts of panels and comparisons only with `parts`."""
@@ -192,6 +203,16 @@ class World:
         async with self.database.session() as session:
             for row in await session.scalars(select(JudgingTaskRow).where(JudgingTaskRow.leased_until.is_not(None))):
                 row.leased_until = now() - timedelta(seconds=1)
+
+    async def work_off(self, wv: WorkerServices) -> None:
+        """Until nothing is due."""
+        await Judging(wv).begin()
+
+        async def idle() -> bool:
+            rows = await self.tasks()
+            return all(row.done_at is not None or (row.leased_until is None and row.due_at > now()) for row in rows)
+
+        await until(idle)
 
     async def make_due(self) -> None:
         """As if the wait before the next try were over."""

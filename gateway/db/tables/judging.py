@@ -68,6 +68,8 @@ class JudgingTaskRow(Base):
     project_id: Mapped[str]
     judge_version_id: Mapped[str] = mapped_column(ForeignKey("judge_versions.id"))
     exchange_id: Mapped[str]
+    choice_index: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Of a reply with several; tasks of the others are made when the first one is begun (gateway/judging/work.py)."""
     other_exchange_id: Mapped[str | None]
     attempt: Mapped[int] = mapped_column(default=0, server_default="0")
     """Of repeats that were asked for."""
@@ -86,6 +88,7 @@ class JudgingTaskRow(Base):
             "judge_version_id",
             "exchange_id",
             text("coalesce(other_exchange_id, '')"),
+            "choice_index",
             "attempt",
             unique=True,
         ),

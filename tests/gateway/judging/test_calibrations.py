@@ -79,6 +79,50 @@ async def fill(world: World, version: JudgeVersionRow, criterion: CriterionRow, 
         await judgments.add(session, verdicts)
 
 
+class TestChoices:
+    async def test_each_is_held_against_what_people_say_of_it(self, world: World, database: Database) -> None:
+        _, version, criterion = await made(world)
+        for choice, (person, judge) in enumerate([(True, True), (False, False), (True, False), (None, True)]):
+            await judge_says(database, version, criterion, "req_1", judge, choice_index=choice)
+            if person is not None:
+                await world.people_say(criterion, "req_1", person, choice_index=choice)
+        row = await calibrate(database, version)
+        assert row.n == 3
+        assert row.report["confusion"] == {"labels": [False, True], "counts": [[1, 0], [1, 1]]}
+        assert row.report["pass_rate"]["judge"]["n"] == 1
+
+    async def test_tokens_of_several_tell_the_length_of_none(self, world: World, database: Database) -> None:
+        _, version, criterion = await made(world)
+        several, single = [await world.answer("a", "b", output_tokens=90), await world.answer(output_tokens=10)]
+        for id, choice in ((several, 0), (several, 1), (single, 0)):
+            await judge_says(database, version, criterion, id, True, choice_index=choice)
+            await world.people_say(criterion, id, True, choice_index=choice)
+        async with database.session() as session:
+            material = await calibrations.gather(session, version, criterion)
+        assert sorted(str(row["length"]) for row in material.rows) == ["10", "None", "None"]
+
+    @pytest.mark.parametrize(
+        ("ids", "choices", "counts"),
+        [
+            (("a", "b"), (0, 0), True),
+            (("b", "a"), (0, 0), True),
+            (("a", "b"), (0, 1), False),
+            (("b", "a"), (1, 0), False),
+        ],
+    )
+    async def test_of_pairs_only_the_same_two(
+        self, world: World, database: Database, ids: tuple[str, str], choices: tuple[int, int], counts: bool
+    ) -> None:
+        criterion = await world.criterion("preference")
+        _, version = await world.judge(LlmSpec(model="five"), criterion="preference")
+        pair = {"other_exchange_id": "b", "other_choice_index": 0, "preference": "a", "raw_value": None}
+        await judge_says(database, version, criterion, "a", None, **pair)
+        by_person = {"other_exchange_id": ids[1], "other_choice_index": choices[1], "choice_index": choices[0]}
+        await world.people_say(criterion, ids[0], None, preference="a", **by_person)
+        async with database.session() as session:
+            assert len((await calibrations.gather(session, version, criterion)).rows) == int(counts)
+
+
 class TestFigures:
     async def test_known_answers(self, world: World, database: Database) -> None:
         """[[45, 5], [15, 35]]: kappa 0.600 (research: known-answer vectors)."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import select
 
 from gateway.asking import NotAsked
 from gateway.db.database import Database
@@ -61,22 +62,16 @@ async def wv(settings: Settings, asking: FakeAsking) -> AsyncIterator[WorkerServ
         yield replace(wv, asking=asking)  # type: ignore[arg-type]
 
 
-async def work_off(wv: WorkerServices, world: World, judging: Judging | None = None) -> None:
-    """Until nothing is due."""
-    await (judging or Judging(wv)).begin()
-
-    async def idle() -> bool:
-        rows = await world.tasks()
-        return all(row.done_at is not None or (row.leased_until is None and row.due_at > now()) for row in rows)
-
-    await until(idle)
+async def erased(database: Database) -> set[str]:
+    async with database.session() as session:
+        return set(await session.scalars(select(ExchangeDeletionRow.exchange_id)))
 
 
 async def judge_one(world: World, wv: WorkerServices, spec: LlmSpec, **answer: Any) -> JudgmentRow:
     """The judgment of one answer."""
     _, version = await world.judge(spec)
     await world.ask(version, await world.answer(**answer))
-    await work_off(wv, world)
+    await world.work_off(wv)
     (row,) = await world.judged()
     return row
 
@@ -106,7 +101,7 @@ class TestOneJudge:
         (task,) = await world.tasks()
         async with database.session() as session:
             (await session.get_one(type(task), task.id)).sampling = {"probability": 0.5, "policy": "watch"}
-        await work_off(wv, world)
+        await world.work_off(wv)
         assert (await world.judged())[0].sampling == {"probability": 0.5, "policy": "watch"}
 
     async def test_is_told_what_its_spec_says(self, world: World, wv: WorkerServices, asking: FakeAsking) -> None:
@@ -140,7 +135,7 @@ class TestOneJudge:
     async def test_repeats_are_judgments_of_their_own(self, world: World, wv: WorkerServices) -> None:
         _, version = await world.judge()
         await world.ask(version, await world.answer(), repeats=3)
-        await work_off(wv, world)
+        await world.work_off(wv)
         assert sorted(row.attempt for row in await world.judged()) == [0, 1, 2]
 
     async def test_kin_is_noted(self, world: World, wv: WorkerServices) -> None:
@@ -162,7 +157,7 @@ class TestReference:
         await world.people_say(edit, id, None, edited_message=message)
         _, version = await world.judge(LlmSpec(model="five", reference=True))
         await world.ask(version, id)
-        await work_off(wv, world)
+        await world.work_off(wv)
         assert material(asking.bodies[0])["reference"] == "as it should be"
 
     async def test_else_what_the_call_named(self, world: World, wv: WorkerServices, asking: FakeAsking) -> None:
@@ -203,7 +198,7 @@ class TestErrors:
         await world.ask(version, await world.answer())
         for _ in range(work.MAX_TRIES):
             assert await world.judged() == []
-            await work_off(wv, world)
+            await world.work_off(wv)
             await world.make_due()
         (row,) = await world.judged()
         assert (row.status, row.error_code) == ("error", code)
@@ -212,7 +207,7 @@ class TestErrors:
     async def test_waits_as_long_as_it_is_told(self, world: World, wv: WorkerServices) -> None:
         _, version = await world.judge(LlmSpec(model="limited"))
         await world.ask(version, await world.answer())
-        await work_off(wv, world)
+        await world.work_off(wv)
         (task,) = await world.tasks()
         assert 25 < (task.due_at - now()).total_seconds() <= 33
 
@@ -222,10 +217,10 @@ class TestErrors:
         _, version = await world.judge(LlmSpec(model="poor"))
         id = await world.answer()
         await world.ask(version, id)
-        await work_off(wv, world)
+        await world.work_off(wv)
         asking.models["poor"] = says(5)
         assert await world.ask(version, id) == 1
-        await work_off(wv, world)
+        await world.work_off(wv)
         (row,) = await world.judged()
         assert (row.status, row.score) == ("ok", 1.0)
         assert row.supersedes_id is not None
@@ -240,7 +235,7 @@ class TestErrors:
         _, version = await world.judge(LlmSpec(model="broken"))
         await world.ask(version, await world.answer())
         for _ in range(work.MAX_TRIES):
-            await work_off(wv, world)
+            await world.work_off(wv)
             await world.make_due()
         (row,) = await world.judged()
         assert (row.status, row.error_code, row.rationale) == ("error", "upstream", "A fault of the worker.")
@@ -250,7 +245,7 @@ class TestErrors:
         _, version = await world.judge(LlmSpec(model="echo"))
         ids = [await world.answer(text=payload) for payload in PAYLOADS.values()]
         await world.ask(version, *ids)
-        await work_off(wv, world)
+        await world.work_off(wv)
         rows = await world.judged()
         assert {row.exchange_id for row in rows} == set(ids)
         assert {(row.status, row.score, row.passed) for row in rows} == {("error", None, None)}
@@ -261,7 +256,7 @@ class TestComparisons:
         """Right against wrong, everything that is written of it; the answers' ids sort that way."""
         _, version = await world.judge(LlmSpec(model=model, **spec), criterion="preference")
         await world.ask(version, (await world.answer("right"), await world.answer("wrong")))
-        await work_off(wv, world)
+        await world.work_off(wv)
         return await world.judged(parts=True)
 
     async def test_a_judge_by_place_comes_to_a_tie(self, world: World, wv: WorkerServices) -> None:
@@ -312,11 +307,11 @@ class TestPanel:
         _, version = await world.judge(LlmSpec(model="five", panel=["late"]))
         asking.models["late"] = AWAY
         await world.ask(version, await world.answer())
-        await work_off(wv, world)
+        await world.work_off(wv)
         assert await world.judged() == []
         asking.models["late"] = says(1)
         await world.make_due()
-        await work_off(wv, world)
+        await world.work_off(wv)
         (row,) = await world.judged()
         assert row.score == 0.5
         assert [body["model"] for body in asking.bodies] == ["five", "late", "late"]
@@ -339,30 +334,36 @@ class TestDeath:
 
         await until(others_done)
         await world.expire_leases()
-        await work_off(wv, world)
+        await world.work_off(wv)
         assert {row.exchange_id for row in await world.judged()} == ids
         assert len(await world.judged()) == 5
 
     async def test_whose_lease_ran_out_writes_nothing(
         self, world: World, wv: WorkerServices, asking: FakeAsking, database: Database
     ) -> None:
-        """Two workers judge the same answer in the end; one word of it is kept."""
+        """Two workers judge the same answer in the end; one word of it is kept, and the other's call is erased."""
+        began, go = asyncio.Event(), asyncio.Event()
+
+        async def slowly(body: dict[str, Any]) -> str:
+            began.set()
+            await go.wait()
+            return says(5)(body)
+
+        asking.models["stolen"] = slowly
         _, version = await world.judge(LlmSpec(model="stolen"))
         await world.ask(version, await world.answer())
-
-        def answer(body: dict[str, Any]) -> str:
-            return says(1)(body)
-
-        asking.models["stolen"] = answer
         async with database.session() as session:
             (mine,) = await work.claim(session, "mine", 1)
+        losing = asyncio.create_task(judge(wv, mine))
+        await began.wait()
         await world.expire_leases()
-        await work_off(wv, world)
-
-        asking.models["stolen"] = says(5)
-        await judge(wv, mine)
+        asking.models["stolen"] = says(1)
+        await world.work_off(wv)
+        go.set()
+        await losing
         (row,) = await world.judged()
-        assert row.score == 0.0
+        assert (row.score, row.judge_exchange_id) == (0.0, "req_judge2")
+        assert await erased(database) == {"req_judge1"}
 
     async def test_a_task_that_ends_its_worker_each_time_is_given_up(
         self, world: World, wv: WorkerServices, asking: FakeAsking, database: Database
@@ -373,7 +374,7 @@ class TestDeath:
             async with database.session() as session:
                 assert len(await work.claim(session, f"dead {number}", 1)) == 1
             await world.expire_leases()
-        await work_off(wv, world)
+        await world.work_off(wv)
         (row,) = await world.judged()
         assert (row.status, row.error_code) == ("error", "timeout")
         assert asking.bodies == []
@@ -431,7 +432,7 @@ class TestRules:
         spec = msgspec.convert({"type": "rule", "rules": rules}, RuleSpec)
         _, version = await world.judge(spec, criterion="thumbs")
         await world.ask(version, await world.answer(text))
-        await work_off(wv, world)
+        await world.work_off(wv)
         (row,) = await world.judged()
         return row
 
@@ -470,7 +471,7 @@ class TestNobodyMayJudge:
             session.add(
                 ExchangeDeletionRow(exchange_id=id, project_id=world.project_id, deleted_at=now(), deleted_by="k")
             )
-        await work_off(wv, world)
+        await world.work_off(wv)
         assert (await world.judged(), asking.bodies) == ([], [])
 
     async def test_what_belongs_to_another_project(self, world: World, wv: WorkerServices, asking: FakeAsking) -> None:

@@ -133,6 +133,7 @@ def _judgments() -> None:
         sa.Column("project_id", sa.String(), nullable=False),
         sa.Column("judge_version_id", sa.String(), nullable=False),
         sa.Column("exchange_id", sa.String(), nullable=False),
+        sa.Column("choice_index", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("other_exchange_id", sa.String(), nullable=True),
         sa.Column("attempt", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("sampling", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
@@ -164,7 +165,13 @@ def _judgments() -> None:
     op.create_index(
         "uq_judging_tasks_work",
         "judging_tasks",
-        ["judge_version_id", "exchange_id", sa.literal_column("coalesce(other_exchange_id, '')"), "attempt"],
+        [
+            "judge_version_id",
+            "exchange_id",
+            sa.literal_column("coalesce(other_exchange_id, '')"),
+            "choice_index",
+            "attempt",
+        ],
         unique=True,
     )
     op.create_table(
