@@ -1,21 +1,22 @@
 """Rules after the fact: an answer held against the rules of a judge, in a thread of its own."""
 
-import asyncio
+from functools import partial
 
+from gateway.kit.cpu_time import in_cpu_time
 from gateway.protocol.judges import RuleSpec
 from judges.llm.opinion import Opinion
 from judges.rules.run import RuleVerdict, check, overall
 from judges.subject import Subject
 
 SECONDS = 30.0
+"""Of CPU time: an answer is not to blame for what else a machine does."""
 LONGEST_REASON = 2000
 
 
 async def apply_rules(spec: RuleSpec, subject: Subject) -> Opinion:
     """All rules together: broken where one is, an error where one cannot be applied and none is broken."""
     try:
-        async with asyncio.timeout(SECONDS):
-            verdicts = await asyncio.to_thread(check, spec.rules, subject)
+        verdicts = await in_cpu_time(partial(check, spec.rules, subject), SECONDS)
     except TimeoutError:
         return Opinion(status="error", error_code="timeout", rationale=f"The rules took longer than {SECONDS:g} s.")
     found = overall(verdicts)

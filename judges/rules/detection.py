@@ -1,6 +1,7 @@
 """Which language a text is in. py3langid has its model inside; reading it takes a second or two, at the first text."""
 
 from functools import cache
+from threading import Lock
 from typing import Any
 
 import py3langid
@@ -13,16 +14,23 @@ from judges.words import words
 ENOUGH = 2000
 """Characters by which a language is told; of more it would take milliseconds."""
 _classifier: Any = py3langid
+_reading = Lock()
+
+
+def told_apart() -> frozenset[str]:
+    """ISO 639 codes."""
+    with _reading:  # py3langid lets every thread that comes before the first is done read a model of its own
+        return _told_apart()
 
 
 @cache
-def told_apart() -> frozenset[str]:
-    """ISO 639 codes."""
+def _told_apart() -> frozenset[str]:
     return frozenset(str(code) for code, _ in _classifier.rank("a"))
 
 
 def language_of(text: str) -> str:
     """The likeliest one's code, by the beginning of a text. Code in fences is left out."""
+    told_apart()
     plain = "\n".join(part for place, part in enumerate(text.split("```")) if place % 2 == 0)
     return str(_classifier.classify((plain or text)[:ENOUGH])[0])
 
