@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import bindparam, func, select, update
@@ -36,7 +37,10 @@ class Residency:
 
     name = MIRROR
 
-    def __init__(self) -> None:
+    def __init__(self, urls: Collection[str]) -> None:
+        """Args: urls: base URLs of the replicas that there are. What is written down of others was true of an engine that is
+        gone: that of `tuneway serve` has another port after every start."""
+        self._urls = urls
         self._loaded: dict[str, frozenset[str]] = {}
         self._failures: dict[str, _Failure] = {}
         self._states: dict[str, str] = {}
@@ -107,14 +111,14 @@ class Residency:
     async def load(self, session: AsyncSession) -> None:
         loaded: dict[str, set[str]] = {}
         failures: dict[str, _Failure] = {}
-        for row in await session.scalars(select(LoadedModelRow)):
+        for row in await session.scalars(select(LoadedModelRow).where(LoadedModelRow.replica.in_(self._urls))):
             if row.state == "ready":
                 loaded.setdefault(row.model_id, set()).add(row.replica)
             elif row.state == "failed" and row.problem:
                 failures[row.model_id] = self._noticed(row.model_id, row.problem, row.changed_at.timestamp())
         self._loaded = {model: frozenset(replicas) for model, replicas in loaded.items()}
         self._failures = failures
-        replicas = list(await session.scalars(select(ReplicaRow)))
+        replicas = list(await session.scalars(select(ReplicaRow).where(ReplicaRow.url.in_(self._urls))))
         self._states = {row.url: row.state for row in replicas}
         self._counts = {row.url: ReplicaCounts(row.loads, row.evictions, row.failures) for row in replicas}
 

@@ -8,7 +8,7 @@ from openai import APIStatusError, OpenAI
 from openai.types.fine_tuning import FineTuningJob
 
 from deploy.demo.stack import DemoStack, Key
-from tests.faults.load import chat
+from tests.faults.load import ITSELF, chat
 from tests.faults.parts import logged, steps, wait_until_logged
 from tests.openai_sdk.stacks import ended, examples, question_and_answer, start_job, user, wait_until
 
@@ -36,7 +36,7 @@ class Past:
 def past(stack: DemoStack, key: Key, client: OpenAI, published: FineTuningJob) -> Past:
     """Before the stop; the stack runs again when a test gets it."""
     job = start_job(client, examples(24), n_epochs=EPOCHS)
-    answer = _answer(client, published)
+    answer = _answer_once_loaded(client, published)
     wait_until_logged(stack, key, [chat(client, "echo", stream=stream) for stream in (True, False)])
     wait_until(lambda: len(steps(client, job)) >= STEPS_BEFORE, "the job trains")
     events, step = [event.id for event in _events(client, job)], steps(client, job)[-1]
@@ -69,15 +69,7 @@ class TestAfterARestart:
         assert len(started) == 1
 
     def test_published_models_answer_as_before(self, client: OpenAI, past: Past) -> None:
-        def answers() -> bool:
-            try:
-                return _answer(client, past.published) == past.answer
-            except APIStatusError as refused:
-                if refused.code != "model_loading":
-                    raise
-                return False
-
-        wait_until(answers, "the adapter is loaded again")
+        assert _answer_once_loaded(client, past.published) == past.answer
 
     def test_files_survive(self, client: OpenAI, past: Past) -> None:
         assert client.files.content(past.job.training_file).read() == examples(24)
@@ -87,10 +79,29 @@ class TestAfterARestart:
 
 
 def _answer(client: OpenAI, job: FineTuningJob) -> str | None:
+    """The model's own: until it is loaded again, its base would answer."""
     question, _ = question_and_answer(0)
     model = str(job.fine_tuned_model)
-    reply = client.chat.completions.create(model=model, messages=user(question), temperature=0, max_tokens=20)
+    reply = client.chat.completions.create(
+        model=model, messages=user(question), temperature=0, max_tokens=20, extra_headers=ITSELF
+    )
     return reply.choices[0].message.content
+
+
+def _answer_once_loaded(client: OpenAI, job: FineTuningJob) -> str | None:
+    """Raises TimeoutError when the model is not loaded again."""
+    answers: list[str | None] = []
+
+    def answered() -> bool:
+        try:
+            answers.append(_answer(client, job))
+        except APIStatusError as refused:
+            if refused.code != "model_loading":
+                raise
+        return bool(answers)
+
+    wait_until(answered, f"{job.fine_tuned_model} is loaded")
+    return answers[0]
 
 
 def _events(client: OpenAI, job: FineTuningJob) -> list[Any]:

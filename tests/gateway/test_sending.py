@@ -35,7 +35,7 @@ class Watched(Residency):
     """
 
     def __init__(self, states: dict[str, str], *ready: str, problem: str | None = None) -> None:
-        super().__init__()
+        super().__init__((A, B))
         self._states = states
         self._loaded = {TUNED.model: frozenset(ready)} if ready else {}
         self.why = problem

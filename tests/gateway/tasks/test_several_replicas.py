@@ -15,6 +15,7 @@ from gateway.db.tables import ModelRow
 from gateway.errors import UpstreamFailed
 from gateway.services import Services, WorkerServices, worker_services
 from gateway.serving import repository
+from gateway.serving.repository import Outcome
 from gateway.settings import Settings
 from gateway.tasks.reconcile_adapters import reconcile_adapters
 from tests.conftest import chat
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.anyio
 
 Client = httpx.AsyncClient
 NO_FALLBACK = {"x-tuneway-fallback": "off"}
+GONE = "http://127.0.0.1:9/v1"
 KNOWN = Probe(token_ids=[1, 2, 3], first=1, logprobs=[-0.5, -0.6], base_logprobs=[-3.0, -4.0], dtype="float32")
 
 
@@ -137,6 +139,20 @@ class TestWatch:
         await lost
         await sv.mirrors.refresh()
         assert sv.residency.ready(model.id) == {engine.url, other.url}
+
+    async def test_what_an_engine_had_that_is_gone_counts_for_nothing(
+        self, wv: WorkerServices, sv: Services, engine: FakeEngine, model: ModelRow
+    ) -> None:
+        """That of `tuneway serve` has another port after every start: a call must wait for the model, and not fall back."""
+        async with wv.database.session() as session:
+            await repository.set_state(session, GONE, "up")
+            await repository.set_loaded(session, model.id, GONE, Outcome("ready"))
+        await sv.mirrors.refresh()
+        assert not sv.residency.is_watched
+        assert not sv.residency.ready(model.id)
+        await reconcile_adapters(wv)
+        await sv.mirrors.refresh()
+        assert sv.residency.ready(model.id) == set(wv.settings.engine.urls)
 
     async def test_one_that_is_down_is_said_to_be_and_holds_the_other_up_for_nothing(
         self, wv: WorkerServices, sv: Services, engine: FakeEngine, other: FakeEngine, model: ModelRow
