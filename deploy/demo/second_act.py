@@ -3,6 +3,7 @@ the base. All of it with the `openai` SDK; what OpenAI has no API for, with its 
 
 import json
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -95,6 +96,14 @@ class SecondAct:
             f"length, language, loops, giving up, personal data: {row['passed']} of {row['judgments']} answers passed, {row['errors']} "
             f"could not be judged; none waits ({judge})"
         )
+        if row["errors"]:
+            self._telling.tell(f"could not be judged: {self._errors()}")
+
+    def _errors(self) -> str:
+        """Why, the most frequent reason first."""
+        errors = self._get("/judgments?source=rule&status=error&limit=100")["data"]
+        reasons = Counter(f"{each['error_code']} ({each['rationale']})" for each in errors)
+        return ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
 
     def _judged(self, wanted: int) -> list[Json] | None:
         rows = self._get("/judgments/summary?source=rule")["data"]

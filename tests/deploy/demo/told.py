@@ -41,7 +41,8 @@ def tell(*arguments: str) -> None:
     a demo with these arguments."""
     with demo(*arguments) as process:
         output, _ = process.communicate(timeout=SECONDS)
-    assert process.returncode == 0, output
+    sys.stdout.write(output)  # pytest shows it beside what is missing in it
+    assert process.returncode == 0
     [base], [tuned] = (re.findall(rf"{model}  ([01]\.\d\d) exact", output) for model in ("starter", "tuned"))
     assert float(base) <= 0.2
     assert float(tuned) >= 0.9
