@@ -4,6 +4,7 @@
     ├── InvalidRequest                 400  the call cannot be understood; `param` names the field
     │   ├── MissingParameter           400
     │   ├── InvalidJson                400
+    │   ├── NoEncryptionKey            400  it would have to keep a secret, and has no `encryption_key` to seal it with
     │   ├── ContentTooLarge            413
     │   ├── RangeNotSatisfiable        416
     │   ├── PriceMissing               400  of a model, called by a key with a hard budget
@@ -101,6 +102,19 @@ class MissingParameter(InvalidRequest):
 
     def __init__(self, param: str) -> None:
         super().__init__(f"Missing required parameter: '{param}'.", param=param)
+
+
+class NoEncryptionKey(InvalidRequest):
+    """Something would have to be kept sealed. Args: what: it, as in "the key that evals ask with"."""
+
+    code = "no_encryption_key"
+
+    def __init__(self, what: str, *, param: str | None = None) -> None:
+        super().__init__(
+            f"This gateway has no encryption key, so it cannot keep {what}. Set encryption_key (TUNEWAY_ENCRYPTION_KEY, 32"
+            " random bytes: `openssl rand -base64 32`), the same in every process, and start it again.",
+            param=param,
+        )
 
 
 class InvalidJson(InvalidRequest):

@@ -189,6 +189,7 @@ def settings(database_url: str, redis_url: str, upstream: Upstream, tmp_path: Pa
     return Settings(
         data_dir=tmp_path,
         secret_key=Secret("k" * 40),
+        encryption_key=Secret("e5" * 32),
         database=DatabaseSettings(url=database_url, pool_size=4),
         redis=RedisSettings(url=redis_url),
         exchanges=ExchangeSettings(drain_seconds=0.05),

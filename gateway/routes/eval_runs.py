@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.pages import fetch_page
 from gateway.db.tables import EvalOutputItemRow, EvalRow, EvalRunRow
-from gateway.errors import InvalidRequest, MissingParameter, NotFound
-from gateway.evals import calls, data_sources, output_items, repository, tallies
+from gateway.errors import InvalidRequest, MissingParameter, NoEncryptionKey, NotFound
+from gateway.evals import calls, criteria, data_sources, output_items, repository, tallies
 from gateway.evals.data_sources import MAX_INLINE_BYTES, MAX_OUTPUT_ITEMS, Wrong
 from gateway.evals.output_items import SourceItem
 from gateway.evals.tallies import Tally
@@ -247,7 +247,7 @@ async def _check_file(session: AsyncSession, project_id: str, source: DataSource
 
 
 async def _check(sv: Services, caller: ApiKey, of: EvalRow, wanted: RunCreate) -> None:
-    """Raises InvalidRequest, ModelNotFound."""
+    """Raises InvalidRequest, NoEncryptionKey, ModelNotFound."""
     source = wanted.data_source
     has_schema = of.data_source_config["type"] == "custom"
     try:
@@ -257,7 +257,10 @@ async def _check(sv: Services, caller: ApiKey, of: EvalRow, wanted: RunCreate) -
                 raise Wrong(path, message)
     except Wrong as wrong:
         raise _refusal(wrong) from None
-    if model := data_sources.wants_model(source):
+    model = data_sources.wants_model(source)
+    if not sv.sealer and (model or any(each.is_judge for each in criteria.read(of.testing_criteria))):
+        raise NoEncryptionKey("the key that evals ask models with")
+    if model:
         caller.require_model(model)
         await sv.names.plan(model, caller.project_id)
     if isinstance(source.source, FileContent):

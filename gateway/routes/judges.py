@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.pages import fetch_page
 from gateway.db.tables import CriterionRow, JudgeRow, JudgeVersionRow
-from gateway.errors import ECHO_LIMIT, InvalidRequest, NotFound
+from gateway.errors import ECHO_LIMIT, InvalidRequest, NoEncryptionKey, NotFound
 from gateway.exchanges import repository as exchanges
 from gateway.judging import repository, specs, watching, work
 from gateway.judgments import criteria
@@ -52,6 +52,8 @@ async def create_judge(sv: Sv, caller: Caller, body: RawBody) -> Judge:
     """Raises Conflict: the name is taken."""
     wanted = decode(decode_create, body)
     specs.check_name(wanted.name)
+    if specs.kind_of(wanted.spec) == "llm" and not sv.sealer:
+        raise NoEncryptionKey("the key that judges ask with")
     async with sv.database.session() as session:
         row_criterion = await _criterion(session, caller, specs.criterion_or_own(wanted))
         spec = specs.check(wanted.spec, row_criterion)

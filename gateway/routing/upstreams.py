@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.mirror import touch
 from gateway.db.tables import UpstreamRow
-from gateway.errors import Conflict, InvalidRequest, MissingParameter, NotFound
+from gateway.errors import Conflict, InvalidRequest, MissingParameter, NoEncryptionKey, NotFound
 from gateway.kit.clock import now
 from gateway.kit.ids import new_id
 from gateway.kit.sealing import Place, Sealer
@@ -182,13 +182,7 @@ def _write_proxy(row: UpstreamRow, fields: UpstreamFields, sealer: Sealer) -> No
 
 def _seal(row: UpstreamRow, field: str, secret: str, sealer: Sealer, param: str) -> bytes:
     if not sealer:
-        raise InvalidRequest(
-            f"Invalid '{param}': this gateway has no encryption key, so it cannot keep a secret. Set encryption_key"
-            " (TUNEWAY_ENCRYPTION_KEY, 32 random bytes: `openssl rand -base64 32`), the same in every process, and start"
-            " it again.",
-            param=param,
-            code="no_encryption_key",
-        )
+        raise NoEncryptionKey(f"the upstream's {param}", param=param)
     return sealer.seal(secret, place(row.id, field))
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.tables import WebhookDeliveryRow, WebhookRow
-from gateway.errors import InvalidRequest, NotFound
+from gateway.errors import InvalidRequest, NoEncryptionKey, NotFound
 from gateway.kit.clock import now
 from gateway.kit.ids import new_id
 from gateway.kit.sealing import Place, Sealer
@@ -124,12 +124,7 @@ def place(row_id: str, field: str) -> Place:
 
 def _new_secret(row: WebhookRow, sealer: Sealer) -> str:
     if not sealer:
-        raise InvalidRequest(
-            "This gateway has no encryption key, so it cannot keep the secret that signs deliveries. Set encryption_key"
-            " (TUNEWAY_ENCRYPTION_KEY, 32 random bytes: `openssl rand -base64 32`), the same in every process, and start"
-            " it again.",
-            code="no_encryption_key",
-        )
+        raise NoEncryptionKey("the secret that signs deliveries")
     secret = new_secret()
     row.secret = sealer.seal(secret, place(row.id, "secret"))
     row.secret_hint = hint_of(secret)

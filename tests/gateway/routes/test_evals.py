@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from gateway.app import App
+from gateway.kit.sealing import Sealer, read_keys
 from tests.contract import conforms
 from tests.fakes.evals import (
     ALIKE,
@@ -291,6 +292,16 @@ class TestCreateRun:
         error = await refused(client, f"/v1/evals/{of['id']}/runs", {"data_source": asking(qa("a", "a"))})
         assert error["param"] == "data_source_config.item_schema"
         assert "leads nowhere" in error["message"]
+
+    async def test_models_are_asked_with_a_key_that_must_be_kept_sealed(self, client: Client, app: App) -> None:
+        object.__setattr__(app.services, "sealer", Sealer(read_keys("")))
+        data = {"type": "jsonl", "source": inline(qa("?", "x"), samples=[{"output_text": "x"}])}
+        for criterion, source in ((SAME, asking(qa("?", "x"))), (SCORE, data)):
+            url = f"/v1/evals/{(await create_eval(client, criterion))['id']}/runs"
+            error = await refused(client, url, {"data_source": source})
+            assert error["code"] == "no_encryption_key"
+            assert "TUNEWAY_ENCRYPTION_KEY" in error["message"]
+        await create_run(client, (await create_eval(client, SAME))["id"], data)
 
 
 class TestListRuns:

@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from gateway.db.database import Database
 from gateway.db.tables import JudgingTaskRow
+from gateway.kit.sealing import Sealer, read_keys
 from gateway.services import Services
 from tests.conftest import chat
 from tests.gateway.test_errors import error_in
@@ -121,6 +122,12 @@ class TestCreate:
         await make(stranger)
         await client.delete(f"/v1/judges/{made['id']}")
         assert (await make(client))["id"] != made["id"]
+
+    async def test_models_are_asked_with_a_key_that_must_be_kept_sealed(self, client: Client, sv: Services) -> None:
+        object.__setattr__(sv, "sealer", Sealer(read_keys("")))
+        asked = {"name": "j", "criterion": "helpful", "spec": LLM}
+        assert error_in(await client.post("/v1/judges", json=asked), 400)["code"] == "no_encryption_key"
+        await make(client, name="rules", criterion=None, spec=RULES)
 
 
 class TestUpdate:
