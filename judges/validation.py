@@ -252,7 +252,7 @@ def _input_problems(items: list[EvalItem]) -> Iterator[tuple[str, str]]:
 def _range_problems(range: list[float] | None) -> Iterator[tuple[str, str]]:
     if range is None:
         return
-    if len(range) != 2 or not all(map(math.isfinite, range)) or range[0] >= range[1]:
+    if len(range) != 2 or not math.isfinite(range[1] - range[0]) or range[0] >= range[1]:
         yield ".range", "expected two numbers, the lower one first"
 
 

@@ -41,30 +41,33 @@ class Criterion:
         return isinstance(self.grader, ScoreModel | LabelModel)
 
     def passes(self, reward: float) -> bool:
-        """Whether a reward is a pass.
+        """Whether a reward is a pass: from the threshold on; whatever says yes or no, when it says yes."""
+        return reward >= self.threshold()
 
-        A threshold counts from itself on. Where there is none, a score model passes from the middle of its range, Python
-        from one half, and whatever says yes or no when it says yes.
+    def threshold(self) -> float:
+        """The least reward that is a pass.
+
+        Where none is named, a score model passes from the middle of its range, Python from one half.
         """
         match self.grader:
-            case TextSimilarity(pass_threshold=threshold) | Python(pass_threshold=threshold):
-                return reward >= (HALF if threshold is None else threshold)
-            case ScoreModel(pass_threshold=threshold):
-                return reward >= (sum(self._range()) / 2 if threshold is None else threshold)
+            case TextSimilarity(pass_threshold=named) | Python(pass_threshold=named):
+                return HALF if named is None else named
+            case ScoreModel(pass_threshold=named):
+                return sum(self.scale()) / 2 if named is None else named
             case _:
-                return reward == 1
+                return 1.0
 
     def score(self, reward: float) -> float:
         """The reward from 0 to 1: a score model's is a place in its range."""
-        if isinstance(self.grader, ScoreModel):
-            low, high = self._range()
-            return (reward - low) / (high - low)
-        return reward
+        low, high = self.scale()
+        return (reward - low) / (high - low)
 
-    def _range(self) -> tuple[float, float]:
-        assert isinstance(self.grader, ScoreModel)
-        low, high = self.grader.range or DEFAULT_RANGE
-        return low, high
+    def scale(self) -> tuple[float, float]:
+        """Lowest and highest reward. Python may leave it."""
+        if isinstance(self.grader, ScoreModel):
+            low, high = self.grader.range or DEFAULT_RANGE
+            return low, high
+        return 0.0, 1.0
 
     def needs_sample(self) -> bool:
         """Whether it looks at an answer. What Python looks at is not known."""

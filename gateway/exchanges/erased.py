@@ -2,16 +2,22 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import select, text
+from sqlalchemy import literal, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway.db.tables import ExchangeDeletionRow
-from gateway.exchanges.erasure import LOCK
+from gateway.db.tables import ExchangeDeletionRow, ExchangeRow
+from gateway.exchanges.erasure import LOCK, USER
 
 
 async def hold_off(session: AsyncSession, ids: Collection[str]) -> frozenset[str]:
-    """Those of `ids` that were erased. Until the end of the transaction no erasing begins: one that begins then finds the
-    copies that were written here, and erases them, too."""
+    """Those of `ids` that were erased, or are about to be with all of their end user's.
+
+    Until the end of the transaction no erasing begins: one that begins then finds the copies that were written here, and
+    erases them, too.
+    """
     await session.execute(text("SELECT pg_advisory_xact_lock_shared(:key)"), {"key": LOCK})
-    known = select(ExchangeDeletionRow.exchange_id).where(ExchangeDeletionRow.exchange_id.in_(ids))
-    return frozenset(await session.scalars(known))
+    told = ExchangeDeletionRow
+    one_by_one = select(told.exchange_id).where(told.exchange_id.in_(ids))
+    of_user = (told.exchange_id == literal(USER) + ExchangeRow.end_user) & (told.project_id == ExchangeRow.project_id)
+    with_user = select(ExchangeRow.id).join(told, of_user & (ExchangeRow.created_at <= told.deleted_at))
+    return frozenset(await session.scalars(one_by_one.union(with_user.where(ExchangeRow.id.in_(ids)))))

@@ -35,6 +35,8 @@ EXAMPLES = "training_examples"
 """The mirror of those that are shown to models (gateway/examples/shown.py)."""
 AT_A_TIME = 1000
 """Exchanges in one transaction."""
+CALLS = "calls"
+"""In the metadata of a judgment of a run of an eval: more calls that repeat the answer (gateway/tasks/finish_eval_items.py)."""
 USER = "user_"
 """Before the hash of an end user: the key of a deletion of all that is theirs, of whatever was called until then."""
 
@@ -91,18 +93,27 @@ async def erase(session: AsyncSession, project_id: str, ids: Sequence[str], by: 
     """
     known = select(func.count()).where(ExchangeDeletionRow.exchange_id.in_(ids))
     before = await session.scalar(known) or 0
-    of_these = or_(JudgmentRow.exchange_id.in_(ids), JudgmentRow.other_exchange_id.in_(ids))
-    judged = (JudgmentRow.project_id == project_id, of_these)
-    asked = await session.scalars(
-        select(JudgmentRow.judge_exchange_id).where(*judged, JudgmentRow.judge_exchange_id.is_not(None))
-    )
-    every = sorted({*ids, *(id for id in asked if id), *await _erase_eval_items(session, project_id, ids)})
+    await _end_judging(session, project_id, ids)
+    answers = sorted({*ids, *await _erase_eval_items(session, project_id, ids)})
+    asked: list[str] = []
+    for start in range(0, len(answers), AT_A_TIME):
+        asked += await _erase_judged(session, project_id, answers[start : start + AT_A_TIME])
+    every = sorted({*answers, *asked})
     await _tell(session, project_id, every, by)
     for start in range(0, len(every), AT_A_TIME):
         await _empty(session, project_id, every[start : start + AT_A_TIME])
         await _mark(session, project_id, every[start : start + AT_A_TIME])
-    await session.execute(update(JudgmentRow).where(*judged).values(**_NO_WORDS))
+        await _end_judging(session, project_id, every[start : start + AT_A_TIME])
     return len(ids) - before
+
+
+async def _end_judging(session: AsyncSession, project_id: str, ids: Sequence[str]) -> None:
+    """First of all: whoever writes a judge's verdict now is waited for, so that its call is found; whoever comes later finds
+    the task done, and erases the call itself (gateway/tasks/judge_answers.py)."""
+    named = or_(JudgingTaskRow.exchange_id.in_(ids), JudgingTaskRow.other_exchange_id.in_(ids))
+    open_ = (JudgingTaskRow.project_id == project_id, JudgingTaskRow.done_at.is_(None), named)
+    statement = update(JudgingTaskRow).where(*open_).values(done_at=now())
+    await session.execute(statement.execution_options(synchronize_session=False))
 
 
 async def _erase_eval_items(session: AsyncSession, project_id: str, ids: Sequence[str]) -> list[str]:
@@ -128,6 +139,25 @@ async def _erase_eval_items(session: AsyncSession, project_id: str, ids: Sequenc
         .execution_options(synchronize_session=False)
     )
     return [id for id in await session.scalars(emptied) if id]
+
+
+async def _erase_judged(session: AsyncSession, project_id: str, ids: Sequence[str]) -> list[str]:
+    """What judgments repeat of these, and what items of evals do whose answers they are; returns the ids of the calls in
+    which judges were asked."""
+    of_these = or_(JudgmentRow.exchange_id.in_(ids), JudgmentRow.other_exchange_id.in_(ids))
+    judged = (JudgmentRow.project_id == project_id, of_these)
+    calls = case((JudgmentRow.eval_run_id.is_not(None), JudgmentRow.judgment_metadata[CALLS]))
+    rows = list(
+        await session.execute(select(JudgmentRow.judge_exchange_id, calls, JudgmentRow.output_item_id).where(*judged))
+    )
+    await session.execute(
+        update(JudgmentRow).where(*judged).values(**_NO_WORDS).execution_options(synchronize_session=False)
+    )
+    items = sorted({item for _, _, item in rows if item})
+    for start in range(0, len(items), AT_A_TIME):
+        tested = update(EvalOutputItemRow).where(EvalOutputItemRow.id.in_(items[start : start + AT_A_TIME]))
+        await session.execute(tested.values(sample=null(), results=[]).execution_options(synchronize_session=False))
+    return [id for call, others, _ in rows for id in (call, *(others or ())) if id]
 
 
 async def erase_words_of(session: AsyncSession, project_id: str, end_user: str) -> None:
@@ -171,7 +201,6 @@ async def _mark(session: AsyncSession, project_id: str, ids: Sequence[str]) -> N
         DatasetItemRow.other_exchange_id.in_(ids),
         DatasetItemRow.example_id.in_(examples),
     )
-    task = (JudgingTaskRow.project_id == project_id, JudgingTaskRow.exchange_id.in_(ids))
     for statement in (
         update(StoredCompletionRow)
         .where(StoredCompletionRow.project_id == project_id, StoredCompletionRow.exchange_id.in_(ids))
@@ -180,7 +209,6 @@ async def _mark(session: AsyncSession, project_id: str, ids: Sequence[str]) -> N
         update(TrainingExampleRow)
         .where(*example)
         .values(line={}, note="", deleted_at=func.coalesce(TrainingExampleRow.deleted_at, moment)),
-        update(JudgingTaskRow).where(*task, JudgingTaskRow.done_at.is_(None)).values(done_at=moment),
     ):
         await session.execute(statement.execution_options(synchronize_session=False))
     if await session.scalar(examples.limit(1)):

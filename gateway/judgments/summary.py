@@ -101,7 +101,8 @@ def _base(project_id: str, filters: JudgmentFilters, grouping: _Grouping, *colum
         query = query.outerjoin(grouping.tag, literal(value=True))
     if filters.eval_run_id is None:
         query = query.where(JudgmentRow.eval_run_id.is_(None))
-    is_member = (JudgmentRow.source == "llm") & (JudgmentRow.identifier != "")  # of a panel, which has a verdict itself
+    named = (JudgmentRow.source == "llm") & (JudgmentRow.identifier != "")
+    is_member = named & JudgmentRow.eval_run_id.is_(None)  # of a panel, which has a verdict itself
     return query.where(*conditions(project_id, filters), JudgmentRow.order_shown.is_(None), ~is_member)
 
 

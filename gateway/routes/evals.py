@@ -12,8 +12,10 @@ from gateway.db.tables import EvalRow
 from gateway.errors import InvalidRequest, MissingParameter
 from gateway.evals import criteria, repository
 from gateway.evals.data_sources import DIRECTORY
+from gateway.evals.judged_by import name_of
 from gateway.files.service import one_piece
 from gateway.grading import service as grading
+from gateway.judgments.criteria import archive as archive_criterion
 from gateway.keys.ring import ApiKey
 from gateway.kit.clock import now, unix
 from gateway.kit.ids import new_id
@@ -115,9 +117,13 @@ async def update_eval(sv: Sv, caller: Caller, eval_id: FromPath[str], body: RawB
 
 @delete("/v1/evals/{eval_id:str}", status_code=200)
 async def delete_eval(sv: Sv, caller: Caller, eval_id: FromPath[str]) -> DeletedEval:
-    """With its runs: those under way end, and what was asked and answered is removed."""
+    """With its runs: those under way end, and what was asked and answered is removed. What its graders said is kept, by
+    criteria that are put away."""
     async with sv.database.session() as session:
-        await repository.delete_eval(session, await repository.find(session, caller.project_id, eval_id))
+        row = await repository.find(session, caller.project_id, eval_id)
+        await repository.delete_eval(session, row)
+        for each in criteria.read(row.testing_criteria):
+            await archive_criterion(session, caller.project_id, name_of(each))
     return DeletedEval(eval_id=eval_id)
 
 

@@ -1,35 +1,25 @@
 """One output item: the model answers, the criteria grade, and the figures beside its reference are counted."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from gateway.asking import Asked, NotAsked
 from gateway.db.tables import EvalOutputItemRow
-from gateway.evals import calls, item_metrics, samples
+from gateway.evals import calls as asks
+from gateway.evals import item_metrics, samples
 from gateway.evals.calls import Asking, CannotAsk
 from gateway.evals.criteria import Criterion
 from gateway.evals.samples import Answered, NoAnswer
 from gateway.evals.storable import storable
-from gateway.grading import chat
-from gateway.metering.usage import estimate_usage, read_usage
+from gateway.protocol.evals import Sampling
 from gateway.services import WorkerServices
-from gateway.tasks.eval_sources import RunFailed
+from gateway.tasks.eval_calls import FIRST_WAIT, GraderCall, ItemCalls
 from judges import run as judging
-from judges.ask import Answer, AskFailed, Question
-from judges.grade import Grade, GraderFailed, Tokens
+from judges.grade import Grade, GraderFailed
 from judges.sample import Sample
 from judges.templates import render
-
-TRIES = {"rate_limit": 20, "upstream": 6, "timeout": 2}
-"""By what went wrong: a limit lets one through sooner or later, a server may come back, who took ten minutes takes them again."""
-FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
-"""Seconds; doubled with every try, unless the gateway says how long."""
-OUT_OF_BUDGET = "insufficient_quota"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +33,41 @@ class Plan:
     reference: str | None
     """Template of the right answer."""
     log_probabilities: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """What one criterion came to."""
+
+    criterion: Criterion
+    result: dict[str, Any]
+    """As the item's `results` has it."""
+    asked: Asked | None = None
+    """The call of the model that graded; None where none was made, or answered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came out for one item."""
+
+    status: str
+    sample: dict[str, Any]
+    graded: Sequence[Graded]
+    metrics: dict[str, Any]
+    exchange_id: str | None
+    """Whose answer was graded, in the log: the run's own call (where none was answered, the last one), or a stored
+    completion's; None where the answer came with the data."""
+    calls: ItemCalls
+
+    def columns(self) -> dict[str, Any]:
+        """Of the finished row."""
+        return {
+            "status": self.status,
+            "sample": self.sample,
+            "results": storable([each.result for each in self.graded]),
+            "metrics": storable(self.metrics),
+            "exchange_id": self.exchange_id,
+        }
 
 
 class Answering:
@@ -60,77 +85,87 @@ class Answering:
         self._places = places
         self._first_wait = first_wait
 
-    async def outcome(self, row: EvalOutputItemRow) -> dict[str, Any]:
-        """The columns of a finished item. Whatever goes wrong with this item alone is in them.
+    async def outcome(self, row: EvalOutputItemRow) -> Outcome:
+        """Whatever goes wrong with this item alone is in it.
 
         Raises:
             RunFailed: there is no money left: nothing more would be answered.
             Unavailable: the database is away.
         """
-        params = self._plan.asking.sampling_params if self._plan.asking else None
-        seed = calls.seed_of(self._plan.asking, row.repeat) if self._plan.asking else samples.DEFAULT_SEED
-        usage: dict[str, Any] = {}
+        calls = ItemCalls(self._wv, self._plan.project_id, self._places, first_wait=self._first_wait)
         try:
-            answered, exchange_id = await self._answered(row, usage)
+            answered = await self._answered(row, calls)
         except _NoSample as problem:
-            error = {"code": problem.code, "message": str(problem)}
-            return {
-                "status": "error",
-                "sample": samples.shown(None, params, seed, storable(error)),
-                "results": [_unmeasured(each, "sample_error", "There is no answer.") for each in self._plan.criteria],
-                "metrics": {"usage": usage} if usage else {},
-            }
-        results = [await self._graded(each, answered, row.item, usage) for each in self._plan.criteria]
-        found = await self._figures(answered, row.item)
-        return {
-            "status": _status(results),
-            "sample": samples.shown(answered, params, seed),
-            "results": storable(results),
-            "metrics": storable(item_metrics.stored(found, *_spoken(answered), usage)),
-            "exchange_id": exchange_id,
-        }
+            return self._without_sample(row, calls, self._answered_in(row, calls), problem)
+        exchange_id = self._answered_in(row, calls)
+        graded = [await self._graded(each, answered, row.item, calls) for each in self._plan.criteria]
+        return Outcome(
+            status=_status([each.result for each in graded]),
+            sample=samples.shown(answered, *self._sampling(row)),
+            graded=graded,
+            metrics=item_metrics.stored(await self._figures(answered, row.item), *_spoken(answered), calls.usage),
+            exchange_id=exchange_id,
+            calls=calls,
+        )
 
-    async def _answered(self, row: EvalOutputItemRow, usage: dict[str, Any]) -> tuple[Answered | None, str | None]:
+    def forgotten(self, row: EvalOutputItemRow, outcome: Outcome) -> Outcome:
+        """The same without a word of what was said: it was erased meanwhile."""
+        problem = _NoSample("erased", "What was graded was deleted meanwhile.")
+        return self._without_sample(row, outcome.calls, outcome.exchange_id, problem)
+
+    def _without_sample(
+        self, row: EvalOutputItemRow, calls: ItemCalls, exchange_id: str | None, problem: "_NoSample"
+    ) -> Outcome:
+        error = storable({"code": problem.code, "message": str(problem)})
+        return Outcome(
+            status="error",
+            sample=samples.shown(None, *self._sampling(row), error),
+            graded=[
+                Graded(each, _unmeasured(each, "sample_error", "There is no answer.")) for each in self._plan.criteria
+            ],
+            metrics={"usage": calls.usage} if calls.usage else {},
+            exchange_id=exchange_id,
+            calls=calls,
+        )
+
+    def _sampling(self, row: EvalOutputItemRow) -> tuple[Sampling | None, int]:
+        """The parameters that the answer was asked with, and the seed."""
+        asking = self._plan.asking
+        if asking is None:
+            return None, samples.DEFAULT_SEED
+        return asking.sampling_params, asks.seed_of(asking, row.repeat)
+
+    def _answered_in(self, row: EvalOutputItemRow, calls: ItemCalls) -> str | None:
+        """As long as no grader has asked: the model's last call."""
+        if self._plan.asking is None:
+            return row.exchange_id
+        return calls.made[-1] if calls.made else None
+
+    async def _answered(self, row: EvalOutputItemRow, calls: ItemCalls) -> Answered | None:
         """None where the item has none and wants none. Raises _NoSample."""
         if self._plan.asking is None:
-            return (samples.of_given(row.sample) if row.sample is not None else None), row.exchange_id
+            return samples.of_given(row.sample) if row.sample is not None else None
         try:
-            body = calls.body(self._plan.asking, row.item, row.repeat, log_probabilities=self._plan.log_probabilities)
+            body = asks.body(self._plan.asking, row.item, row.repeat, log_probabilities=self._plan.log_probabilities)
+            asked, tokens = await calls.chat(body)
+            told = (tokens.prompt, tokens.completion, tokens.cached)
+            return samples.of_completion(asked.body, body["messages"], told)
         except CannotAsk as error:
             raise _NoSample("invalid_item", str(error)) from None
-        try:
-            asked = await self._ask(body)
         except NotAsked as error:
             raise _NoSample(error.code, str(error)) from None
-        tokens = _tokens(body, asked.body)
-        _count(usage, str(body["model"]), tokens)
-        try:
-            told = (tokens.prompt, tokens.completion, tokens.cached)
-            return samples.of_completion(asked.body, body["messages"], told), asked.exchange_id
         except NoAnswer as error:
             raise _NoSample("invalid_reply", str(error)) from None
 
     async def _graded(
-        self, criterion: Criterion, answered: Answered | None, item: Mapping[str, Any], usage: dict[str, Any]
-    ) -> dict[str, Any]:
+        self, criterion: Criterion, answered: Answered | None, item: Mapping[str, Any], calls: ItemCalls
+    ) -> Graded:
         if answered is None and criterion.needs_sample():
-            return _unmeasured(
-                criterion, "no_sample", "The item came without a sample, and the criterion looks at one."
-            )
-        sample = answered.sample if answered else Sample("")
-        grade = await judging.grade(criterion.grader, sample, item, self._question, self._wv.python_sandbox)
-        for model, tokens in grade.tokens.items():
-            _count(usage, model, tokens)
-        if grade.reward is None:
-            first = grade.failures[0]
-            return _unmeasured(criterion, first.flag, first.details) | {"sample": _grader_sample(grade)}
-        return {
-            "name": criterion.id,
-            "type": criterion.type,
-            "score": grade.reward,
-            "passed": criterion.passes(grade.reward),
-            "sample": _grader_sample(grade),
-        }
+            message = "The item came without a sample, and the criterion looks at one."
+            return Graded(criterion, _unmeasured(criterion, "no_sample", message))
+        sample, ask = answered.sample if answered else Sample(""), GraderCall(calls)
+        grade = await judging.grade(criterion.grader, sample, item, ask, self._wv.python_sandbox)
+        return Graded(criterion, _result(criterion, grade), ask.answered)
 
     async def _figures(self, answered: Answered | None, item: Mapping[str, Any]) -> item_metrics.ItemMetrics | None:
         if answered is None or self._plan.reference is None:
@@ -140,41 +175,6 @@ class Answering:
         except GraderFailed:
             return None
         return await asyncio.to_thread(item_metrics.beside, answered.sample.output_text, reference)
-
-    async def _question(self, question: Question) -> Answer:
-        """A grader's own call (judges.ask.Ask)."""
-        try:
-            try:
-                return await self._question_asked(question, structured=True)
-            except NotAsked as refusal:
-                if refusal.code != "refused" or not chat.speaks_of_structure(str(refusal)):
-                    raise
-                return await self._question_asked(question, structured=False)
-        except NotAsked as failure:
-            raise AskFailed(str(failure)) from failure
-
-    async def _question_asked(self, question: Question, *, structured: bool) -> Answer:
-        body = msgspec.json.decode(chat.request_body(question, structured=structured))
-        asked = await self._ask(body)
-        return chat.answer(asked.body, question, _tokens(body, asked.body))
-
-    async def _ask(self, body: dict[str, Any]) -> Asked:
-        """With patience. Raises NotAsked, RunFailed."""
-        tried: Counter[str] = Counter()
-        while True:
-            try:
-                async with self._places:
-                    return await self._wv.asking.chat(self._plan.project_id, "eval", body)
-            except NotAsked as refusal:
-                tried[refusal.code] += 1
-                if refusal.code == "quota":
-                    raise RunFailed(OUT_OF_BUDGET, str(refusal)) from None
-                if not refusal.retry or tried[refusal.code] >= TRIES.get(refusal.code, 1):
-                    raise
-                wait = refusal.retry_after
-                if wait is None:
-                    wait = self._first_wait * 2 ** (tried[refusal.code] - 1)
-            await asyncio.sleep(min(wait, LONGEST_WAIT))
 
 
 class _NoSample(Exception):
@@ -190,6 +190,19 @@ def _status(results: list[dict[str, Any]]) -> str:
     if any(each["passed"] is None for each in results):
         return "error"
     return "pass" if all(each["passed"] for each in results) else "fail"
+
+
+def _result(criterion: Criterion, grade: Grade) -> dict[str, Any]:
+    if grade.reward is None:
+        first = grade.failures[0]
+        return _unmeasured(criterion, first.flag, first.details) | {"sample": _grader_sample(grade)}
+    return {
+        "name": criterion.id,
+        "type": criterion.type,
+        "score": grade.reward,
+        "passed": criterion.passes(grade.reward),
+        "sample": _grader_sample(grade),
+    }
 
 
 def _unmeasured(criterion: Criterion, code: str, message: str) -> dict[str, Any]:
@@ -209,19 +222,3 @@ def _grader_sample(grade: Grade) -> dict[str, Any] | None:
 
 def _spoken(answered: Answered | None) -> tuple[tuple[float, ...] | None, str]:
     return (answered.log_probabilities, answered.sample.output_text) if answered else (None, "")
-
-
-def _tokens(body: dict[str, Any], reply: bytes) -> Tokens:
-    usage = read_usage(reply)[1] or estimate_usage(msgspec.json.encode(body), reply.decode(errors="replace"))
-    return Tokens(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens)
-
-
-def _count(usage: dict[str, Any], model: str, tokens: Tokens) -> None:
-    known = usage.setdefault(model, {"calls": 0, "prompt": 0, "completion": 0, "cached": 0})
-    for name, more in (
-        ("calls", 1),
-        ("prompt", tokens.prompt),
-        ("completion", tokens.completion),
-        ("cached", tokens.cached),
-    ):
-        known[name] += more

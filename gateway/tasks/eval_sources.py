@@ -18,6 +18,7 @@ from gateway.errors import InvalidRequest, NotFound
 from gateway.evals import claims, data_sources, output_items
 from gateway.evals.data_sources import DIRECTORY, MAX_OUTPUT_ITEMS
 from gateway.evals.output_items import SourceItem
+from gateway.exchanges.erased import hold_off
 from gateway.exchanges.subjects import subject
 from gateway.files import repository as files
 from gateway.files.service import one_piece
@@ -180,6 +181,12 @@ def _opening(said: Subject) -> str:
     return output_items.short_hash("\0".join(opening))
 
 
+def _emptied(each: SourceItem) -> SourceItem:
+    """Of an exchange that was erased since it was read: as `gateway/exchanges/erasure.py` leaves it. It keeps its place, so
+    that all others keep theirs."""
+    return SourceItem({"completion_id": each.item["completion_id"]}, exchange_id=each.exchange_id)
+
+
 async def _add(wv: WorkerServices, held: Held, first: int, items: Sequence[SourceItem]) -> None:
     if not items:
         return
@@ -187,6 +194,8 @@ async def _add(wv: WorkerServices, held: Held, first: int, items: Sequence[Sourc
         async with wv.database.session() as session:
             if not await claims.extend(session, held.run.id, held.holder, held.lease_seconds):
                 raise RunLost
-            await output_items.add(session, held.of, held.run, first, items)
+            erased = await hold_off(session, [each.exchange_id for each in items if each.exchange_id])
+            left = [_emptied(each) if each.exchange_id in erased else each for each in items]
+            await output_items.add(session, held.of, held.run, first, left)
     except InvalidRequest as refusal:
         raise RunFailed("invalid_data", f"Items {first} to {first + len(items) - 1}: {refusal}") from None

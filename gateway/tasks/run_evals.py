@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from gateway.datasets.isolated import fill, path_of, temporary
-from gateway.db.tables import EvalOutputItemRow, EvalRow, EvalRunRow
+from gateway.db.tables import CriterionRow, EvalOutputItemRow, EvalRow, EvalRunRow
 from gateway.errors import InvalidRequest, Surprise, Unavailable
 from gateway.evals import claims, criteria, data_sources, reports, tallies
 from gateway.evals.data_sources import DIRECTORY
@@ -22,8 +22,10 @@ from gateway.files.service import one_piece
 from gateway.fine_tuning.lease import to_its_end
 from gateway.protocol.evals import JsonlSource
 from gateway.services import WorkerServices
-from gateway.tasks.answer_eval_items import FIRST_WAIT, Answering, Plan
+from gateway.tasks.answer_eval_items import Answering, Plan
+from gateway.tasks.eval_calls import FIRST_WAIT
 from gateway.tasks.eval_sources import Held, RunFailed, RunLost, read_source
+from gateway.tasks.finish_eval_items import Finishing, criteria_of
 
 log = logging.getLogger(__name__)
 
@@ -120,8 +122,10 @@ class EvalRuns:
         held = await to_its_end(self._held(run_id, holder))
         if held.run.total is None:
             await to_its_end(read_source(self._wv, held))
-        answering = Answering(self._wv, plan_of(held.of, held.run), self._places, first_wait=self._first_wait)
-        await _Lanes(self._wv, held, answering).work(self._wv.settings.worker.eval_calls)
+        plan = plan_of(held.of, held.run)
+        answering = Answering(self._wv, plan, self._places, first_wait=self._first_wait)
+        finishing = Finishing(self._wv, held, answering, await to_its_end(self._criteria(held, plan)))
+        await _Lanes(self._wv, held, answering, finishing).work(self._wv.settings.worker.eval_calls)
         await to_its_end(self._complete(held))
 
     async def _held(self, run_id: str, holder: str) -> Held:
@@ -129,6 +133,10 @@ class EvalRuns:
             run = await session.get_one(EvalRunRow, run_id)
             of = await session.get_one(EvalRow, run.eval_id)
         return Held(of, run, holder, self._lease_seconds)
+
+    async def _criteria(self, held: Held, plan: Plan) -> dict[str, CriterionRow]:
+        async with self._wv.database.session() as session:
+            return await criteria_of(session, held, plan.criteria)
 
     async def _complete(self, held: Held) -> None:
         async with self._wv.database.session() as session:
@@ -175,10 +183,11 @@ def plan_of(of: EvalRow, run: EvalRunRow) -> Plan:
 class _Lanes:
     """The items of one run, several at a time."""
 
-    def __init__(self, wv: WorkerServices, held: Held, answering: Answering) -> None:
+    def __init__(self, wv: WorkerServices, held: Held, answering: Answering, finishing: Finishing) -> None:
         self._wv = wv
         self._held = held
         self._answering = answering
+        self._finishing = finishing
         self._waiting: deque[EvalOutputItemRow] = deque()
         self._after = (-1, -1)
         self._reading = asyncio.Lock()
@@ -195,7 +204,7 @@ class _Lanes:
     async def _lane(self) -> None:
         while (row := await self._next()) is not None:
             outcome = await self._answering.outcome(row)
-            await to_its_end(self._finish(row, outcome))
+            await to_its_end(self._finishing.finish(row, outcome))
 
     async def _next(self) -> EvalOutputItemRow | None:
         async with self._reading:
@@ -210,8 +219,3 @@ class _Lanes:
     async def _page(self) -> list[EvalOutputItemRow]:
         async with self._wv.database.session() as session:
             return await claims.waiting_items(session, self._held.run.id, self._after, PAGE)
-
-    async def _finish(self, row: EvalOutputItemRow, outcome: dict[str, Any]) -> None:
-        async with self._wv.database.session() as session:
-            if not await claims.finish_item(session, row, self._held.holder, **outcome):
-                raise RunLost

@@ -1,7 +1,8 @@
 """Evals and their runs, and a worker whose calls go straight into the application under test."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,8 +23,9 @@ from gateway.errors import InvalidRequest
 from gateway.evals import samples
 from gateway.kit.clock import now
 from gateway.kit.ids import new_id
+from gateway.kit.money import nano_from_usd
 from gateway.services import WorkerServices, worker_services
-from gateway.settings import Settings
+from gateway.settings import Settings, WorkerSettings
 from gateway.tasks.run_evals import EvalRuns
 from tests.polling import until
 
@@ -166,11 +168,18 @@ class Straight:
     fails: list[NotAsked] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     """Calls wait for it; it is open at first."""
+    held: Callable[[dict[str, Any]], bool] = lambda _: True
+    """Which calls wait for it."""
     under_way: int = 0
     most: int = 0
 
     def __post_init__(self) -> None:
         self.gate.set()
+
+    def holds(self, held: Callable[[dict[str, Any]], bool]) -> None:
+        """Calls like that wait for the gate from now on."""
+        self.held = held
+        self.gate.clear()
 
     async def chat(self, project_id: str, purpose: str, body: dict[str, Any]) -> Asked:
         assert purpose == "eval"
@@ -178,7 +187,8 @@ class Straight:
         self.under_way += 1
         self.most = max(self.most, self.under_way)
         try:
-            await self.gate.wait()
+            if self.held(body):
+                await self.gate.wait()
             if self.fails:
                 raise self.fails.pop(0)
             return await self._post(body)
@@ -199,8 +209,10 @@ class Straight:
                 if answer.status_code < 429
                 else "upstream"
             )
-            raise NotAsked(error["message"], code=code, retry=code == "upstream")
-        return Asked(answer.content, answer.headers["x-request-id"], None, 1.0)
+            id = answer.headers["x-request-id"]
+            raise NotAsked(error["message"], code=code, retry=code == "upstream", exchange_id=id)
+        cost = answer.headers["x-tuneway-cost"]
+        return Asked(answer.content, answer.headers["x-request-id"], nano_from_usd(cost), 1.0)
 
     async def close(self) -> None:
         pass
@@ -210,9 +222,29 @@ class Straight:
 async def eval_worker(
     settings: Settings, app: App, key: str, **options: Any
 ) -> AsyncIterator[tuple[WorkerServices, Straight, EvalRuns]]:
-    """A worker's services and its runs; rounds are made with `begin`."""
+    """A worker's services and its runs, three calls at a time; rounds are made with `begin`."""
     straight = Straight(app, key)
+    settings = msgspec.structs.replace(settings, worker=WorkerSettings(eval_calls=3))
     async with worker_services(settings) as opened:
         wv = replace(opened, asking=straight)  # type: ignore[arg-type]
         in_process(wv)
         yield wv, straight, EvalRuns(wv, **{"poll_seconds": 0.02, "first_wait": 0.0} | options)
+
+
+@asynccontextmanager
+async def working(settings: Settings, app: App, key: dict[str, Any], **options: Any) -> AsyncIterator[Straight]:
+    """A worker that takes up what waits, every few milliseconds."""
+    async with eval_worker(settings, app, key["value"], **options) as (wv, straight, runs):
+        wv.background.repeat(runs.begin, 0.02, "take up runs of evals")
+        yield straight
+
+
+def jsonl(*lines: Any) -> bytes:
+    return b"\n".join(json.dumps(line).encode() for line in lines)
+
+
+async def upload(client: httpx.AsyncClient, content: bytes, purpose: str = "evals") -> str:
+    """The id of the file."""
+    answer = await client.post("/v1/files", files={"file": ("a.jsonl", content)}, data={"purpose": purpose})
+    assert answer.status_code == 200, answer.text
+    return answer.json()["id"]

@@ -70,13 +70,13 @@ class JudgmentRow(Base):
     source: Mapped[str]
     """human, rule, llm or external."""
     judge_version_id: Mapped[str | None] = mapped_column(ForeignKey("judge_versions.id"))
-    """None for people and external systems."""
+    """None for people, external systems and graders of evals, whose criterion is a version of its own."""
     annotator_id: Mapped[str | None]
     """Whose word it is: a user's id, or the api key that brought it."""
     end_user: Mapped[str | None]
     """Keyed hash of the product's user who gave it."""
     identifier: Mapped[str] = mapped_column(default="", server_default="")
-    """Chosen by the client: the same verdict sent twice is one."""
+    """Chosen by the client: the same verdict sent twice is one. In a run of an eval, its output item."""
     attempt: Mapped[int] = mapped_column(default=0, server_default="0")
     """Of repeats of one judge on one answer."""
     criterion_id: Mapped[str] = mapped_column(ForeignKey("criteria.id"))
@@ -100,7 +100,8 @@ class JudgmentRow(Base):
     status: Mapped[str]
     """ok, error, abstained or retracted. Errors are left out of means and counted beside them."""
     error_code: Mapped[str | None]
-    """parse, refusal, timeout, rate_limit, schema, upstream, position_inconsistent, injection_suspected or not_logged."""
+    """parse, refusal, timeout, rate_limit, schema, upstream, position_inconsistent, injection_suspected or not_logged;
+    of a grader of an eval, what the item's `errors` say."""
     order_shown: Mapped[str | None]
     """ab or ba: which of the two a judge of a comparison saw first."""
     pair_group_id: Mapped[str | None]
