@@ -3,6 +3,7 @@ PYTHON ?= python3
 PROCESSES ?= 2
 BIN := .venv/bin
 STAMP := .venv/.installed
+CONSOLE := admin/console/static/sources.sha256
 VLLM := .venv/.vllm-installed
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
 
@@ -13,13 +14,21 @@ help: ## List these commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: install
-install: $(STAMP) ## Set up everything for development in .venv
+install: $(STAMP) $(CONSOLE) ## Set up everything for development in .venv
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 install")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train,dev]'
 	touch $(STAMP)
+
+# pip has built it; this is for who changes a script or a style.
+$(CONSOLE): $(STAMP) $(wildcard admin/console/assets/*.js* admin/console/assets/*.css admin/console/assets/*/*.js admin/console/assets/*/*.css)
+	$(BIN)/python hatch_build.py
+	touch $(CONSOLE)
+
+.PHONY: console
+console: $(CONSOLE) ## Build the console's scripts and styles, where a source has changed
 
 .PHONY: demo
 demo: install ## From nothing to a fine-tuned model answering (ARGS=--keep leaves it serving)

@@ -27,6 +27,7 @@ class App:
         self.settings = settings
         self.litestar = litestar
         litestar.state.settings = settings
+        litestar.state.service = self
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         endpoint = HOT.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None

@@ -5,7 +5,7 @@ import gc
 import itertools
 import re
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,7 @@ import sqlalchemy
 from argon2.profiles import CHEAPEST
 from litestar import Litestar
 from litestar.datastructures import State
+from litestar.types import ControllerRouterHandler
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from gateway.access import passwords
@@ -51,7 +52,7 @@ FAKE_MODELS = (
 _numbers = itertools.count()
 _emptied: list[str] = []
 """URLs of databases that a test has left empty."""
-_idle_routes: dict[int, list[Litestar]] = {}
+_idle_routes: dict[tuple[int, int], list[Litestar]] = {}
 """Largest body -> routes that no app uses now."""
 
 
@@ -266,10 +267,10 @@ async def stranger(app: App, admin: httpx.AsyncClient) -> AsyncIterator[httpx.As
 
 
 @contextmanager
-def app_of(settings: Settings) -> Iterator[App]:
+def app_of(settings: Settings, routers: Sequence[ControllerRouterHandler] = ()) -> Iterator[App]:
     """As `build_app`, with the routes of an app that has ended: to build them takes longer than most tests."""
-    idle = _idle_routes.setdefault(settings.max_body_bytes, [])
-    routes = idle.pop() if idle else build_routes(settings.max_body_bytes)
+    idle = _idle_routes.setdefault((settings.max_body_bytes, id(routers)), [])
+    routes = idle.pop() if idle else build_routes(settings.max_body_bytes, routers)
     routes.state = State()
     yield App(settings, routes)
     idle.append(routes)

@@ -15,6 +15,7 @@ TOGETHER = {
         "tests/faults/test_killed_parts.py",
         "tests/faults/test_restart.py",
     ),
+    "one browser": ("tests/browser/",),
     "one vLLM": (
         "tests/vllm/test_probe.py",
         "tests/vllm/test_refusals.py",

@@ -24,7 +24,6 @@ from gateway.services import Services
 from gateway.users import repository
 
 DEVICE_SECONDS = 365 * 24 * 3600
-DEVICE_PATH = "/v1/sessions"
 WRONG = "The email, the password or the code is wrong."
 
 
@@ -91,7 +90,7 @@ async def begin(sv: Services, session: AsyncSession, user: UserRow, browser: Bro
         status_code=200,
         cookies=[
             _cookie(sessions.COOKIE, token, secure=secure, seconds=limits.session_seconds),
-            _cookie(DEVICE_COOKIE, device, secure=secure, seconds=DEVICE_SECONDS, path=DEVICE_PATH),
+            _cookie(DEVICE_COOKIE, device, secure=secure, seconds=DEVICE_SECONDS),
         ],
     )
 
@@ -144,8 +143,9 @@ def ended_cookie(source: Source) -> Cookie:
     return _cookie(sessions.COOKIE, "", secure=source.secure, seconds=0)
 
 
-def _cookie(name: str, value: str, *, secure: bool, seconds: int, path: str = "/") -> Cookie:
-    return Cookie(key=name, value=value, path=path, max_age=seconds, httponly=True, secure=secure, samesite="lax")
+def _cookie(name: str, value: str, *, secure: bool, seconds: int) -> Cookie:
+    """For the console's pages, too: people sign in there."""
+    return Cookie(key=name, value=value, path="/", max_age=seconds, httponly=True, secure=secure, samesite="lax")
 
 
 def _code_is_right(sv: Services, user: UserRow, code: str | None) -> bool:

@@ -1,0 +1,21 @@
+// Everything that the pages need beyond HTML. Each part looks for its own elements below `root`, and finds none on other pages.
+import "./js/htmx.js";
+import { startTimes } from "./js/times.js";
+import { startCopying } from "./js/copying.js";
+import { startConfirming } from "./js/confirming.js";
+import { startMenu } from "./js/menu.js";
+import { startCharts } from "./js/charts.js";
+
+const PARTS = [startTimes, startCopying, startConfirming, startMenu, startCharts];
+
+function start(root) {
+  for (const part of PARTS) part(root);
+}
+
+document.addEventListener("DOMContentLoaded", () => {
+  start(document);
+  // What htmx brings later.
+  document.body.addEventListener("htmx:load", (event) => {
+    if (event.detail.elt !== document.body) start(event.detail.elt);
+  });
+});

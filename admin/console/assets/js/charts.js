@@ -1,0 +1,115 @@
+// Charts: <figure data-chart> with its figures as JSON. Beside each is the same as a table, for who cannot see it.
+import uPlot from "uplot";
+import { fresh } from "./page.js";
+
+const HEIGHTS = { small: 120, medium: 220, large: 320 };
+const shown = new Set();
+
+export function startCharts(root) {
+  for (const figure of fresh(root, "figure[data-chart]", "Chart")) show(figure);
+}
+
+/** Draw, or draw anew with other figures: {x, series: [{label, values, unit, kind}], seconds}. */
+export function show(figure, figures = JSON.parse(figure.querySelector("script").textContent)) {
+  const place = figure.querySelector(".plot");
+  figure.chart?.plot.destroy();
+  figure.querySelector("details")?.remove();
+  figure.append(asTable(figures));
+  if (!figures.x.length) {
+    place.textContent = "Nothing yet.";
+    return;
+  }
+  place.textContent = "";
+  const plot = new uPlot(options(figure, figures), [figures.x, ...figures.series.map((each) => each.values)], place);
+  figure.chart = { plot, figures };
+  shown.add(figure);
+  if (figure.dataset.link) place.addEventListener("click", () => follow(figure));
+  new ResizeObserver(() => plot.setSize({ width: place.clientWidth, height: height(figure) })).observe(place);
+}
+
+function height(figure) {
+  return HEIGHTS[[...figure.classList].find((each) => each in HEIGHTS)] ?? HEIGHTS.medium;
+}
+
+function color(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+function options(figure, figures) {
+  const axis = { stroke: color("--muted"), grid: { stroke: color("--line"), width: 1 }, ticks: { show: false } };
+  const isTime = figures.time !== false;
+  return {
+    width: figure.querySelector(".plot").clientWidth || 300,
+    height: height(figure),
+    scales: { x: { time: isTime }, y: { range: (plot, low, high) => [Math.min(0, low ?? 0), (high ?? 1) * 1.05 || 1] } },
+    axes: [axis, { ...axis, size: 64, values: (plot, ticks) => ticks.map((each) => written(each, figures.series[0]?.unit)) }],
+    legend: { live: true },
+    cursor: { drag: { x: false, y: false } },
+    series: [
+      figures.xLabel ? { label: figures.xLabel } : {},
+      ...figures.series.map((each, at) => ({
+        label: each.label,
+        stroke: color(`--series-${(at % 6) + 1}`),
+        width: 2,
+        fill: each.kind === "area" ? color(`--series-${(at % 6) + 1}`) + "22" : undefined,
+        paths: each.kind === "bars" ? uPlot.paths.bars({ size: [0.7, 40] }) : undefined,
+        points: { show: figures.x.length < 3 },
+        spanGaps: true,
+        value: (plot, value) => (value == null ? "–" : written(value, each.unit)),
+      })),
+    ],
+  };
+}
+
+export function written(value, unit) {
+  const digits = Math.abs(value) >= 100 || Number.isInteger(value) ? 0 : Math.abs(value) >= 1 ? 2 : 4;
+  const number = value.toLocaleString(undefined, { maximumFractionDigits: digits });
+  if (unit === "usd") return `$${number}`;
+  if (unit === "share") return `${(value * 100).toFixed(1)}%`;
+  return unit ? `${number} ${unit}` : number;
+}
+
+/** The exchanges behind the point under the pointer: `link` with {from} and {to}. */
+function follow(figure) {
+  const { plot, figures } = figure.chart;
+  if (plot.cursor.idx == null) return;
+  const from = figures.x[plot.cursor.idx];
+  const to = from + (figures.seconds ?? 3600);
+  location.assign(figure.dataset.link.replace("{from}", from).replace("{to}", to));
+}
+
+function asTable(figures) {
+  const details = document.createElement("details");
+  const summary = document.createElement("summary");
+  summary.textContent = "As a table";
+  details.append(summary);
+  details.addEventListener("toggle", () => details.open && details.childElementCount === 1 && details.append(rows(figures)));
+  return details;
+}
+
+function rows(figures) {
+  const table = document.createElement("table");
+  const head = table.createTHead().insertRow();
+  for (const text of [figures.xLabel ?? "Time", ...figures.series.map((each) => each.label)]) {
+    const cell = document.createElement("th");
+    cell.scope = "col";
+    cell.textContent = text;
+    head.append(cell);
+  }
+  const body = table.createTBody();
+  figures.x.forEach((x, at) => {
+    const row = body.insertRow();
+    row.insertCell().textContent = figures.time === false ? x : new Date(x * 1000).toLocaleString();
+    for (const each of figures.series) {
+      row.insertCell().textContent = each.values[at] == null ? "–" : written(each.values[at], each.unit);
+    }
+  });
+  return table;
+}
+
+document.addEventListener("theme", () => {
+  for (const figure of shown) {
+    if (figure.isConnected) show(figure, figure.chart.figures);
+    else shown.delete(figure);
+  }
+});

@@ -1,0 +1,105 @@
+"""Signing in and out, and the very first owner."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+from litestar import Request, Response, get, post
+
+from admin.console.api import Answer, Api, ApiRefused
+from admin.console.errors import error_page
+from admin.console.page import HTML, SIGN_IN, CurrentPage, Filled
+from admin.console.render import rendered
+
+START = "/console/overview"
+FIRST = "/console/first-owner"
+TOTP_NEEDED = "totp_required"
+
+
+@get("/", include_in_schema=False)
+async def root() -> Response[str]:
+    """The address of the gateway, in a browser."""
+    return _to("/console")
+
+
+@get("/sign-in")
+async def show_sign_in(request: Request[Any, Any, Any]) -> Response[str]:
+    return await _form(request, {"next": request.query_params.get("next", "")})
+
+
+@post("/sign-in")
+async def sign_in(request: Request[Any, Any, Any]) -> Response[str]:
+    """The same page again where something is wrong; the code is asked for when the password was right."""
+    form = dict(await request.form())
+    wanted = {"email": form.get("email", ""), "password": form.get("password", "")}
+    if form.get("code"):
+        wanted["code"] = form["code"].replace(" ", "")
+    answer = await Api(request).send("POST", "/sessions", body=wanted)
+    if answer.status == 200:
+        return _signed_in(answer, form.get("next", ""))
+    error = answer.json["error"]
+    needs_code = error["code"] == TOTP_NEEDED
+    values = form | {"message": "" if needs_code and not form.get("code") else error["message"]}
+    values["asks_code"] = needs_code or bool(form.get("code"))
+    return await _form(request, values, 200 if needs_code else answer.status)
+
+
+@post("/sign-out")
+async def sign_out(page: CurrentPage) -> Response[str]:
+    await page.form()
+    answer = await page.api.send("DELETE", "/sessions/current")
+    return _with_cookies(_to(SIGN_IN), answer)
+
+
+@get("/first-owner")
+async def show_first_owner(request: Request[Any, Any, Any]) -> Response[str]:
+    """Whoever has just started the gateway has an admin key, and nobody can sign in yet."""
+    return _page("first_owner.html", {"values": Filled(), "error": None})
+
+
+@post("/first-owner")
+async def make_first_owner(request: Request[Any, Any, Any]) -> Response[str]:
+    """A person with the admin key as proof, who is signed in at once."""
+    form = dict(await request.form())
+    api = Api(request, authorization=f"Bearer {form.get('admin_key', '').strip()}")
+    wanted = {name: form.get(name, "") for name in ("email", "name", "password")} | {"role": "owner"}
+    try:
+        await api.post("/organization/users", wanted)
+    except ApiRefused as refused:
+        return _page("first_owner.html", {"values": Filled(form), "error": refused}, refused.status)
+    who = {"email": form.get("email", ""), "password": form.get("password", "")}
+    answer = await Api(request).send("POST", "/sessions", body=who)
+    if answer.status != 200:
+        return error_page(request, answer.status, answer.json["error"]["message"])
+    return _signed_in(answer, START)
+
+
+async def _form(request: Request[Any, Any, Any], values: dict[str, Any], status: int = 200) -> Response[str]:
+    ways = (await Api(request).get("/sign_in"))["data"]
+    other = [way for way in ways if way["type"] != "password"]
+    return_to = urlencode({"return_to": _ours(values.get("next", ""))})
+    return _page(
+        "sign_in.html", {"values": Filled(values), "ways": other, "return_to": return_to, "first": FIRST}, status
+    )
+
+
+def _signed_in(answer: Answer, wanted: str) -> Response[str]:
+    return _with_cookies(_to(_ours(wanted)), answer)
+
+
+def _ours(wanted: str) -> str:
+    """No page of anybody else."""
+    return wanted if wanted.startswith("/console") else START
+
+
+def _with_cookies(response: Response[str], answer: Answer) -> Response[str]:
+    """The API's own."""
+    response.cookies += answer.cookies
+    return response
+
+
+def _to(url: str) -> Response[str]:
+    return Response("", status_code=303, headers={"location": url}, media_type=HTML)
+
+
+def _page(template: str, values: dict[str, Any], status: int = 200) -> Response[str]:
+    return Response(rendered(template, values), status_code=status, media_type=HTML)

@@ -1,0 +1,43 @@
+"""Every page, at 360 and at 1440 px, light and dark: accessible, no error, nothing of another origin.
+
+TUNEWAY_SCREENSHOTS=directory keeps a picture of each.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.watching import accessible, fits
+
+SCREENSHOTS = os.environ.get("TUNEWAY_SCREENSHOTS")
+ORGANIZATION = [
+    "overview",
+    "projects",
+]
+PROJECT = [
+    "",
+    "keys",
+]
+PAGES = [f"/console/{each}" for each in ORGANIZATION] + [f"{{home}}/{each}".rstrip("/") for each in PROJECT]
+
+
+@pytest.mark.parametrize("url", PAGES)
+def test_every_page(page: Page, home: str, url: str) -> None:
+    answer = page.goto(url.format(home=home))
+    assert answer is not None
+    assert answer.status == 200
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        for width in (360, 1440):
+            page.set_viewport_size({"width": width, "height": 900})
+            fits(page)
+            accessible(page)
+            keep(page, url, theme, width)
+
+
+def keep(page: Page, url: str, theme: str, width: int) -> None:
+    if SCREENSHOTS:
+        name = url.replace("{home}", "project").replace("/console/", "").replace("/", "-")
+        page.screenshot(path=Path(SCREENSHOTS) / f"{name}-{width}-{theme}.png", full_page=True)
