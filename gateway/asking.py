@@ -1,42 +1,29 @@
 """Asking models on a project's behalf, from a worker: through the gateway, with a key of the project for that purpose.
 
-So a judge's call is routed, limited, charged and logged like any other; a budget on the working key is the judges' budget.
-The key belongs to a service account that is made at first use, and appears among the project's keys: whoever revokes it
-ends what it was for.
+So a judge's call is routed, limited, charged and logged like any other; a budget on that key (gateway/working_keys.py) is the
+judges' budget.
 """
 
 import asyncio
 import json
 import time
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import aiohttp
 import msgspec
-from sqlalchemy import select, text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.database import Database
-from gateway.db.tables import ApiKeyRow, WorkingKeyRow
-from gateway.keys.hashing import hash_secret
-from gateway.keys.service import create_project_key, rotate
-from gateway.kit.clock import now
-from gateway.kit.ids import new_id
 from gateway.kit.money import nano_from_usd
-from gateway.kit.sealing import CannotOpen, Place, Sealer
-from gateway.projects import repository as projects
+from gateway.kit.sealing import NoKey, Sealer
 from gateway.settings import Settings
+from gateway.working_keys import Ended, Purpose, WorkingKeys
 
-Purpose = Literal["judge", "eval"]
-"""Also the `purpose` of the exchanges."""
-ACCOUNTS: dict[Purpose, str] = {"judge": "Judges", "eval": "Evals"}
 NO_FALLBACK = {"x-tuneway-fallback": "off"}
 """Whoever judges, or is measured, is the model that was named, or nobody."""
 NEW_KEY_TRIES = 20
 NEW_KEY_SECONDS = 0.1
 """Between two tries with a key that was made just now: gateways learn of it within a second."""
-
-
 NO_ENCRYPTION_KEY = "Judges and evals need an encryption_key, to keep the key that they call the gateway with."
 
 
@@ -77,9 +64,8 @@ class Asking:
         self._timeout = aiohttp.ClientTimeout(
             total=settings.worker.answer_seconds, sock_connect=settings.timeouts.connect
         )
-        self._secret_key = settings.secret_key.reveal()
         self._database = database
-        self._sealer = sealer
+        self._keys = WorkingKeys(sealer, settings.secret_key.reveal())
         self._secrets: dict[tuple[str, Purpose], str] = {}
         self._session: aiohttp.ClientSession | None = None
 
@@ -105,7 +91,7 @@ class Asking:
         self._secrets.pop((project_id, purpose), None)
         if not is_new:  # it was revoked or rotated since
             return await self.chat(project_id, purpose, body)
-        raise _revoked(purpose)
+        raise NotAsked(str(Ended(project_id, purpose)), code="refused", retry=False)
 
     async def _post(self, payload: bytes, secret: str) -> Asked | None:
         """None when the key is not known (yet). Raises NotAsked."""
@@ -140,73 +126,18 @@ class Asking:
         return self._session
 
     async def _secret(self, project_id: str, purpose: Purpose) -> tuple[str, bool]:
-        """The key's secret, and whether it was not used before here."""
+        """The key's secret, and whether it was not used before here. Raises NotAsked, Unavailable."""
         if known := self._secrets.get((project_id, purpose)):
             return known, False
-        async with self._database.session() as session:
-            secret = await self._find_or_make(session, project_id, purpose)
+        try:
+            async with self._database.session() as session:
+                secret = await self._keys.secret(session, project_id, purpose)
+        except Ended as ended:
+            raise NotAsked(str(ended), code="refused", retry=False) from None
+        except NoKey:
+            raise NotAsked(NO_ENCRYPTION_KEY, code="refused", retry=False) from None
         self._secrets[project_id, purpose] = secret
         return secret, True
-
-    async def _find_or_make(self, session: AsyncSession, project_id: str, purpose: Purpose) -> str:
-        """Two workers at once make one key."""
-        await session.execute(
-            text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": f"{project_id}:{purpose}"}
-        )
-        wanted = select(WorkingKeyRow).where(
-            WorkingKeyRow.project_id == project_id,
-            WorkingKeyRow.purpose == purpose,
-            WorkingKeyRow.deleted_at.is_(None),
-        )
-        if row := await session.scalar(wanted):
-            return await self._known(session, row)
-        if not self._sealer:
-            raise NotAsked(NO_ENCRYPTION_KEY, code="refused", retry=False)
-        name = ACCOUNTS[purpose]
-        account = await projects.create_service_account(session, project_id, name, "member")
-        key, secret = await create_project_key(session, account, name=name, secret_key=self._secret_key)
-        key.purpose = purpose
-        row_id = new_id("workkey_")
-        session.add(
-            WorkingKeyRow(
-                id=row_id,
-                project_id=project_id,
-                purpose=purpose,
-                api_key_id=key.id,
-                secret=self._sealer.seal(secret, _place(row_id)),
-                created_at=now(),
-                deleted_at=None,
-            )
-        )
-        return secret
-
-    async def _known(self, session: AsyncSession, row: WorkingKeyRow) -> str:
-        """The secret of a key that there is; another one, where somebody rotated the key or it cannot be opened.
-
-        The key stays the same, and with it what binds it. Raises NotAsked: it was revoked, or has expired.
-        """
-        key = await session.get_one(ApiKeyRow, row.api_key_id)
-        if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now()):
-            raise _revoked(row.purpose)
-        try:
-            secret = self._sealer.open(row.secret, _place(row.id))
-        except CannotOpen:
-            secret = ""
-        if hash_secret(secret, self._secret_key.encode()) == key.hash:
-            return secret
-        if not self._sealer:
-            raise NotAsked(NO_ENCRYPTION_KEY, code="refused", retry=False)
-        secret = await rotate(session, key, overlap_seconds=0, secret_key=self._secret_key)
-        row.secret = self._sealer.seal(secret, _place(row.id))
-        return secret
-
-
-def _revoked(purpose: str) -> NotAsked:
-    return NotAsked(f"The project's key for this ({purpose}) was revoked or has expired.", code="refused", retry=False)
-
-
-def _place(row_id: str) -> Place:
-    return Place(WorkingKeyRow.__tablename__, row_id, "secret")
 
 
 def _refusal(response: aiohttp.ClientResponse, body: bytes) -> NotAsked:

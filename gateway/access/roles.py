@@ -105,6 +105,7 @@ POST             /v1/organization/projects/{}/service_accounts/{}/api_keys
 GET POST         /v1/organization/projects/{}/api_keys
 GET POST DELETE  /v1/organization/projects/{}/api_keys/{}
 POST             /v1/organization/projects/{}/api_keys/{}/rotate
+POST             /v1/organization/projects/{}/working_keys
 GET              /v1/organization/projects/{}/rate_limits
 GET POST DELETE  /v1/organization/projects/{}/model_permissions
 GET POST DELETE  /v1/organization/projects/{}/spend_limit

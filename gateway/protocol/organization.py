@@ -93,6 +93,11 @@ class ApiKeyRotate(msgspec.Struct, forbid_unknown_fields=True):
     """How long the old secret still works."""
 
 
+class WorkingKeyCreate(msgspec.Struct, forbid_unknown_fields=True):
+    purpose: Literal["judge", "eval"]
+    """What Tuneway asks models for with it."""
+
+
 class ServiceAccountCreate(KeyRights):
     """The rights are those of the key."""
 

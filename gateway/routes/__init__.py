@@ -53,6 +53,7 @@ from gateway.routes import (
     usage,
     users,
     webhooks,
+    working_keys,
 )
 
 HOT: dict[str, Endpoint] = {
@@ -131,6 +132,7 @@ ROUTES = [
     service_accounts.update_service_account,
     service_accounts.delete_service_account,
     service_accounts.create_service_account_key,
+    working_keys.create_working_key,
     api_keys.list_api_keys,
     api_keys.create_api_key,
     api_keys.retrieve_api_key,

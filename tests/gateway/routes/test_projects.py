@@ -102,6 +102,7 @@ class TestArchived:
             ("POST", "/service_accounts", {"name": "n"}),
             ("POST", f"/service_accounts/{key['account']}", {"name": "n"}),
             ("POST", f"/service_accounts/{key['account']}/api_keys", {}),
+            ("POST", "/working_keys", {"purpose": "judge"}),
             ("POST", "/model_permissions", models),
             ("DELETE", "/model_permissions", {}),
         ]
