@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 SECONDS = 20.0
 
 
-async def until(condition: Callable[[], object | Awaitable[object]]) -> None:
+async def until(condition: Callable[[], object | Awaitable[object]], seconds: float = SECONDS) -> None:
     """Return once `condition()` (plain or async) is true. Raises TimeoutError."""
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(seconds):
         while not await _value(condition()):  # noqa: ASYNC110 what is waited for happens elsewhere
             await asyncio.sleep(0.01)
 

@@ -1,5 +1,6 @@
 """Rows of datasets and their versions: everything is a project's own."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -20,6 +21,9 @@ MOST_UNFINISHED = 20
 """Versions of one project that wait or are built: each reads all of the project's log."""
 TRIES = 3
 """A build that ended its worker so often is given up."""
+
+SPLITS = ("training", "validation")
+"""A version's files."""
 
 NUMBER = re.compile("[0-9]{1,9}")
 
@@ -102,10 +106,22 @@ async def cancel(session: AsyncSession, row: DatasetVersionRow) -> None:
     await session.refresh(row)
 
 
-async def cancel_all(session: AsyncSession, dataset_id: str) -> None:
-    """Whatever of a dataset is not built yet."""
+async def cancel_all(session: AsyncSession, dataset_id: str) -> list[str]:
+    """Whatever of a dataset is not built yet; the ids of these versions."""
     query = update(Version).where(Version.dataset_id == dataset_id, Version.status.in_(UNFINISHED))
-    await session.execute(query.values(status="cancelled", finished_at=now(), progress=None))
+    cancelled = query.values(status="cancelled", finished_at=now(), progress=None).returning(Version.id)
+    return list(await session.scalars(cancelled))
+
+
+def file_id(version_id: str, tries: int, split: str) -> str:
+    """Of what a worker writes: known beforehand, because one that dies there leaves content that nothing else names. Every
+    try has its own, so that a worker who was taken for dead removes nothing of the next one's."""
+    return f"file-{hashlib.sha256(f'{version_id}:{tries}:{split}'.encode()).hexdigest()[:24]}"
+
+
+def files_left(version_id: str, tries: int = TRIES) -> list[str]:
+    """Ids of what so many tries may have left."""
+    return [file_id(version_id, each, split) for each in range(1, tries + 1) for split in SPLITS]
 
 
 CLAIM = text("""

@@ -112,17 +112,23 @@ async def store_internal(database: Database, files: FileStore, project_id: str, 
 
 
 @asynccontextmanager
-async def written(files: FileStore, project_id: str, upload: Upload, *, max_bytes: int) -> AsyncGenerator[FileRow]:
+async def written(
+    files: FileStore, project_id: str, upload: Upload, *, max_bytes: int, file_id: str | None = None
+) -> AsyncGenerator[FileRow]:
     """Write a file's content; inside, its row is to be added in a transaction that is committed inside too.
 
     When the body fails, the content is removed again. The purpose and the name are the caller's to check.
+
+    Args:
+        file_id: one that no file has, of a caller who can tell it again and `discard` what a process leaves that dies in
+            the body; by default a random one.
 
     Raises:
         ContentTooLarge: more than `max_bytes`.
         Unavailable: the storage is away.
     """
-    async with _content(files, upload.pieces, max_bytes=max_bytes) as (file_id, stored):
-        yield _row(file_id, project_id, upload, stored)
+    async with _content(files, upload.pieces, max_bytes=max_bytes, file_id=file_id) as (id, stored):
+        yield _row(id, project_id, upload, stored)
 
 
 async def one_piece(content: bytes) -> AsyncIterator[bytes]:
@@ -138,10 +144,10 @@ async def _store(database: Database, files: FileStore, project_id: str, upload: 
 
 @asynccontextmanager
 async def _content(
-    files: FileStore, pieces: AsyncIterable[bytes], *, max_bytes: int
+    files: FileStore, pieces: AsyncIterable[bytes], *, max_bytes: int, file_id: str | None = None
 ) -> AsyncGenerator[tuple[str, Stored]]:
     """The id and the measure of content that is written; removed when the body fails, because nobody could name it."""
-    file_id = new_id("file-")
+    file_id = file_id or new_id("file-")
     stored = await files.put(file_id, pieces, max_bytes=max_bytes)
     try:
         yield file_id, stored

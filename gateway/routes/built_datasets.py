@@ -21,6 +21,7 @@ from gateway.datasets.tokens import TokenCounter
 from gateway.db.pages import fetch_page
 from gateway.db.tables import DatasetRow, DatasetVersionRow
 from gateway.errors import InvalidRequest
+from gateway.files import service as files
 from gateway.keys.ring import ApiKey
 from gateway.kit.clock import from_unix, now, unix
 from gateway.kit.ids import new_id
@@ -101,7 +102,9 @@ async def delete_dataset(sv: Sv, caller: Caller, dataset_id: FromPath[str]) -> D
     async with sv.database.session() as session:
         row = await versions.find(session, caller.project_id, dataset_id, lock=True)
         row.deleted_at = now()
-        await versions.cancel_all(session, dataset_id)
+        cancelled = await versions.cancel_all(session, dataset_id)
+    for version_id in cancelled:
+        await discard_left(sv, version_id)
     return Deleted(id=dataset_id, object="dataset.deleted")
 
 
@@ -133,6 +136,12 @@ async def preview_dataset(sv: Sv, caller: Caller, body: RawBody) -> Preview:
 def recipe_of(sv: Services, caller: ApiKey, recipe: Recipe) -> Recipe:
     """As it is stored. Raises InvalidRequest."""
     return checked(recipe, caller.project_id, sv.settings.secret_key.reveal())
+
+
+async def discard_left(sv: Services, version_id: str) -> None:
+    """What workers that died have left in the storage of a version that is cancelled; one that lives removes it itself."""
+    for file_id in versions.files_left(version_id):
+        await files.discard(sv.files, file_id)
 
 
 async def add_version(

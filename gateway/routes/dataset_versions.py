@@ -15,7 +15,7 @@ from gateway.protocol.decode import decode
 from gateway.protocol.lists import Cursor, CursorList, cursor_list
 from gateway.protocol.queries import cursor
 from gateway.protocol.recipes import Recipe
-from gateway.routes.built_datasets import add_version, recipe_of
+from gateway.routes.built_datasets import add_version, discard_left, recipe_of
 from gateway.routes.callers import Caller, Sv
 from gateway.routes.dataset_shapes import item, version
 
@@ -70,6 +70,7 @@ async def cancel_version(sv: Sv, caller: Caller, dataset_id: FromPath[str], numb
     async with sv.database.session() as session:
         row = await versions.find_version(session, caller.project_id, dataset_id, number)
         await versions.cancel(session, row)
+    await discard_left(sv, row.id)
     return version(row)
 
 

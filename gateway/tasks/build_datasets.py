@@ -27,7 +27,7 @@ from gateway.protocol.dataset_versions import Failure
 from gateway.protocol.recipes import Recipe
 from gateway.services import WorkerServices
 from gateway.tasks.dataset_suites import bring_suites
-from gateway.tasks.store_datasets import Anew, Held, store_dataset
+from gateway.tasks.store_datasets import Anew, Held, discard_left, store_dataset
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ async def build_datasets(wv: WorkerServices) -> None:
     """Build everything that waits, the oldest first. Raises Unavailable; the next round goes on."""
     while (held := await _claim(wv)) is not None:
         if held.tries > versions.TRIES:
+            await discard_left(wv, held)
             message = f"Building it ended its worker {versions.TRIES} times. Narrow the recipe, or give the worker more memory."
             await _fail(wv, held, Failure(code="worker_died", message=message))
         else:
@@ -105,6 +106,7 @@ async def _fail(wv: WorkerServices, held: Held, failure: Failure, **values: Any)
 
 async def _attempt(wv: WorkerServices, held: Held) -> None:
     """Build and store it, or tell why not. Raises Unavailable."""
+    await discard_left(wv, held)
     work = await asyncio.to_thread(Workplace, wv.settings.data_dir / PLACE, held.row.id)
     try:
         built = await build(

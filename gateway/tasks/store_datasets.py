@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -74,16 +74,28 @@ async def store_dataset(wv: WorkerServices, held: Held, built: Built) -> None:
         stored: dict[str, FileRow] = {}
         for split, file in built.written.files.items():
             if file.lines or split == "training":
-                upload = files.Upload(
-                    filename=_filename(name, row.number, split), purpose="fine-tune", pieces=_pieces(file), expires_after=None
-                )  # fmt: skip
-                writing = files.written(wv.files, row.project_id, upload, max_bytes=files.LARGEST)
+                writing = _writing(wv, held, file, split, name)
                 stored[split] = await stack.enter_async_context(writing)
         async with wv.database.session() as session:
             await _show(session, held, built, stored, sha256)
     async with wv.database.session() as session:
         await session.execute(MARK_ERASED, {"version": row.id})
     log.info("version %s of dataset %s has %s rows", row.number, row.dataset_id, built.report.rows)
+
+
+def _writing(
+    wv: WorkerServices, held: Held, file: SplitFile, split: str, name: str
+) -> AbstractAsyncContextManager[FileRow]:
+    filename = _filename(name, held.row.number, split)
+    upload = files.Upload(filename=filename, purpose="fine-tune", pieces=_pieces(file), expires_after=None)
+    file_id = versions.file_id(held.row.id, held.tries, split)
+    return files.written(wv.files, held.row.project_id, upload, max_bytes=files.LARGEST, file_id=file_id)
+
+
+async def discard_left(wv: WorkerServices, held: Held) -> None:
+    """What earlier tries have left in the storage, whose workers died."""
+    for file_id in versions.files_left(held.row.id, held.tries - 1):
+        await files.discard(wv.files, file_id)
 
 
 async def _show(session: AsyncSession, held: Held, built: Built, stored: dict[str, FileRow], sha256: str) -> None:

@@ -6,9 +6,10 @@ from gateway.datasets.building.caps import LONGER_SHARE
 from gateway.datasets.building.selection import Ground
 from gateway.datasets.building.tally import dropped_of
 from gateway.datasets.building.workplace import Workplace
-from gateway.datasets.building.writing import SPLITS, SplitFile, Written
+from gateway.datasets.building.writing import SplitFile, Written
 from gateway.datasets.findings import MIN_EXAMPLES
 from gateway.datasets.tokens import TokenCounter
+from gateway.datasets.versions import SPLITS
 from gateway.protocol.dataset_versions import DatasetReport, JudgeCounted, Origin, PairLengths, SplitReport
 from gateway.protocol.datasets import Finding
 from judges.statistics.intervals import wilson

@@ -18,9 +18,9 @@ from gateway.datasets.found import Found
 from gateway.datasets.quality import Quality
 from gateway.datasets.tokens import Sample, TokenCounter
 from gateway.datasets.validation import Interrupted, Reader, report_of
+from gateway.datasets.versions import SPLITS
 from gateway.protocol.datasets import Format, Report
 
-SPLITS = ("training", "validation")
 FORMATS: dict[str, Format] = {"sft": "chat", "preference": "preference"}
 PAGE = 1000
 

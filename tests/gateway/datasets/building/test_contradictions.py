@@ -27,7 +27,7 @@ async def voted(world: World, better: str, worse: str, asked: Any = ASKED, votes
 class TestOpposites:
     async def test_of_other_calls_lose_both(self, world: World, tmp_path: Path) -> None:
         await voted(world, A, B)
-        await voted(world, B, A.upper() + "!")
+        await voted(world, B.upper(), A.upper() + "!")
         await world.store()
         version = await built(world, tmp_path, pairs("votes"))
         assert (version.lines, version.dropped) == ([], {"contradictory": 2})
