@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import msgspec
 from scipy import stats
 
 from gateway.evals.figures import Comparison, Difference, Estimate, Flip, Graded, RunComparison, WinRate
@@ -66,7 +67,7 @@ def _primary(wanted: Comparison) -> tuple[Score, str]:
     if not id:
         return passed, "pass_rate"
     name = next(each.name for each in wanted.run.criteria if each.id == id)
-    return (lambda item: float(item.scores[id][1]) if id in item.scores else None), name
+    return _passed_of(id), name
 
 
 def _secondary(wanted: Comparison, pairs: Sequence[Pair], primary: str) -> list[Difference]:
@@ -177,20 +178,7 @@ def _p(
 
 def _judged(found: Difference, adjusted: float | None) -> Difference:
     """With what decides whether it is more than luck."""
-    return Difference(
-        name=found.name,
-        run=found.run,
-        base=found.base,
-        difference=found.difference,
-        low=found.low,
-        high=found.high,
-        n=found.n,
-        clusters=found.clusters,
-        p=found.p,
-        p_adjusted=adjusted,
-        test=found.test,
-        significant=adjusted is not None and adjusted < LEVEL,
-    )
+    return msgspec.structs.replace(found, p_adjusted=adjusted, significant=adjusted is not None and adjusted < LEVEL)
 
 
 def _wins(pairs: Sequence[Pair], score: Score) -> WinRate:

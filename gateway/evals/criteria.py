@@ -58,9 +58,9 @@ class Criterion:
                 return 1.0
 
     def score(self, reward: float) -> float:
-        """The reward from 0 to 1: a score model's is a place in its range."""
+        """The reward from 0 to 1: a score model's is a place in its range; what Python returns beyond is the nearer end."""
         low, high = self.scale()
-        return (reward - low) / (high - low)
+        return min(1.0, max(0.0, (reward - low) / (high - low)))
 
     def scale(self) -> tuple[float, float]:
         """Lowest and highest reward. Python may leave it."""

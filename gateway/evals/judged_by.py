@@ -31,11 +31,9 @@ def judged_by(criterion: Criterion, eval_id: str) -> CriterionSpec:
         case StringCheck() | LabelModel():
             return wanted
         case _:
-            low, high = criterion.scale()
-            passes = criterion.score(criterion.threshold())
-            return msgspec.structs.replace(
-                wanted, kind="numeric", lowest=low, highest=high, pass_score=passes if 0 <= passes <= 1 else None
-            )
+            (low, high), passes = criterion.scale(), criterion.threshold()
+            share = criterion.score(passes) if low <= passes <= high else None
+            return msgspec.structs.replace(wanted, kind="numeric", lowest=low, highest=high, pass_score=share)
 
 
 def name_of(criterion: Criterion) -> str:

@@ -23,25 +23,16 @@ class CustomConfig(
     include_sample_schema: bool = False
 
 
-class LogsConfig(
-    msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="type", tag="logs"
-):
+class _Stored(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    metadata: dict[str, str] | None = None
+
+
+class LogsConfig(_Stored, tag_field="type", tag="logs"):
     """Stored chat completions."""
 
-    metadata: dict[str, str] | None = None
 
-
-class StoredCompletionsConfig(
-    msgspec.Struct,
-    kw_only=True,
-    forbid_unknown_fields=True,
-    omit_defaults=True,
-    tag_field="type",
-    tag="stored_completions",
-):
+class StoredCompletionsConfig(_Stored, tag_field="type", tag="stored_completions"):
     """The deprecated name of logs."""
-
-    metadata: dict[str, str] | None = None
 
 
 DataSourceConfig = CustomConfig | LogsConfig | StoredCompletionsConfig
@@ -185,26 +176,19 @@ class JsonlSource(
     source: Source
 
 
-class CompletionsSource(
-    msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="type", tag="completions"
-):
+class _Asking(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    input_messages: Template | ItemReference | None = None
+    sampling_params: Sampling | None = None
+    model: str | None = None
+    source: Source
+
+
+class CompletionsSource(_Asking, tag_field="type", tag="completions"):
     """A model answers; without one, stored completions are graded as they are."""
 
-    input_messages: Template | ItemReference | None = None
-    sampling_params: Sampling | None = None
-    model: str | None = None
-    source: Source
 
-
-class ResponsesSource(
-    msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="type", tag="responses"
-):
+class ResponsesSource(_Asking, tag_field="type", tag="responses"):
     """The same in the words of the Responses API; asked as a chat completion."""
-
-    input_messages: Template | ItemReference | None = None
-    sampling_params: Sampling | None = None
-    model: str | None = None
-    source: Source
 
 
 DataSource = JsonlSource | CompletionsSource | ResponsesSource

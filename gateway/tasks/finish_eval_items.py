@@ -108,7 +108,7 @@ def _said(graded: Graded, kind: str) -> dict[str, Any]:
     if result["passed"] is None:
         return {"status": "error", "error_code": result["error"]["code"]}
     reward = result["score"]
-    said = {"score": min(1.0, max(0.0, graded.criterion.score(reward))), "passed": result["passed"]}
+    said = {"score": graded.criterion.score(reward), "passed": result["passed"]}
     match kind:
         case "boolean":
             return said | {"raw_value": result["passed"]}

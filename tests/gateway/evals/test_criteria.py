@@ -40,6 +40,9 @@ class TestScore:
         assert criterion(SCORE, range=[-1, 1]).score(0) == 0.5
         assert criterion(ALIKE).score(0.3) == 0.3
 
+    def test_of_python_never_leaves_0_to_1(self) -> None:
+        assert [criterion(PYTHON).score(reward) for reward in (-3, 0.25, 1.7)] == [0, 0.25, 1]
+
 
 class TestStored:
     def test_comes_back_as_it_was(self) -> None:

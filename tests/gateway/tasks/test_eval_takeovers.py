@@ -68,7 +68,10 @@ class TestTakingOver:
             asked = {int(body["messages"][0]["content"]) for body in second.asked}
         assert found["result_counts"] == {"total": 9, "errored": 0, "failed": 0, "passed": 9}
         assert asked == set(range(9)) - done
-        assert len(await items_of(client, run)) == 9
+        items = await items_of(client, run)
+        assert len(items) == 9
+        judged = (await client.get("/v1/judgments", params={"eval_run": run["id"], "limit": 100})).json()["data"]
+        assert sorted(each["output_item_id"] for each in judged) == sorted(item["id"] for item in items)
 
     async def test_half_read_data_is_read_on(
         self, client: Client, app: App, settings: Settings, project_key: dict[str, Any], database: Database
