@@ -326,6 +326,7 @@ def finish(sv: Services, call: Call, end: End) -> int | None:
     sv.spool.append(record.encode(kept(entry)))
     sv.metrics.observe(entry)
     sv.metrics.observe_refusal(end.error)
+    sv.metrics.observe_checks(call.found.verdicts)
     if call.attempts:
         sv.metrics.observe_attempts(call.attempts.made, call.answered)
     return charged.total if charged else None

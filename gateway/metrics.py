@@ -11,6 +11,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from gateway.errors import BudgetBusy, BudgetExhausted, RateLimited
+from gateway.exchanges.checked import ERROR_CODES, CheckSaid
 from gateway.exchanges.record import Record
 from gateway.limits.limit import KINDS
 from gateway.routing.attempts import Answered, Attempt
@@ -18,6 +19,8 @@ from gateway.routing.residency import Residency
 
 SCOPES = ("key", "project")
 """Whose a rate limit is: one key's, or shared."""
+BROKEN = {"flag": "flagged", "block": "blocked"}
+"""What becomes of an answer that breaks a check's rules, by the check's mode."""
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 
@@ -91,6 +94,14 @@ class Metrics:
             "tuneway_judging_lag_seconds", "How long the oldest of them has been waiting", registry=self.registry
         )
 
+        self.checks = Counter(
+            "tuneway_checks",
+            "Checks of routes on answers before they left, one for each choice: passed, flagged, blocked, or why it could not be"
+            " told (timeout, rule, unreadable, fault)",
+            ["mode", "outcome"],
+            registry=self.registry,
+        )
+
     def observe(self, entry: Record) -> None:
         """Count one finished exchange."""
         calls, seconds = self._ended(entry.endpoint, entry.outcome)
@@ -110,6 +121,11 @@ class Metrics:
                 self.unfunded.labels(error.code).inc()
             case _:
                 pass
+
+    def observe_checks(self, verdicts: Iterable[CheckSaid]) -> None:
+        """Count what rules said of one answer."""
+        for each in verdicts:
+            self.checks.labels(each.mode, _outcome(each)).inc()
 
     def observe_attempts(self, made: Iterable[Attempt], answered: Answered[Any] | None) -> None:
         """Count what was tried for one call."""
@@ -131,6 +147,11 @@ class Metrics:
             self.limited.labels(kind.field, scope)
         for refusal in (BudgetExhausted, BudgetBusy):
             self.unfunded.labels(refusal.code)
+        for mode, outcome in product(BROKEN, ERROR_CODES):
+            self.checks.labels(mode, outcome)
+        for mode, broken in BROKEN.items():
+            self.checks.labels(mode, "passed")
+            self.checks.labels(mode, broken)
 
     def _that_ended(self, endpoint: str, outcome: str) -> tuple[Counter, Histogram]:
         """Of the calls that end so; looked up once, because a look-up costs more than the counting."""
@@ -143,6 +164,12 @@ class Metrics:
 
     def render(self) -> bytes:
         return generate_latest(self.registry)
+
+
+def _outcome(said: CheckSaid) -> str:
+    if said.passed is None:
+        return said.error_code or "fault"
+    return "passed" if said.passed else BROKEN[said.mode]
 
 
 class Replicas(Collector):

@@ -17,6 +17,10 @@ class RuleSaid(msgspec.Struct, kw_only=True, frozen=True):
     """Counts and kinds; nothing of the answer."""
 
 
+ERROR_CODES = ("timeout", "rule", "unreadable", "fault")
+"""Not in time; a rule could not be applied; the answer could not be read; the processes that apply rules broke."""
+
+
 class CheckSaid(msgspec.Struct, kw_only=True, frozen=True):
     """One check of a route, on one choice of a reply."""
 
@@ -36,7 +40,7 @@ class CheckSaid(msgspec.Struct, kw_only=True, frozen=True):
     """May quote the answer."""
     said: list[RuleSaid] = []
     error_code: str | None = None
-    """timeout, rule (it could not be applied), unreadable (neither could the answer) or fault."""
+    """Of ERROR_CODES."""
     ms: float = 0.0
 
 

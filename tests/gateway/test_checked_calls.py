@@ -1,5 +1,6 @@
 """Calls of routes that hold answers against rules, in-process, with the real processes that apply them."""
 
+import re
 from typing import Any
 
 import httpx
@@ -9,6 +10,7 @@ from sqlalchemy import select
 
 from gateway.app import App
 from gateway.db.tables import CriterionRow, JudgeRow, JudgeVersionRow, JudgmentRow
+from gateway.exchanges.checked import CheckSaid
 from gateway.protocol.routes import Check, Target
 from gateway.services import Services
 from gateway.settings import RouteSettings, RoutingSettings, Settings
@@ -53,6 +55,41 @@ async def judgments(sv: Services) -> list[JudgmentRow]:
     await sv.drain.drain()
     async with sv.database.session() as session:
         return list(await session.scalars(select(JudgmentRow).order_by(JudgmentRow.id)))
+
+
+async def counted(client: httpx.AsyncClient) -> dict[tuple[str, str], int]:
+    """Mode and outcome -> checks, as GET /metrics tells."""
+    found = re.findall(r'tuneway_checks_total{mode="(\w+)",outcome="(\w+)"} (\d+)', (await client.get("/metrics")).text)
+    return {(mode, outcome): int(count) for mode, outcome, count in found}
+
+
+class TestCounted:
+    async def test_every_outcome_is_0_from_the_beginning(self, client: httpx.AsyncClient) -> None:
+        errors = [(mode, code) for mode in ("flag", "block") for code in ("timeout", "rule", "unreadable", "fault")]
+        known = [("flag", "passed"), ("flag", "flagged"), ("block", "passed"), ("block", "blocked"), *errors]
+        assert await counted(client) == dict.fromkeys(known, 0)
+
+    async def test_by_mode_and_outcome_whole_and_streamed(self, client: httpx.AsyncClient) -> None:
+        for model, text in (
+            ("flagging", "no"),
+            ("flagging", "42"),
+            ("blocking", "no"),
+            ("blocking", "42"),
+            ("unsure", "42"),
+        ):
+            await client.post(CHAT, json=asked(model, text))
+        await client.post(CHAT, json=asked("blocking", "", stream=True))
+        await client.post(CHAT, json=asked("echo", "42"))
+        assert {each: count for each, count in (await counted(client)).items() if count} == {
+            ("flag", "passed"): 1, ("flag", "flagged"): 1, ("block", "passed"): 1, ("block", "blocked"): 2,
+            ("block", "rule"): 1,
+        }  # fmt: skip
+
+    async def test_what_could_not_be_told_by_why(self, client: httpx.AsyncClient, sv: Services) -> None:
+        for code in ("timeout", "unreadable", "fault", None):
+            sv.metrics.observe_checks([CheckSaid(check="c", mode="block", route="r@1", rules=[], error_code=code)])
+        found = await counted(client)
+        assert [found["block", code] for code in ("timeout", "unreadable", "fault")] == [1, 1, 2]
 
 
 class TestWhole:
