@@ -9,7 +9,8 @@ from sqlalchemy import select
 
 from gateway.app import App
 from gateway.db.database import Database
-from gateway.db.tables import TrainingExampleRow
+from gateway.db.mirror import touch
+from gateway.db.tables import ApiKeyRow, TrainingExampleRow
 from gateway.protocol.routes import FewShot, Target
 from gateway.services import Services
 from gateway.settings import RouteSettings, Settings
@@ -124,6 +125,30 @@ class TestShown:
         answer = await client.post(CHAT, json=chat("shown") | {"messages": odd})
         assert answer.headers.get(HEADER, "0") == "0"
         assert sent(upstream) == odd
+
+
+class TestAskedByTuneway:
+    """Judges and evals see what they were made for: examples would show a judge answers that it is to judge."""
+
+    @pytest.mark.parametrize(("purpose", "examples"), [("", 1), ("judge", 0), ("eval", 0)])
+    async def test_gets_no_examples(
+        self,
+        client: httpx.AsyncClient,
+        sv: Services,
+        project_key: dict[str, Any],
+        upstream: Upstream,
+        purpose: str,
+        examples: int,
+    ) -> None:
+        await validated(client, "How long is shipping to Norway?")
+        async with sv.database.session() as session:
+            (await session.get_one(ApiKeyRow, project_key["id"])).purpose = purpose
+            await touch(session, "api_keys")
+        await sv.mirrors.catch_up()
+        answer = await ask(client)
+        assert answer.headers.get(HEADER) == (None if purpose else str(examples))
+        assert len(sent(upstream)) == 2 + 2 * examples
+        assert (await logged.row(sv)).purpose == purpose
 
 
 class TestChanged:
