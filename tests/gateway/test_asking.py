@@ -22,6 +22,7 @@ from gateway.services import WorkerServices, worker_services
 from gateway.settings import DatabaseSettings, Secret, Settings, WorkerSettings
 from gateway.tasks.judge_answers import Judging
 from gateway.tasks.sample_exchanges import Sampling
+from gateway.working_keys import WorkingKeys
 from tests.conftest import ADMIN_KEY, chat, create_key
 from tests.fakes.judging import World
 from tests.gateway.conftest import SECRET_KEY, RunningGateway
@@ -146,8 +147,27 @@ class TestKey:
         await until(ended)
         assert (refused[0].code, refused[0].retry) == ("refused", False)
         another = Asking(settings, database, Sealer(read_keys(KEY)))
-        assert "revoked" in str(await failure(another, project))
+        assert f"POST /v1/organization/projects/{project}/working_keys" in str(await failure(another, project))
         await another.close()
+
+    async def test_another_one_in_its_place_is_taken_by_workers_that_run(
+        self, settings: Settings, asking: Asking, database: Database, project: str, admin: httpx.AsyncClient
+    ) -> None:
+        await asking.chat(project, "judge", HELLO)
+        key = await working_key(database, project)
+        assert (await admin.delete(f"/v1/organization/projects/{project}/api_keys/{key.id}")).status_code == 200
+        keys = WorkingKeys(Sealer(read_keys(KEY)), settings.secret_key.reveal())
+        async with database.session() as session:
+            made = await keys.another(session, project, "judge")
+
+        async def taken() -> bool:
+            """A gateway may take the old secret for a moment."""
+            answer = await asking.chat(project, "judge", HELLO)
+            async with database.session() as session:
+                row = await session.get(ExchangeRow, answer.exchange_id)
+            return row is not None and row.api_key_id == made.id
+
+        await until(taken)
 
     async def test_a_rotated_one_is_still_the_same_key(
         self, asking: Asking, database: Database, project: str, admin: httpx.AsyncClient

@@ -397,6 +397,33 @@ class TestDeath:
         (task,) = await world.tasks()
         assert (task.leased_until, task.tries, task.done_at) == (None, 0, None)
 
+    async def test_of_two_orders_the_one_that_was_answered_is_not_asked_for_again(
+        self, world: World, wv: WorkerServices, asking: FakeAsking, database: Database
+    ) -> None:
+        """Whoever is killed or stops between the two has written the first one down."""
+        began = asyncio.Event()
+
+        async def hangs(body: dict[str, Any]) -> str:
+            if len(asking.bodies) == 1:
+                return says("first")(body)
+            began.set()
+            return await asyncio.Future[str]()
+
+        asking.models["dies"] = hangs
+        _, version = await world.judge(LlmSpec(model="dies"), criterion="preference")
+        await world.ask(version, (await world.answer("one"), await world.answer("two")))
+        async with database.session() as session:
+            (task,) = await work.claim(session, "the dead", 1)
+        dying = asyncio.create_task(judge(wv, task))
+        await began.wait()
+        assert [row.order_shown for row in await world.judged(parts=True)] == ["ab"]
+        dying.cancel()
+        await asyncio.wait([dying])
+        asking.models["dies"] = says("first")
+        await world.work_off(wv)
+        assert [row.order_shown for row in await world.judged(parts=True)] == ["ab", "ba", None]
+        assert len(asking.bodies) == 3
+
     async def test_no_more_at_a_time_than_there_are_lanes(
         self, world: World, wv: WorkerServices, asking: FakeAsking
     ) -> None:
