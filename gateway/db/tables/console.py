@@ -59,6 +59,10 @@ class ReviewQueueRow(Base):
     """How many people judge each item."""
     source: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     """How it was filled, to be shown."""
+    total: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Items that can be judged: those that are gone are not counted."""
+    finished: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Of these, judged by as many people as `overlap` says. Counted with each decision: a list of queues reads no items."""
     archived_at: Mapped[datetime | None]
 
     __table_args__ = (Index("ix_review_queues_project_id_id", "project_id", "id"),)
@@ -82,6 +86,8 @@ class ReviewItemRow(Base):
     locked_until: Mapped[datetime | None]
     done: Mapped[int] = mapped_column(default=0, server_default="0")
     """How many people have judged it."""
+    gone_at: Mapped[datetime | None]
+    """When its answer was found to be erased: nobody can judge it any more."""
 
     __table_args__ = (
         UniqueConstraint("queue_id", "position"),
@@ -95,6 +101,7 @@ class ReviewItemRow(Base):
             unique=True,
         ),
         Index("ix_review_items_exchange_id", "exchange_id"),
+        Index("ix_review_items_lock", "queue_id", "locked_by", postgresql_where=text("locked_by IS NOT NULL")),
     )
 
 
@@ -106,10 +113,15 @@ class ReviewDecisionRow(Base):
     item_id: Mapped[str] = mapped_column(ForeignKey("review_items.id", ondelete="CASCADE"), primary_key=True)
     user_id: Mapped[str] = mapped_column(primary_key=True)
     """A user, or an api key."""
+    queue_id: Mapped[str]
+    """The item's."""
     decided_at: Mapped[datetime]
     decision: Mapped[str]
     """done or skipped."""
     judgment_ids: Mapped[list[str]] = mapped_column(default=list, server_default="[]")
     """What undoing takes back."""
 
-    __table_args__ = (Index("ix_review_decisions_user_id_decided_at", "user_id", "decided_at"),)
+    __table_args__ = (
+        Index("ix_review_decisions_queue_id_user_id_decided_at", "queue_id", "user_id", "decided_at"),
+        Index("ix_review_decisions_queue_id_decided_at", "queue_id", "decided_at"),
+    )

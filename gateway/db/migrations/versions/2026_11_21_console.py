@@ -14,6 +14,22 @@ depends_on: str | Sequence[str] | None = None
 
 def upgrade() -> None:
     op.create_table(
+        "exchange_texts",
+        sa.Column("exchange_id", sa.String(), nullable=False),
+        sa.Column("question", sa.String(), nullable=False),
+        sa.Column("answer", sa.String(), nullable=False),
+        sa.Column("words", postgresql.TSVECTOR(), nullable=False),
+        sa.PrimaryKeyConstraint("exchange_id", name=op.f("pk_exchange_texts")),
+    )
+    op.create_index("ix_exchange_texts_words", "exchange_texts", ["words"], unique=False, postgresql_using="gin")
+    op.create_table(
+        "unread_exchanges",
+        sa.Column("exchange_id", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("exchange_id", name=op.f("pk_unread_exchanges")),
+    )
+    # What is in the log already becomes searchable, too.
+    op.execute("INSERT INTO unread_exchanges SELECT id FROM exchanges WHERE logging = 'full'")
+    op.create_table(
         "review_queues",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("project_id", sa.String(), nullable=False),
@@ -25,6 +41,8 @@ def upgrade() -> None:
         sa.Column("blind", sa.Boolean(), nullable=False),
         sa.Column("overlap", sa.BigInteger(), nullable=False),
         sa.Column("source", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
+        sa.Column("total", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("finished", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("archived_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_review_queues_project_id_projects")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_review_queues")),
@@ -55,6 +73,7 @@ def upgrade() -> None:
         sa.Column("locked_by", sa.String(), nullable=True),
         sa.Column("locked_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("done", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("gone_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
             ["queue_id"], ["review_queues.id"], name=op.f("fk_review_items_queue_id_review_queues"), ondelete="CASCADE"
         ),
@@ -62,6 +81,13 @@ def upgrade() -> None:
         sa.UniqueConstraint("queue_id", "position", name=op.f("uq_review_items_queue_id_position")),
     )
     op.create_index("ix_review_items_exchange_id", "review_items", ["exchange_id"], unique=False)
+    op.create_index(
+        "ix_review_items_lock",
+        "review_items",
+        ["queue_id", "locked_by"],
+        unique=False,
+        postgresql_where=sa.text("locked_by IS NOT NULL"),
+    )
     op.create_index(
         "uq_review_items_answer",
         "review_items",
@@ -88,6 +114,7 @@ def upgrade() -> None:
         "review_decisions",
         sa.Column("item_id", sa.String(), nullable=False),
         sa.Column("user_id", sa.String(), nullable=False),
+        sa.Column("queue_id", sa.String(), nullable=False),
         sa.Column("decided_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("decision", sa.String(), nullable=False),
         sa.Column("judgment_ids", postgresql.JSONB(astext_type=sa.Text()), server_default="[]", nullable=False),
@@ -97,17 +124,28 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("item_id", "user_id", name=op.f("pk_review_decisions")),
     )
     op.create_index(
-        "ix_review_decisions_user_id_decided_at", "review_decisions", ["user_id", "decided_at"], unique=False
+        "ix_review_decisions_queue_id_user_id_decided_at",
+        "review_decisions",
+        ["queue_id", "user_id", "decided_at"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_review_decisions_queue_id_decided_at", "review_decisions", ["queue_id", "decided_at"], unique=False
     )
 
 
 def downgrade() -> None:
-    op.drop_index("ix_review_decisions_user_id_decided_at", table_name="review_decisions")
+    op.drop_index("ix_review_decisions_queue_id_decided_at", table_name="review_decisions")
+    op.drop_index("ix_review_decisions_queue_id_user_id_decided_at", table_name="review_decisions")
     op.drop_table("review_decisions")
     op.drop_table("console_keys")
+    op.drop_index("ix_review_items_lock", table_name="review_items")
     op.drop_index("uq_review_items_answer", table_name="review_items")
     op.drop_index("ix_review_items_exchange_id", table_name="review_items")
     op.drop_table("review_items")
     op.drop_table("saved_views")
     op.drop_index("ix_review_queues_project_id_id", table_name="review_queues")
     op.drop_table("review_queues")
+    op.drop_table("unread_exchanges")
+    op.drop_index("ix_exchange_texts_words", table_name="exchange_texts", postgresql_using="gin")
+    op.drop_table("exchange_texts")
