@@ -17,6 +17,7 @@ from openai import OpenAI
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from deploy.demo.stack import DemoStack, Key, running
+from tests.browser.product import running_product
 from tests.browser.watching import watched
 from tests.fakes.upstream import Upstream, running_upstream
 from tests.openai_sdk.stacks import CONFIG, connect
@@ -24,6 +25,10 @@ from tests.openai_sdk.stacks import CONFIG, connect
 REQUIRED = os.environ.get("TUNEWAY_REQUIRE_BROWSER") == "1"
 ENABLE = "apt install chromium (or TUNEWAY_CHROMIUM=/path/to/chrome) enables it"
 EMAIL, PASSWORD = "ada@example.com", "correct horse battery"
+FEEDBACK = """
+[feedback]
+origins = ["{origin}"]
+"""
 
 
 def chromium() -> str:
@@ -50,13 +55,21 @@ def provider() -> Iterator[Upstream]:
 
 
 @pytest.fixture(scope="package")
-def stack(provider: Upstream) -> Iterator[DemoStack]:
+def product() -> Iterator[str]:
+    """The origin of a web page that may give feedback."""
+    with running_product() as origin:
+        yield origin
+
+
+@pytest.fixture(scope="package")
+def stack(provider: Upstream, product: str) -> Iterator[DemoStack]:
     chromium()
     if importlib.util.find_spec("torch") is None:
         pytest.skip("the embedded engine needs torch: pip install 'tuneway[train]'")
+    config = CONFIG.format(url=provider.url) + FEEDBACK.format(origin=product)
     with (
         tempfile.TemporaryDirectory(prefix="tuneway-browser-") as directory,
-        running(DemoStack(Path(directory), config=CONFIG.format(url=provider.url))) as stack,
+        running(DemoStack(Path(directory), config=config)) as stack,
     ):
         yield stack
 
