@@ -18,13 +18,7 @@ from gateway.db.tables import (
 )
 from gateway.lineage.link import Find, Link, Query
 
-Item, Version, Judged, Run, Job = (
-    DatasetItemRow,
-    DatasetVersionRow,
-    JudgmentRow,
-    EvalRunRow,
-    FineTuningJobRow,
-)
+Item, Version, Judged, Run, Job = DatasetItemRow, DatasetVersionRow, JudgmentRow, EvalRunRow, FineTuningJobRow
 
 
 def _naming(column: Any) -> Find:
@@ -61,7 +55,8 @@ def _file(column: Any) -> Find:
     )
 
 
-def _versions(project_id: str, id: str) -> Query:
+def versions_of(project_id: str, id: str) -> Query:
+    """Of a dataset, newest first; to both sides, for they are it."""
     of_dataset = (Version.project_id == project_id, Version.dataset_id == id)
     return select(Version.id).where(*of_dataset).order_by(Version.number.desc())
 
@@ -108,7 +103,7 @@ DOWN: dict[str, tuple[Link, ...]] = {
     "judgment": (Link("counted_in", "dataset_version", _versions_with(_counted)),),
     "judge_version": (Link("judged_by", "judgment", _naming(Judged.judge_version_id)),),
     "training_example": (Link("row_of", "dataset_version", _versions_with(lambda id: Item.example_id == id)),),
-    "dataset": (Link("version_of", "dataset_version", _versions),),
+    "dataset": (Link("version_of", "dataset_version", versions_of),),
     "dataset_version": (
         Link("training_file_of", "file", _file(Version.training_file_id)),
         Link("validation_file_of", "file", _file(Version.validation_file_id)),

@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.lineage.down import DOWN
-from gateway.lineage.link import Link
+from gateway.lineage.link import Link, Query
 from gateway.lineage.nodes import find, nodes
 from gateway.lineage.up import UP
 from gateway.protocol.lineage import Edge, Lineage, Node, Omitted
@@ -98,12 +98,11 @@ class _Step:
         there = await nodes(self.session, self.project_id, link.kind, ids) if ids else []
         return [each for each in there if self._add(link, each)]
 
-    async def _count(self, link: Link, query: object, shown: int) -> None:
-        every = select(func.count()).select_from(query.order_by(None).subquery())  # type: ignore[attr-defined]
+    async def _count(self, link: Link, query: Query, shown: int) -> None:
+        every = select(func.count()).select_from(query.order_by(None).subquery())
         count = (await self.session.scalar(every) or 0) - shown
-        self.graph.omitted.append(
-            Omitted(id=self.node.id, type=link.kind, direction=self.direction, count=count)
-        )  # fmt: skip
+        omitted = Omitted(id=self.node.id, type=link.kind, direction=self.direction, count=count)
+        self.graph.omitted.append(omitted)
 
     def _add(self, link: Link, other: Node) -> bool:
         """False: there is no room for it."""

@@ -1,6 +1,7 @@
 """What things are called in a lineage. Another project's are not there."""
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -31,6 +32,7 @@ from gateway.protocol.lineage import Node
 HIDDEN = "off"
 """The logging policy of calls that only the bill knows."""
 TUNED = "ft:"
+NEVER = null()
 PREFIXES = {
     "req_": "exchange",
     "judgment_": "judgment",
@@ -93,81 +95,54 @@ def _exchanges(project_id: str, ids: Collection[str]) -> Query:
     )
 
 
-def _judgments(project_id: str, ids: Collection[str]) -> Query:
-    row = JudgmentRow
-    label = func.concat(CriterionRow.name, " by ", row.source)
-    columns = select(row.id, label, row.created_at, row.superseded_at)
-    return columns.join(CriterionRow).where(row.project_id == project_id, row.id.in_(ids))
+@dataclass(frozen=True)
+class Shown:
+    """Which columns the nodes of a kind are shown by."""
 
+    row: Any
+    label: Any
+    deleted_at: Any = NEVER
+    joined: Any = None
+    """Where a part of the label is."""
+    owner: Any = None
+    """Whose project it is, where the row itself does not say: `joined`."""
 
-def _judge_versions(project_id: str, ids: Collection[str]) -> Query:
-    row = JudgeVersionRow
-    label = func.concat(JudgeRow.name, " v", row.number)
-    columns = select(row.id, label, row.created_at, JudgeRow.archived_at)
-    return columns.join(JudgeRow).where(JudgeRow.project_id == project_id, row.id.in_(ids))
-
-
-def _examples(project_id: str, ids: Collection[str]) -> Query:
-    row = TrainingExampleRow
-    columns = select(row.id, func.concat(row.kind, " example"), row.created_at, row.deleted_at)
-    return columns.where(row.project_id == project_id, row.id.in_(ids))
-
-
-def _datasets(project_id: str, ids: Collection[str]) -> Query:
-    row = DatasetRow
-    columns = select(row.id, row.name, row.created_at, row.deleted_at)
-    return columns.where(row.project_id == project_id, row.id.in_(ids))
-
-
-def _versions(project_id: str, ids: Collection[str]) -> Query:
-    row = DatasetVersionRow
-    label = func.concat(DatasetRow.name, " v", row.number)
-    columns = select(row.id, label, row.created_at, DatasetRow.deleted_at)
-    return columns.join(DatasetRow).where(row.project_id == project_id, row.id.in_(ids))
-
-
-def _files(project_id: str, ids: Collection[str]) -> Query:
-    row = FileRow
-    columns = select(row.id, row.filename, row.created_at, row.deleted_at)
-    return columns.where(row.project_id == project_id, row.id.in_(ids))
-
-
-def _jobs(project_id: str, ids: Collection[str]) -> Query:
-    row = FineTuningJobRow
-    label = func.concat(row.model, ", ", row.status)
-    columns = select(row.id, label, row.created_at, null())
-    return columns.where(row.project_id == project_id, row.id.in_(ids))
-
-
-def _checkpoints(project_id: str, ids: Collection[str]) -> Query:
-    row = FineTuningCheckpointRow
-    columns = select(row.id, func.concat("step ", row.step), row.created_at, null()).join(FineTuningJobRow)
-    return columns.where(FineTuningJobRow.project_id == project_id, row.id.in_(ids))
-
-
-def _models(project_id: str, ids: Collection[str]) -> Query:
-    row = ModelRow
-    columns = select(row.id, row.id.label("name"), row.created_at, row.deleted_at)
-    return columns.where(row.project_id == project_id, row.id.in_(ids))
-
-
-def _runs(project_id: str, ids: Collection[str]) -> Query:
-    row = EvalRunRow
-    label = func.concat(EvalRow.name, ": ", row.name)
-    columns = select(row.id, label, row.created_at, row.deleted_at)
-    return columns.join(EvalRow).where(row.project_id == project_id, row.id.in_(ids))
+    def __call__(self, project_id: str, ids: Collection[str]) -> Query:
+        query: Any = select(self.row.id, self.label, self.row.created_at, self.deleted_at)
+        query = query.join(self.joined) if self.joined is not None else query
+        return query.where((self.owner or self.row).project_id == project_id, self.row.id.in_(ids))
 
 
 QUERIES: dict[str, Callable[[str, Collection[str]], Query]] = {
     "exchange": _exchanges,
-    "judgment": _judgments,
-    "judge_version": _judge_versions,
-    "training_example": _examples,
-    "dataset": _datasets,
-    "dataset_version": _versions,
-    "file": _files,
-    "job": _jobs,
-    "checkpoint": _checkpoints,
-    "model": _models,
-    "eval_run": _runs,
+    "judgment": Shown(
+        JudgmentRow, func.concat(CriterionRow.name, " by ", JudgmentRow.source), JudgmentRow.superseded_at, CriterionRow
+    ),
+    "judge_version": Shown(
+        JudgeVersionRow,
+        func.concat(JudgeRow.name, " v", JudgeVersionRow.number),
+        JudgeRow.archived_at,
+        JudgeRow,
+        JudgeRow,
+    ),
+    "training_example": Shown(
+        TrainingExampleRow, func.concat(TrainingExampleRow.kind, " example"), TrainingExampleRow.deleted_at
+    ),
+    "dataset": Shown(DatasetRow, DatasetRow.name, DatasetRow.deleted_at),
+    "dataset_version": Shown(
+        DatasetVersionRow,
+        func.concat(DatasetRow.name, " v", DatasetVersionRow.number),
+        DatasetRow.deleted_at,
+        DatasetRow,
+    ),
+    "file": Shown(FileRow, FileRow.filename, FileRow.deleted_at),
+    "job": Shown(FineTuningJobRow, func.concat(FineTuningJobRow.model, ", ", FineTuningJobRow.status)),
+    "checkpoint": Shown(
+        FineTuningCheckpointRow,
+        func.concat("step ", FineTuningCheckpointRow.step),
+        joined=FineTuningJobRow,
+        owner=FineTuningJobRow,
+    ),
+    "model": Shown(ModelRow, ModelRow.id.label("name"), ModelRow.deleted_at),
+    "eval_run": Shown(EvalRunRow, func.concat(EvalRow.name, ": ", EvalRunRow.name), EvalRunRow.deleted_at, EvalRow),
 }

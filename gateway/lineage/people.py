@@ -23,7 +23,6 @@ from gateway.protocol.lineage import DatasetOfUser, JobOfUser, ModelOfUser, User
 
 Item, Version, Job, Example = DatasetItemRow, DatasetVersionRow, FineTuningJobRow, TrainingExampleRow
 
-
 GENERATIONS = 20
 """Models that are trained from models."""
 

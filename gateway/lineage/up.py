@@ -15,6 +15,7 @@ from gateway.db.tables import (
     ModelRow,
     TrainingExampleRow,
 )
+from gateway.lineage.down import versions_of
 from gateway.lineage.link import Find, Link, Query
 
 Item, Version, Judged, Run = DatasetItemRow, DatasetVersionRow, JudgmentRow, EvalRunRow
@@ -72,11 +73,6 @@ def _source_file(project_id: str, id: str) -> Query:
     return select(named).where(Run.project_id == project_id, Run.id == id, named.is_not(None))
 
 
-def _versions(project_id: str, id: str) -> Query:
-    of_dataset = (Version.project_id == project_id, Version.dataset_id == id)
-    return select(Version.id).where(*of_dataset).order_by(Version.number.desc())
-
-
 _judgments_of_rows: Find = _of_rows(func.jsonb_array_elements_text(Item.judgment_ids))
 
 UP: dict[str, tuple[Link, ...]] = {
@@ -93,7 +89,7 @@ UP: dict[str, tuple[Link, ...]] = {
         Link("copied_to", "exchange", _named(TrainingExampleRow.exchange_id)),
         Link("imported_to", "file", _named(TrainingExampleRow.file_id)),
     ),
-    "dataset": (Link("version_of", "dataset_version", _versions),),
+    "dataset": (Link("version_of", "dataset_version", versions_of),),
     "dataset_version": (
         Link("row_of", "exchange", _of_rows(Item.exchange_id, Item.exchange_id.is_not(None))),
         Link("rejected_in", "exchange", _of_rows(Item.other_exchange_id, Item.other_exchange_id.is_not(None))),
