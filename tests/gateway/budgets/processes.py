@@ -159,6 +159,13 @@ class Process:
         return account
 
 
+async def polled(database: Database, holder: str, settings: BudgetSettings = PATIENT) -> Process:
+    """One that has read the budgets."""
+    process = Process(database, holder, settings)
+    await process.poll()
+    return process
+
+
 def spent(cost: int, **changes: Any) -> dict[str, Any]:
     nothing = {"input_nano": 0, "cached_input_nano": 0, "output_nano": 0, "request_nano": cost}
     return ledger_row(f"req_{next(_numbers):06}", **({"created_at": time.time()} | nothing | changes))

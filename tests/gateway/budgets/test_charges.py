@@ -9,11 +9,11 @@ from gateway.budgets.windows import window_of
 from gateway.db.database import Database
 from gateway.kit.clock import from_unix
 from tests.gateway.budgets.processes import (
-    Process,
     add_budget,
     add_key,
     events,
     leases,
+    polled,
     post,
     set_limit,
     spent,
@@ -21,15 +21,10 @@ from tests.gateway.budgets.processes import (
 )
 from tests.gateway.metering.ledger_rows import DAY, HOUR, MIDNIGHT
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("key")]
 
 SINCE = from_unix(1_700_000_000)
 OLD = from_unix(MIDNIGHT - 30 * DAY)
-
-
-@pytest.fixture(autouse=True)
-async def key(database: Database) -> None:
-    await add_key(database)
 
 
 async def opened(database: Database, id: str, period: str, at: float = MIDNIGHT, since: object = SINCE) -> None:
@@ -82,8 +77,7 @@ class TestCharge:
 
     async def test_the_leases_of_the_holders(self, database: Database) -> None:
         await add_budget(database, 1_000)
-        process = Process(database, "one")
-        await process.poll()
+        process = await polled(database, "one")
         process.settle(await process.reserve(100), 60)
         await process.drain()
         await post(database, [spent(5, holder="two"), spent(6, holder="two")])

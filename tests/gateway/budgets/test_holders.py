@@ -15,26 +15,14 @@ from tests.gateway.budgets.processes import (
     HASTY,
     KEY,
     PROJECT,
-    Process,
     add_budget,
-    add_key,
     committed,
     leases,
+    polled,
 )
 from tests.gateway.budgets.silence import add_witness, silence
 
-pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(autouse=True)
-async def key(database: Database) -> None:
-    await add_key(database)
-
-
-async def process(database: Database, name: str) -> Process:
-    found = Process(database, name, HASTY)
-    await found.poll()
-    return found
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("key")]
 
 
 async def row(database: Database, holder: str) -> BudgetHolderRow | None:
@@ -56,7 +44,7 @@ async def release(database: Database, holder: str) -> None:
 class TestRegister:
     async def test_with_its_first_lease_a_process_is_known(self, database: Database) -> None:
         await add_budget(database, 1000)
-        one = await process(database, "one")
+        one = await polled(database, "one", HASTY)
         assert await row(database, "one") is None
         await one.reserve(10)
         found = await known(database, "one")
@@ -69,12 +57,12 @@ class TestRegister:
         async with database.session() as session:
             await hold(session, PROJECT, KEY, "ftjob-1", 100)
         with pytest.raises(BudgetBusy):
-            await (await process(database, "one")).reserve(10)
+            await (await polled(database, "one", HASTY)).reserve(10)
         assert await row(database, "one") is not None
 
     async def test_once_all_that_it_spent_is_in_the_ledger_it_is_not(self, database: Database) -> None:
         await add_budget(database, 1000)
-        one = await process(database, "one")
+        one = await polled(database, "one", HASTY)
         await one.reserve(10)
         await one.budgets.released("one")
         assert await row(database, "one") is None
@@ -83,7 +71,7 @@ class TestRegister:
 class TestBeat:
     async def test_says_that_a_process_runs(self, database: Database) -> None:
         await add_budget(database, 1000)
-        one = await process(database, "one")
+        one = await polled(database, "one", HASTY)
         await one.reserve(10)
         await silence(database, "one", 59)
         before = await known(database, "one")
@@ -94,7 +82,7 @@ class TestBeat:
 
     async def test_after_a_silence_it_begins_anew(self, database: Database) -> None:
         await add_budget(database, 1000)
-        one = await process(database, "one")
+        one = await polled(database, "one", HASTY)
         await one.reserve(10)
         await silence(database, "one", 61)
         await one.budgets.beat()
@@ -102,7 +90,7 @@ class TestBeat:
         assert found.since == found.seen_at > found.created_at
 
     async def test_says_nothing_before_anything_was_leased(self, database: Database) -> None:
-        one = await process(database, "one")
+        one = await polled(database, "one", HASTY)
         await one.budgets.beat()
         assert await row(database, "one") is None
 
@@ -110,12 +98,12 @@ class TestBeat:
 class TestRelease:
     async def test_what_a_dead_process_held_others_may_spend(self, database: Database) -> None:
         await add_budget(database, 100)
-        dead = await process(database, "dead")
+        dead = await polled(database, "dead", HASTY)
         reservation = await dead.reserve(90)
         dead.settle(reservation, 40)
         await dead.drain()
         await dead.reserve(50)
-        two = await process(database, "two")
+        two = await polled(database, "two", HASTY)
         with pytest.raises(BudgetBusy):
             await two.reserve(60)
         await silence(database, "dead")
@@ -128,7 +116,7 @@ class TestRelease:
 
     async def test_one_that_spoke_lately_is_refused(self, database: Database) -> None:
         await add_budget(database, 1000)
-        one = await process(database, "one")
+        one = await polled(database, "one", HASTY)
         await one.reserve(10)
         await add_witness(database)
         before = await leases(database)
@@ -141,7 +129,7 @@ class TestRelease:
     async def test_where_nobody_could_have_spoken_nobody_is_dead(self, database: Database) -> None:
         """The database was away until a moment ago."""
         await add_budget(database, 1000)
-        one = await process(database, "one")
+        one = await polled(database, "one", HASTY)
         await one.reserve(10)
         await silence(database, "one")
         before = await leases(database)
@@ -160,7 +148,7 @@ class TestRelease:
         self, database: Database, caplog: pytest.LogCaptureFixture
     ) -> None:
         await add_budget(database, 10_000)
-        one = await process(database, "one")
+        one = await polled(database, "one", HASTY)
         reservation = await one.reserve(100)
         assert one.account.slack > 0
         await silence(database, "one")

@@ -14,21 +14,16 @@ from tests.gateway.budgets.processes import (
     HASTY,
     KEY,
     PROJECT,
-    Process,
     add_budget,
     add_key,
     leases,
+    polled,
     post,
     spent,
     windows,
 )
 
-pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(autouse=True)
-async def key(database: Database) -> None:
-    await add_key(database)
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("key")]
 
 
 async def held(database: Database, amount: int, holder: str = "ftjob-1") -> None:
@@ -52,8 +47,7 @@ class TestHold:
     async def test_calls_have_the_rest(self, database: Database) -> None:
         await add_budget(database, 100)
         await held(database, 70)
-        process = Process(database, "one", HASTY)
-        await process.poll()
+        process = await polled(database, "one", HASTY)
         (await process.reserve(30)).settle(0)
         with pytest.raises(BudgetBusy):
             await process.reserve(31)

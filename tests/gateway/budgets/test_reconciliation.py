@@ -5,7 +5,7 @@ from sqlalchemy import text
 
 from gateway.budgets.reconciliation import reconcile
 from gateway.db.database import Database
-from tests.gateway.budgets.processes import Process, add_budget, add_key, leases, post, spent, windows
+from tests.gateway.budgets.processes import add_budget, add_key, leases, polled, post, spent, windows
 
 pytestmark = pytest.mark.anyio
 
@@ -14,8 +14,7 @@ pytestmark = pytest.mark.anyio
 async def spending(database: Database) -> None:
     await add_key(database)
     await add_budget(database, 1_000)
-    process = Process(database, "one")
-    await process.poll()
+    process = await polled(database, "one")
     process.settle(await process.reserve(100), 60)
     await process.drain()
     await post(database, [spent(5, holder="gone")])

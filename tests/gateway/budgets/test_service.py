@@ -27,12 +27,7 @@ from tests.gateway.budgets.processes import (
 )
 from tests.polling import until
 
-pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(autouse=True)
-async def key(database: Database) -> None:
-    await add_key(database)
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("key")]
 
 
 @pytest.fixture
