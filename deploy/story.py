@@ -30,6 +30,7 @@ class Terminal:
     def up(self, url: str, *, logs: Path, admin_key: str | None, model: str | None) -> None:
         """Everything that start-up waits for is ready. `model` says that one is not ready yet."""
         self._out.print()
+        self._fact("Console", f"{url}/console")
         self._fact("API", f"{url}/v1")
         self._fact("OpenAI SDK", f"export OPENAI_BASE_URL={url}/v1")
         if admin_key is not None:

@@ -24,7 +24,7 @@ def static_file(request: Request[Any, Any, Any], name: FromPath[str]) -> Respons
         raise NotFound(NOT_BUILT if not _files() else f"There is no file '{name}'.")
     kept = FOR_EVER if request.query_params.get("v") == digest else "no-cache"
     kind = TYPES.get(Path(name).suffix, "application/octet-stream")
-    return Response(body, media_type=f"{kind}; charset=utf-8", headers={"cache-control": kept})
+    return Response(body, media_type=kind, headers={"cache-control": kept})
 
 
 def url(name: str) -> str:
