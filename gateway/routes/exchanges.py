@@ -21,6 +21,8 @@ from gateway.protocol.exchanges import Exchange, ExchangeUsage
 from gateway.protocol.lists import CursorList, cursor_list
 from gateway.protocol.queries import choice, cursor, integer, mapping, text, timestamp
 from gateway.routes.callers import Caller, Sv
+from gateway.routes.new_exchanges import began_at, exchanges_named
+from gateway.services import Services
 
 BY_ID = (ExchangeRow.id,)
 """Ids sort by time (gateway/kit/ids.py), and there is an index for it."""
@@ -39,13 +41,22 @@ async def list_exchanges(sv: Sv, caller: Caller, query: QueryParams) -> CursorLi
 
 @get("/v1/exchanges/{exchange_id:str}")
 async def retrieve_exchange(sv: Sv, caller: Caller, exchange_id: FromPath[str]) -> Exchange:
-    """By its own id, or by the id of its reply (`chatcmpl-...`); of several with the same reply id, the newest."""
-    async with sv.database.session() as session:
-        row = await repository.find(session, caller.project_id, exchange_id)
-        row = row or await repository.find_by_reply(session, caller.project_id, exchange_id)
+    """By its own id, or by the id of its reply (`chatcmpl-...`); of several with the same reply id, the newest.
+
+    By its own id one that ended just now is waited for: whoever has its answer on the screen asks what it cost.
+    """
+    row = await _find(sv, caller.project_id, exchange_id)
+    if row is None and began_at(exchange_id) and await exchanges_named(sv, caller.project_id, {exchange_id}):
+        row = await _find(sv, caller.project_id, exchange_id)
     if row is None:
         raise NotFound(f"No exchange with id '{exchange_id}'.", param="exchange_id")
     return with_bodies(exchange(row), row)
+
+
+async def _find(sv: Services, project_id: str, exchange_id: str) -> ExchangeRow | None:
+    async with sv.database.session() as session:
+        row = await repository.find(session, project_id, exchange_id)
+        return row or await repository.find_by_reply(session, project_id, exchange_id)
 
 
 def read_filters(query: QueryParams) -> ExchangeFilters:

@@ -1,7 +1,7 @@
 """A product's own web page, on an origin of its own: what customers of the gateway's users have before them."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -22,7 +22,7 @@ class _Shop(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def running_product() -> Iterator[str]:
+def running_product() -> Generator[str]:
     """-> its origin, on a free port."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Shop)
     thread = threading.Thread(target=server.serve_forever)

@@ -72,7 +72,7 @@ class TestBuiltIn:
         for name, spec in BUILT_IN.items():
             row = await built_in(database, name)
             assert (row.version, row.created_by, criteria.spec_of(row)) == (1, "", spec)
-        assert {"helpful", "accurate", "clear", "safe", "complete"} < set(BUILT_IN)
+        assert {"helpful", "accurate", "clear", "safe", "complete", "concise"} < set(BUILT_IN)
 
     async def test_may_be_changed_by_a_project(self, database: Database) -> None:
         await built_in(database, "rating")

@@ -1,5 +1,6 @@
 """/v1/exchanges"""
 
+import asyncio
 import json
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from gateway.db.database import Database
 from gateway.db.tables import ExchangeRow
+from gateway.exchanges import repository
 from gateway.kit.clock import from_unix
 from gateway.kit.ids import first_request_id
 from gateway.services import Services
@@ -51,6 +53,24 @@ async def ids(client: httpx.AsyncClient, **query: Any) -> list[str]:
 
 
 class TestRetrieve:
+    async def test_waits_for_one_that_has_just_ended(
+        self, client: httpx.AsyncClient, sv: Services, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        find, missed = repository.find, asyncio.Event()
+
+        async def watched(*args: Any) -> ExchangeRow | None:
+            row = await find(*args)
+            if row is None:
+                missed.set()
+            return row
+
+        monkeypatch.setattr(repository, "find", watched)
+        reply = await client.post(CHAT, json=chat("echo"))
+        asking = asyncio.create_task(client.get(f"{EXCHANGES}/{reply.headers['x-request-id']}"))
+        await missed.wait()
+        await sv.drain.drain()
+        assert (await asking).status_code == 200
+
     async def test_says_everything_about_a_call(
         self, client: httpx.AsyncClient, project_key: dict[str, Any], sv: Services
     ) -> None:
