@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.tables import CalibrationRow, CriterionRow, JudgeRow, JudgeVersionRow
 from gateway.judging import specs
+from gateway.judging.trust import WHOLE
 from gateway.kit.clock import now
 from gateway.kit.ids import new_sorted_id
 from gateway.protocol.judges import LlmSpec
@@ -59,6 +60,10 @@ WHERE judge_version_id = :version AND superseded_at IS NULL AND status = 'ok' AN
     AND pair_group_id IS NOT NULL AND eval_run_id IS NULL
 ORDER BY created_at DESC LIMIT :most
 """)
+PASSES = text(f"""
+SELECT id, passed FROM judgments WHERE judge_version_id = :version AND {WHOLE} AND status = 'ok' AND attempt = 0
+AND passed IS NOT NULL ORDER BY created_at DESC LIMIT :most
+""")  # noqa: S608
 DUE = text("""
 SELECT v.id FROM judges g JOIN judge_versions v ON v.judge_id = g.id AND v.number = g.version
 CROSS JOIN LATERAL (SELECT coalesce(max(c.created_at), '-infinity') AS at FROM calibrations c
@@ -309,13 +314,6 @@ def _examples(version: JudgeVersionRow) -> set[str]:
     spec = specs.read(version.spec)
     examples = spec.examples if isinstance(spec, LlmSpec) else []
     return {each.exchange_id for each in examples if each.exchange_id is not None}
-
-
-PASSES = text("""
-SELECT id, passed FROM judgments WHERE judge_version_id = :version AND superseded_at IS NULL AND status = 'ok'
-AND identifier = '' AND order_shown IS NULL AND attempt = 0 AND eval_run_id IS NULL AND passed IS NOT NULL
-ORDER BY created_at DESC LIMIT :most
-""")
 
 
 async def _passes(session: AsyncSession, version_id: str) -> dict[str, bool]:

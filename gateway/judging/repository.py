@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -118,10 +118,8 @@ async def criteria_of(session: AsyncSession, rows: list[JudgeVersionRow]) -> dic
 
 async def archive(session: AsyncSession, row: JudgeRow) -> None:
     """It judges nothing any more; what it has said stays."""
-    row.archived_at = func.now()  # type: ignore[assignment]
-    row.watch = None
+    row.archived_at, row.watch = now(), None
     await session.flush()
-    await session.refresh(row)
 
 
 async def _flush(session: AsyncSession, name: str) -> None:

@@ -17,19 +17,19 @@ MIN_N = 30
 MIN_COVERAGE = 0.9
 """Share of what a judge was asked to judge that has a verdict: one that fails on the hard ones is not trusted by the easy ones."""
 
-COVERAGE = text("""
+WHOLE = "superseded_at IS NULL AND identifier = '' AND order_shown IS NULL AND eval_run_id IS NULL"
+"""On rows of `judgments`: verdicts in force on real traffic. Members of panels and single orders of comparisons are parts of
+one, none of their own."""
+COVERAGE = text(f"""
 SELECT count(*) FILTER (WHERE status = 'ok') AS ok, count(*) FILTER (WHERE status = 'error') AS errors,
        count(*) FILTER (WHERE status = 'abstained') AS abstained, avg(score) FILTER (WHERE status = 'ok') AS mean_score,
        (SELECT count(*) FROM judging_tasks WHERE judge_version_id = :version AND done_at IS NULL) AS waiting
-FROM judgments WHERE judge_version_id = :version AND superseded_at IS NULL AND identifier = '' AND order_shown IS NULL
-AND eval_run_id IS NULL
-""")
-CODES = text("""
+FROM judgments WHERE judge_version_id = :version AND {WHOLE}
+""")  # noqa: S608
+CODES = text(f"""
 SELECT coalesce(error_code, '') AS code, count(*) AS n FROM judgments
-WHERE judge_version_id = :version AND superseded_at IS NULL AND identifier = '' AND order_shown IS NULL
-AND eval_run_id IS NULL AND status = 'error' GROUP BY 1
-""")
-"""Members of panels and single orders of comparisons are parts of a verdict, none of their own."""
+WHERE judge_version_id = :version AND {WHOLE} AND status = 'error' GROUP BY 1
+""")  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +65,18 @@ async def latest(session: AsyncSession, version_id: str) -> CalibrationRow | Non
     return await session.scalar(query.order_by(CalibrationRow.created_at.desc(), CalibrationRow.id).limit(1))
 
 
+def wanted_kappa(judge: JudgeRow) -> float:
+    """That the lower end of its agreement with people has to reach."""
+    return judge.min_kappa if judge.min_kappa is not None else MIN_KAPPA
+
+
 def doubts(judge: JudgeRow, calibration: CalibrationRow | None, coverage: Covered) -> list[str]:
     """Why a version is not trusted; empty when it is."""
     return [*_about_agreement(judge, calibration), *_about_coverage(coverage)]
 
 
 def _about_agreement(judge: JudgeRow, calibration: CalibrationRow | None) -> list[str]:
-    wanted = judge.min_kappa if judge.min_kappa is not None else MIN_KAPPA
+    wanted = wanted_kappa(judge)
     if calibration is None:
         return ["It was never held against people's judgments (POST /v1/judges/{id}/calibrate)."]
     found: list[str] = []

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, text
+from sqlalchemy import delete, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.tables import JudgeVersionRow, JudgingTaskRow
@@ -185,12 +185,9 @@ async def give_back(session: AsyncSession, each: Claim) -> None:
 
 async def remove_waiting(session: AsyncSession, judge_id: str) -> None:
     """Of a judge that is archived."""
-    versions = JudgingTaskRow.judge_version_id.in_(
-        JudgeVersionRow.__table__.select()
-        .with_only_columns(JudgeVersionRow.id)
-        .where(JudgeVersionRow.judge_id == judge_id)
-    )
-    await session.execute(delete(JudgingTaskRow).where(versions, JudgingTaskRow.done_at.is_(None)))
+    versions = select(JudgeVersionRow.id).where(JudgeVersionRow.judge_id == judge_id)
+    waiting = (JudgingTaskRow.judge_version_id.in_(versions), JudgingTaskRow.done_at.is_(None))
+    await session.execute(delete(JudgingTaskRow).where(*waiting))
 
 
 async def remove_old(session: AsyncSession) -> None:

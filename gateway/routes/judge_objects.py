@@ -22,7 +22,7 @@ def judge(row: JudgeRow, version: JudgeVersionRow, criterion: CriterionRow) -> J
         version=judge_version(version, criterion),
         watch=watch,
         watched_since=watched.since if watched else None,
-        min_kappa=row.min_kappa if row.min_kappa is not None else trust.MIN_KAPPA,
+        min_kappa=trust.wanted_kappa(row),
         archived_at=unix(row.archived_at) if row.archived_at else None,
         warnings=specs.warnings(specs.read(version.spec), watch),
     )

@@ -6,7 +6,6 @@ import msgspec
 from litestar import get, post
 from litestar.params import FromPath, RawBody
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.tables import CalibrationRow, CriterionRow, JudgeVersionRow
 from gateway.errors import InvalidRequest
@@ -51,7 +50,7 @@ async def retrieve_trust(sv: Sv, caller: Caller, judge_id: FromPath[str]) -> Tru
         judge_version_id=version.id,
         trusted=not reasons,
         reasons=reasons,
-        min_kappa=row.min_kappa if row.min_kappa is not None else trust.MIN_KAPPA,
+        min_kappa=trust.wanted_kappa(row),
         min_n=trust.MIN_N,
         min_coverage=trust.MIN_COVERAGE,
         coverage=coverage(covered),
@@ -74,7 +73,7 @@ async def calibrate(sv: Sv, caller: Caller, judge_id: FromPath[str], body: RawBo
         version = await repository.version(session, row)
         own = criterion = await session.get_one(CriterionRow, version.criterion_id)
         if wanted.criterion is not None:
-            criterion = await _named(session, caller.project_id, wanted.criterion)
+            criterion = await criteria.named(session, caller.project_id, wanted.criterion)
     if (own.kind == "pairwise") is not (criterion.kind == "pairwise") or criterion.kind in ("edit", "text"):
         raise InvalidRequest(
             f"Invalid 'criterion': '{criterion.name}' is {criterion.kind}, and the judge's is {own.kind}.",
@@ -82,9 +81,3 @@ async def calibrate(sv: Sv, caller: Caller, judge_id: FromPath[str], body: RawBo
         )
     await sv.queue.enqueue(TASK, version.id, criterion.id)
     return CalibrationQueued(judge_version_id=version.id, criterion_id=criterion.id)
-
-
-async def _named(session: AsyncSession, project_id: str, named: str) -> CriterionRow:
-    if named.startswith("crit_"):
-        return await criteria.find(session, project_id, named)
-    return await criteria.by_name(session, project_id, named)

@@ -173,9 +173,7 @@ async def _criterion(session: AsyncSession, caller: ApiKey, named: str | Criteri
     """Raises InvalidRequest."""
     if isinstance(named, CriterionSpec):
         return await criteria.find_or_make(session, caller.project_id, named, caller.id)
-    if named.startswith("crit_"):
-        return await criteria.find(session, caller.project_id, named)
-    return await criteria.by_name(session, caller.project_id, named)
+    return await criteria.named(session, caller.project_id, named)
 
 
 async def _change_version(

@@ -11,7 +11,6 @@ from gateway.grading.chat import answer as read_reply
 from gateway.grading.chat import speaks_of_structure
 from gateway.judging import specs, work
 from gateway.judgments import repository as judgments
-from gateway.judgments.values import PREFERENCE_SCORES
 from gateway.judgments.verdict import Verdict
 from gateway.protocol.judges import LlmSpec
 from gateway.services import WorkerServices
@@ -167,7 +166,7 @@ def _kin(case: Case, answered_by: str, named: str) -> dict[str, Any]:
     return {"self_preference": found} if found else {}
 
 
-def verdict_of(case: Case, spec: LlmSpec, told: list[Told]) -> Opinion:
+def _verdict_of(case: Case, spec: LlmSpec, told: list[Told]) -> Opinion:
     """One out of all."""
     by_part = {each.part: each.opinion for each in told}
     criterion = specs.judged_by(case.criterion)
@@ -191,8 +190,8 @@ async def write_parts(session: AsyncSession, case: Case, told: list[Told]) -> li
 
 def _part(case: Case, each: Told) -> Verdict:
     model, order = each.part
-    return base(
-        case, each.opinion, "llm", identifier=model, order_shown=order, pair_group_id=case.task.id, **_of_call(each)
+    return case.verdict(
+        each.opinion, "llm", identifier=model, order_shown=order, pair_group_id=case.task.id, **_of_call(each)
     )
 
 
@@ -205,34 +204,7 @@ def _of_call(each: Told) -> dict[str, Any]:
 
 def whole(case: Case, spec: LlmSpec, told: list[Told], ids: list[str]) -> Verdict:
     """The verdict of the judge: of a single call it carries the call, of several it names the parts."""
-    opinion = verdict_of(case, spec, told)
+    opinion = _verdict_of(case, spec, told)
     if len(told) == 1:
-        return base(case, opinion, "llm", **_of_call(told[0]))
-    return base(case, opinion, "llm", pair_group_id=case.task.id, derived_from=ids)
-
-
-def base(case: Case, opinion: Opinion, source: Any, **more: Any) -> Verdict:
-    """A verdict of a judge on a task."""
-    return Verdict(
-        project_id=case.task.project_id,
-        exchange_id=case.task.exchange_id,
-        choice_index=case.task.choice_index,
-        other_exchange_id=case.task.other_exchange_id,
-        other_choice_index=0 if case.task.other_exchange_id else None,
-        criterion_id=case.criterion.id,
-        kind=case.criterion.kind,
-        source=source,
-        judge_version_id=case.version.id,
-        attempt=case.task.attempt,
-        sampling=case.task.sampling,
-        status=opinion.status,
-        error_code=opinion.error_code,
-        score=opinion.score if opinion.preference is None else PREFERENCE_SCORES[opinion.preference],
-        raw_value=opinion.raw_value,
-        label=opinion.label,
-        passed=opinion.passed,
-        preference=opinion.preference,
-        rationale=opinion.rationale,
-        judgment_metadata=opinion.notes or None,
-        **more,
-    )
+        return case.verdict(opinion, "llm", **_of_call(told[0]))
+    return case.verdict(opinion, "llm", pair_group_id=case.task.id, derived_from=ids)

@@ -12,7 +12,8 @@ from gateway.exchanges import erasure
 from gateway.judging import specs, work
 from gateway.judging.work import Claim
 from gateway.judgments import repository as judgments
-from gateway.protocol.judges import LlmSpec, RuleSpec
+from gateway.judgments.verdict import Source
+from gateway.protocol.judges import LlmSpec, RuleSpec, Spec
 from gateway.services import WorkerServices
 from gateway.tasks import ask_judges
 from gateway.tasks.apply_rules import apply_rules
@@ -96,10 +97,10 @@ async def judge(wv: WorkerServices, task: Claim) -> None:
 
 
 async def _judge(wv: WorkerServices, case: Case) -> None:
-    if (known := _without_asking(case)) is not None:
+    spec = specs.read(case.version.spec)
+    if (known := _without_asking(case, spec)) is not None:
         await _write(wv, case, known)
         return
-    spec = specs.read(case.version.spec)
     if isinstance(spec, RuleSpec):
         await _write(wv, case, await apply_rules(spec, case.answers[0].subject))
         return
@@ -110,21 +111,21 @@ async def _judge(wv: WorkerServices, case: Case) -> None:
         await _write_whole(wv, case, spec, heard)
 
 
-def _without_asking(case: Case) -> Opinion | None:
+def _without_asking(case: Case, spec: Spec) -> Opinion | None:
     """What there is to say before anybody is asked."""
     if case.task.tries > work.MAX_TRIES:
         return DIED
     if case.problem is not None:
         return case.problem
-    spec = specs.read(case.version.spec)
     return NO_REFERENCE if isinstance(spec, LlmSpec) and spec.reference and case.reference is None else None
 
 
 async def _write(wv: WorkerServices, case: Case, opinion: Opinion) -> None:
     """The task's one judgment."""
+    source: Source = "rule" if case.judge.kind == "rule" else "llm"
     async with wv.database.session() as session:
         if await work.finish(session, case.task):
-            await judgments.add(session, [ask_judges.base(case, opinion, case.judge.kind, tags=_tags(opinion))])
+            await judgments.add(session, [case.verdict(opinion, source, tags=_tags(opinion))])
 
 
 def _tags(opinion: Opinion) -> list[str]:

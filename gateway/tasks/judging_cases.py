@@ -17,6 +17,8 @@ from gateway.db.tables import (
 from gateway.exchanges.subjects import choice_indexes, subject
 from gateway.judging import work
 from gateway.judging.work import Claim
+from gateway.judgments.values import PREFERENCE_SCORES
+from gateway.judgments.verdict import Source, Verdict
 from judges.llm.opinion import Opinion, failed
 from judges.llm.questions import Order
 from judges.subject import Subject, text_of
@@ -49,6 +51,32 @@ class Case:
     """Judgment and opinion of each question that an earlier try has answered."""
     problem: Opinion | None = None
     """Why nothing can be judged."""
+
+    def verdict(self, opinion: Opinion, source: Source, **more: Any) -> Verdict:
+        """What the judge said of it, as it is written down."""
+        return Verdict(
+            project_id=self.task.project_id,
+            exchange_id=self.task.exchange_id,
+            choice_index=self.task.choice_index,
+            other_exchange_id=self.task.other_exchange_id,
+            other_choice_index=0 if self.task.other_exchange_id else None,
+            criterion_id=self.criterion.id,
+            kind=self.criterion.kind,
+            source=source,
+            judge_version_id=self.version.id,
+            attempt=self.task.attempt,
+            sampling=self.task.sampling,
+            status=opinion.status,
+            error_code=opinion.error_code,
+            score=opinion.score if opinion.preference is None else PREFERENCE_SCORES[opinion.preference],
+            raw_value=opinion.raw_value,
+            label=opinion.label,
+            passed=opinion.passed,
+            preference=opinion.preference,
+            rationale=opinion.rationale,
+            judgment_metadata=opinion.notes or None,
+            **more,
+        )
 
 
 async def load(session: AsyncSession, task: Claim) -> Case | None:
