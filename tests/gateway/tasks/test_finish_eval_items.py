@@ -148,7 +148,7 @@ class TestJudgments:
     ) -> None:
         first = await ended(client, await run_over_stored(client, repeats=2))
         second = await ended(client, await create_run(client, first["eval_id"], STORED))
-        assert [each["exchange_id"] for each in await judgments_of(client, second)] == stored
+        assert sorted(each["exchange_id"] for each in await judgments_of(client, second)) == sorted(stored)
         of_first = await judgments_of(client, first)
         assert sorted(each["exchange_id"] for each in of_first) == sorted(stored * 2)
         assert {each["criterion_id"] for each in await judgments_of(client, second)} == {
