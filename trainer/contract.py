@@ -176,6 +176,10 @@ class StepMetrics(Event, frozen=True, kw_only=True, tag="metrics"):
     tokens_per_second: float
     """Measured over this process, padding not counted."""
     seconds_left: float | None = None
+    memory_bytes: int | None = None
+    """The most so far: of the device (CUDA), else of the process."""
+    device_memory_bytes: int | None = None
+    """What there is: on the device (CUDA), else in the machine."""
 
 
 class CheckpointSaved(Event, frozen=True, kw_only=True, tag="checkpoint"):

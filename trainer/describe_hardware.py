@@ -3,7 +3,6 @@
 Operations a second are measured: the fastest of a few matrix products in the numbers that training uses.
 """
 
-import os
 import sys
 import time
 
@@ -25,16 +24,10 @@ def describe() -> HardwareDescription:
         device=found.device,
         name=str(found),
         devices=torch.cuda.device_count() if found.device == "cuda" else 1,
-        memory_bytes=_memory(found.device),
+        memory_bytes=hardware.memory_bytes(found.device),
         dtype=str(found.dtype).removeprefix("torch."),  # pyright: ignore[reportArgumentType]
         flops_per_second=_operations_per_second(found.device, found.dtype),
     )
-
-
-def _memory(device: hardware.Device) -> int:
-    if device == "cuda":
-        return torch.cuda.get_device_properties(0).total_memory
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _operations_per_second(device: hardware.Device, dtype: torch.dtype) -> float:

@@ -62,6 +62,13 @@ def peak_memory_bytes(device: Device) -> int:
     return kept if sys.platform == "darwin" else kept * 1024
 
 
+def memory_bytes(device: Device) -> int:
+    """What there is: on one device (CUDA), else in the machine."""
+    if device == "cuda":
+        return torch.cuda.get_device_properties(0).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def _threads() -> int:
     """OMP_NUM_THREADS where it is set, else the cores this process may run on."""
     wanted = os.environ.get("OMP_NUM_THREADS", "")

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import msgspec
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
-from trainer import checkpoints, devices
+from trainer import checkpoints, devices, hardware
 from trainer.checkpoints import Manifest
 from trainer.contract import CHECKPOINTS, CheckpointSaved, Metrics, StepMetrics
 from trainer.failures import TrainingFailed
@@ -234,6 +234,8 @@ class Progress(TrainerCallback):
             learning_rate=self._learning_rate,
             tokens_per_second=self.tokens_per_second,
             seconds_left=elapsed / self._steps * left if self._steps else None,
+            memory_bytes=hardware.peak_memory_bytes(self._job.hardware.device),
+            device_memory_bytes=hardware.memory_bytes(self._job.hardware.device),
         )
 
     def _tell_epoch(self, step: int) -> None:

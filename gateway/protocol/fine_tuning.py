@@ -108,6 +108,9 @@ class Job(msgspec.Struct, kw_only=True):
     estimate: dict[str, Any] | None
     """Extension: what was expected before the start, and what came of it."""
     actual: dict[str, Any] | None
+    last_step: dict[str, Any] | None = None
+    """Extension: `step`, `total_steps`, `seconds_left` and what the last step measured, in a list and of a job that is
+    retrieved; null before the first one."""
 
 
 class Event(msgspec.Struct, kw_only=True):

@@ -13,7 +13,7 @@ from gateway.db.pages import fetch_page
 from gateway.db.tables import FineTuningCheckpointRow, FineTuningEventRow, FineTuningJobRow
 from gateway.errors import InvalidRequest, ModelNotFound, NotFound, Unavailable
 from gateway.files import repository as files
-from gateway.fine_tuning import creation, repository, service
+from gateway.fine_tuning import creation, repository, service, steps
 from gateway.fine_tuning.names import base_name, checkpoint_name, model_name
 from gateway.keys.ring import ApiKey
 from gateway.kit.clock import unix
@@ -77,13 +77,16 @@ async def list_jobs(sv: Sv, caller: Caller, query: QueryParams) -> ShortList:
         rows = rows.where(FineTuningJobRow.request_metadata.contains(wanted))
     async with sv.database.session() as session:
         page = await fetch_page(session, rows, FineTuningJobRow, cursor(query))
-    return ShortList(data=[job(row, sv) for row in page.rows], has_more=page.has_more)
+        last = await steps.last_of(session, [row.id for row in page.rows])
+    return ShortList(data=[job(row, sv, last.get(row.id)) for row in page.rows], has_more=page.has_more)
 
 
 @get("/v1/fine_tuning/jobs/{job_id:str}")
 async def retrieve_job(sv: Sv, caller: Caller, job_id: FromPath[str]) -> Job:
     async with sv.database.session() as session:
-        return job(await repository.find(session, caller.project_id, job_id), sv)
+        row = await repository.find(session, caller.project_id, job_id)
+        last = await steps.last_of(session, [row.id])
+    return job(row, sv, last.get(row.id))
 
 
 @post("/v1/fine_tuning/jobs/{job_id:str}/cancel", status_code=200)
@@ -120,6 +123,15 @@ async def list_events(sv: Sv, caller: Caller, job_id: FromPath[str], query: Quer
         order = [FineTuningEventRow.number]
         page = await fetch_page(session, rows, FineTuningEventRow, cursor(query), order=order)
     return ShortList(data=[event(row) for row in page.rows], has_more=page.has_more)
+
+
+@get("/v1/fine_tuning/jobs/{job_id:str}/metrics")
+async def list_metrics(sv: Sv, caller: Caller, job_id: FromPath[str]) -> ShortList:
+    """An extension: what each step measured, in the order of the steps, all at once: for curves."""
+    async with sv.database.session() as session:
+        await repository.find(session, caller.project_id, job_id)
+        told = await steps.measured(session, job_id)
+    return ShortList(data=[each | {"created_at": unix(each["created_at"])} for each in told])
 
 
 @get("/v1/fine_tuning/jobs/{job_id:str}/checkpoints")
@@ -188,7 +200,8 @@ async def check_file(session: AsyncSession, caller: ApiKey, param: str, file_id:
         )
 
 
-def job(row: FineTuningJobRow, sv: Services) -> Job:
+def job(row: FineTuningJobRow, sv: Services, last_step: dict[str, Any] | None = None) -> Job:
+    """Args: last_step: what its last step measured, where it is asked for."""
     method: dict[str, Any] = row.method
     return Job(
         id=row.id,
@@ -213,6 +226,7 @@ def job(row: FineTuningJobRow, sv: Services) -> Job:
         training=row.training,
         estimate=row.estimate,
         actual=row.actual,
+        last_step=last_step,
     )
 
 

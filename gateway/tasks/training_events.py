@@ -1,10 +1,10 @@
 """What the trainer tells, into the job's events, checkpoints and numbers."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,6 +20,16 @@ from gateway.services import WorkerServices
 from gateway.tasks.pauses import Pauses
 from gateway.tasks.publish_models import publish_checkpoint
 from trainer.contract import CheckpointSaved, Message, Metrics, Started, StepMetrics, TrainingEvent
+
+RATES = (
+    "total_steps",
+    "learning_rate",
+    "tokens_per_second",
+    "seconds_left",
+    "memory_bytes",
+    "device_memory_bytes",
+)
+"""What a step tells beside OpenAI's metrics."""
 
 
 async def store_events(
@@ -85,7 +95,7 @@ async def _store_one(session: AsyncSession, job: FineTuningJobRow, event: Traini
         case Started():
             await _store_start(session, job, event, again)
         case StepMetrics(metrics=metrics):
-            values = _values(metrics) | {"total_steps": event.total_steps}
+            values = _values(metrics) | _values(event, RATES)
             await repository.add_metrics(session, job.id, metrics.step, step_message(event), values, created_at=at)
         case CheckpointSaved():
             await repository.add_checkpoint(session, job.id, event.step, _values(event.metrics))
@@ -118,5 +128,5 @@ def step_message(event: StepMetrics) -> str:
     return f"Step {metrics.step}/{event.total_steps}: {told}"
 
 
-def _values(metrics: Metrics) -> dict[str, Any]:
-    return {name: value for name, value in msgspec.structs.asdict(metrics).items() if value is not None}
+def _values(told: Metrics | StepMetrics, names: Sequence[str] = Metrics.__struct_fields__) -> dict[str, Any]:
+    return {name: value for name in names if (value := getattr(told, name)) is not None}

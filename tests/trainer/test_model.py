@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.trainer.jobs import COLOUR_CHATS
 from tests.trainer.runs import ONE_BATCH, losses, only, result, run, weights
-from trainer.contract import CheckpointSaved, Failed, Started
+from trainer.contract import CheckpointSaved, Failed, Started, StepMetrics
 from trainer.hardware import Hardware
 
 pytestmark = pytest.mark.train
@@ -154,6 +154,9 @@ class TestEveryType:
         assert ended.trained_tokens == started.trained_tokens == 2 * started.training.tokens
         assert ended.tokens_per_second > 0
         assert ended.peak_memory_bytes > 50_000_000
+        told = only(job, StepMetrics)[-1]
+        assert 50_000_000 < told.memory_bytes <= ended.peak_memory_bytes
+        assert told.device_memory_bytes > told.memory_bytes
         chosen = started.hyperparameters
         assert chosen.micro_batch == 16
         assert {"micro_batch", "packing", "gradient_checkpointing", "training_type"} < set(chosen.reasons)

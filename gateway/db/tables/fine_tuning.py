@@ -123,6 +123,9 @@ class ModelRow(Base):
     """By a call, to within seconds: what was used long ago leaves a full engine first."""
     created_at: Mapped[datetime]
     deleted_at: Mapped[datetime | None]
+    deprecated_at: Mapped[datetime | None]
+    """Since when whoever made it advises against it. It answers all the same."""
+    description: Mapped[str] = mapped_column(default="", server_default="")
 
     __table_args__ = (Index("ix_models_project_id_created_at", "project_id", "created_at"),)
 

@@ -89,6 +89,7 @@ CASES = (
     Case("POST", "/v1/fine_tuning/jobs/{job_id}/pause"),
     Case("POST", "/v1/fine_tuning/jobs/{job_id}/resume"),
     Case("GET", "/v1/fine_tuning/jobs/{job_id}/events"),
+    Case("GET", "/v1/fine_tuning/jobs/{job_id}/metrics"),
     Case("GET", "/v1/fine_tuning/jobs/{job_id}/checkpoints"),
     Case("POST", "/v1/fine_tuning/alpha/graders/validate", {"grader": GRADER}, status=REFUSED),
     Case("POST", "/v1/fine_tuning/alpha/graders/run", {"grader": GRADER, "model_sample": "x"}, status=REFUSED),
@@ -96,6 +97,8 @@ CASES = (
     Case("GET", "/v1/models/{checkpoint_id}"),
     Case("GET", "/v1/models/{route_name}"),
     Case("GET", "/v1/models/{model_id}", query="/export"),
+    Case("GET", "/v1/registry/{model_id}"),
+    Case("POST", "/v1/registry/{model_id}", {"deprecated": True}),
     Case("POST", "/v1/chat/completions", chat("{model_id}")),
     Case("POST", "/v1/chat/completions", chat("{checkpoint_id}")),
     Case("POST", "/v1/chat/completions", chat("{route_name}")),
@@ -173,6 +176,8 @@ OWN = (
     Case("GET", "/v1/files"),
     Case("GET", "/v1/fine_tuning/jobs"),
     Case("GET", "/v1/models"),
+    Case("GET", "/v1/registry"),
+    Case("GET", "/v1/model_traffic", query="?group_by=route"),
     Case("GET", "/v1/exchanges"),
     Case("GET", "/v1/budgets/current"),
     Case("GET", "/v1/chat/completions"),
@@ -248,6 +253,7 @@ async def objects(
     reply = await client.post(
         "/v1/chat/completions", json=chat("echo", metadata={"team": SECRET}, store=True, user=SECRET)
     )
+    await client.post("/v1/chat/completions", json=chat("zebra-way"))
     await sv.drain.drain()
     await sv.mirrors.refresh()
     criterion = (await client.post("/v1/criteria", json={"name": SECRET, "kind": "boolean"})).json()

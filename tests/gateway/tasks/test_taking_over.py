@@ -222,7 +222,7 @@ class TestTakeover:
                 await training_events._store_one(session, row, event)
             rows = list(await session.scalars(select(FineTuningEventRow).where(FineTuningEventRow.type == "metrics")))
         assert [row.message for row in rows] == ["Step 3/9: training loss=0.50, full validation loss=0.25"]
-        assert rows[0].values == {"step": 3, "total_steps": 9, "train_loss": 0.5, "full_valid_loss": 0.25}
+        assert rows[0].values == {"step": 3, "train_loss": 0.5, "full_valid_loss": 0.25, **rates}
 
 
 class TestDatabaseAway:

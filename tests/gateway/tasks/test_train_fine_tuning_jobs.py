@@ -102,7 +102,22 @@ class TestSuccess:
             "total_steps": 3,
             "train_loss": 0.5,
             "train_mean_token_accuracy": 0.5,
+            "learning_rate": 1e-3,
+            "tokens_per_second": 10.0,
+            "seconds_left": 60.0,
         }
+
+    async def test_all_steps_at_once_for_curves_and_the_last_one_on_the_job(
+        self, client: Client, wv: WorkerServices
+    ) -> None:
+        job = await ended(client, wv)
+        told = (await client.get(f"/v1/fine_tuning/jobs/{job['id']}/metrics")).json()["data"]
+        assert [each["step"] for each in told] == [1, 2, 3]
+        assert [each["train_loss"] for each in told] == pytest.approx([1, 1 / 2, 1 / 3])
+        last = {name: value for name, value in told[-1].items() if name != "created_at"}
+        assert (await client.get(f"/v1/fine_tuning/jobs/{job['id']}")).json()["last_step"] == last
+        listed = (await client.get("/v1/fine_tuning/jobs")).json()["data"]
+        assert [each["last_step"]["step"] for each in listed if each["id"] == job["id"]] == [3]
 
     async def test_checkpoints_are_listed_newest_first(self, client: Client, wv: WorkerServices) -> None:
         job = await ended(client, wv)

@@ -13,6 +13,8 @@ depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
+    op.add_column("models", sa.Column("deprecated_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("models", sa.Column("description", sa.String(), server_default="", nullable=False))
     op.create_table(
         "exchange_texts",
         sa.Column("exchange_id", sa.String(), nullable=False),
@@ -146,6 +148,8 @@ def downgrade() -> None:
     op.drop_table("saved_views")
     op.drop_index("ix_review_queues_project_id_id", table_name="review_queues")
     op.drop_table("review_queues")
+    op.drop_column("models", "description")
+    op.drop_column("models", "deprecated_at")
     op.drop_table("unread_exchanges")
     op.drop_index("ix_exchange_texts_words", table_name="exchange_texts", postgresql_using="gin")
     op.drop_table("exchange_texts")
