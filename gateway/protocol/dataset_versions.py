@@ -1,19 +1,19 @@
 """/v1/datasets: datasets that are built by recipes, their versions, and what came of each. An extension."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
 from gateway.protocol.datasets import Finding, Format, Tokens
 from gateway.protocol.files import File
+from gateway.protocol.moments import Moment
 from gateway.protocol.recipes import Recipe
 
 Status = Literal["queued", "building", "completed", "failed", "cancelled"]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Description = Annotated[str, msgspec.Meta(max_length=4000)]
-Moment = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799)]
 ExportFormat = Literal["openai", "trl", "sharegpt", "alpaca", "parquet", "csv"]
-EXPORT_FORMATS: tuple[ExportFormat, ...] = ("openai", "trl", "sharegpt", "alpaca", "parquet", "csv")
+EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 
 
 class DatasetCreate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -22,7 +22,7 @@ class DatasetCreate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     description: Description = ""
     metadata: dict[str, str] | None = None
     snapshot_at: Moment | None = None
-    """Unix seconds: exchanges and judgments made later do not count. Left out: now."""
+    """Exchanges and judgments made later do not count. Left out: now."""
 
 
 class DatasetUpdate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

@@ -1,9 +1,9 @@
 """Training data: what is wrong with it, how good it is, and what an import made of it. All extensions.
 
-Shown by GET /v1/files/{file_id}/report and POST /v1/datasets/import.
+Shown by GET /v1/files/{file_id}/report and POST /v1/datasets/import. What /v1/datasets builds: dataset_versions.py.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
@@ -16,10 +16,10 @@ Format = Literal["chat", "preference"]
 Role = Literal["system", "user", "context", "assistant", "messages", "tools", "preferred", "non_preferred"]
 """What a column can be: `context` is more input (Alpaca's `input`), `messages` a whole conversation."""
 
-ROLES: tuple[Role, ...] = ("system", "user", "context", "assistant", "messages", "tools", "preferred", "non_preferred")
+ROLES: tuple[Role, ...] = get_args(Role)
 
 SYSTEM_LENGTH = 16_000
-"""Characters."""
+"""Characters of a system prompt."""
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,9 +7,7 @@ from litestar.params import QueryParams
 
 from gateway.errors import InvalidRequest
 from gateway.protocol.lists import Cursor
-
-LAST_SECOND = 253_402_300_799
-"""The end of the year 9999, the last that a timestamp can hold."""
+from gateway.protocol.moments import LAST_SECOND
 
 
 def text(query: QueryParams, name: str) -> str | None:

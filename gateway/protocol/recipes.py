@@ -3,12 +3,13 @@
 A recipe is stored with every default filled in, so that one written today means the same when defaults have changed.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
-SYSTEM_LENGTH = 16_000
-"""Characters of a system prompt."""
+from gateway.protocol.datasets import SYSTEM_LENGTH
+from gateway.protocol.moments import Moment
+
 MANY = 200
 """Entries of a list in a recipe."""
 
@@ -19,21 +20,10 @@ Source = Literal["human", "rule", "llm", "external"]
 PersonalKind = Literal[
     "email", "phone", "iban", "card", "ssn", "ip_address", "api_key", "jwt", "private_key", "password"
 ]
-PERSONAL_KINDS: tuple[PersonalKind, ...] = (
-    "email",
-    "phone",
-    "iban",
-    "card",
-    "ssn",
-    "ip_address",
-    "api_key",
-    "jwt",
-    "private_key",
-    "password",
-)
+PERSONAL_KINDS: tuple[PersonalKind, ...] = get_args(PersonalKind)
 """What is found by pattern and checksum (judges/personal_data.py, whose kinds these are)."""
 PairSource = Literal["edits", "votes", "judges", "regenerated", "choices"]
-PAIR_SOURCES: tuple[PairSource, ...] = ("edits", "votes", "judges", "regenerated", "choices")
+PAIR_SOURCES: tuple[PairSource, ...] = get_args(PairSource)
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,9 +36,9 @@ class Exchanges(Part, frozen=True):
     models: Names = []
     """That were called, or that answered; empty is any."""
     routes: Names = []
-    created_after: Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799)] | None = None
-    """Unix seconds, inclusive."""
-    created_before: Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799)] | None = None
+    created_after: Moment | None = None
+    """Inclusive."""
+    created_before: Moment | None = None
     """Exclusive."""
     metadata: dict[str, str] = {}
     """Of the calls: all of these."""

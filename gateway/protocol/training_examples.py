@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from gateway.protocol.moments import Moment
+
 Kind = Literal["sft", "preference"]
 Status = Literal["draft", "validated", "rejected"]
 Source = Literal["manual", "upload", "exchange", "edit"]
@@ -13,7 +15,6 @@ Tags = Annotated[
 ]  # fmt: skip
 Score = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Note = Annotated[str, msgspec.Meta(max_length=4000)]
-Moment = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799)]
 MOST_NAMED = 1000
 
 
