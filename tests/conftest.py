@@ -19,10 +19,11 @@ from argon2.profiles import CHEAPEST
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.types import ControllerRouterHandler
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from gateway.access import passwords
 from gateway.app import App, build_routes
+from gateway.db import database as database_module
 from gateway.db.base import Base
 from gateway.db.database import Database
 from gateway.db.migrate import upgrade
@@ -52,6 +53,8 @@ FAKE_MODELS = (
 _numbers = itertools.count()
 _emptied: list[str] = []
 """URLs of databases that a test has left empty."""
+_idle_engines: dict[tuple[sqlalchemy.URL, int, float], list[AsyncEngine]] = {}
+"""URL, connections and seconds -> engines without connections that no `Database` uses now."""
 _idle_routes: dict[tuple[int, int], list[Litestar]] = {}
 """Largest body -> routes that no app uses now."""
 
@@ -203,6 +206,30 @@ def settings(database_url: str, redis_url: str, upstream: Upstream, tmp_path: Pa
             if model != "unpriced"
         ),
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def used_engines() -> Iterator[None]:
+    """A `Database` gets the engine of one that was closed: it knows the server, and how to write the statements that were asked
+    of it, which takes as long as to ask them."""
+    make, close = database_module.create_async_engine, Database.close
+
+    def used_or_new(url: str, **options: Any) -> AsyncEngine:
+        place = sqlalchemy.make_url(url), options["pool_size"], options["pool_timeout"]
+        idle = _idle_engines.setdefault(place, [])
+        return idle.pop() if idle else make(url, **options)
+
+    async def closed(database: Database) -> None:
+        await close(database)
+        pool: Any = database.engine.pool
+        idle = _idle_engines[database.engine.url, pool.size(), pool.timeout()]
+        if database.engine not in idle:
+            idle.append(database.engine)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(database_module, "create_async_engine", used_or_new)
+        patched.setattr(Database, "close", closed)
+        yield
 
 
 @pytest.fixture

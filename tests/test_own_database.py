@@ -5,6 +5,7 @@ import asyncio
 import asyncpg
 import sqlalchemy
 
+from gateway.db.database import Database
 from tests.conftest import own_database
 
 ADD_PROJECT = "INSERT INTO projects (id, name, created_at) VALUES ('proj_1', 'left', now())"
@@ -44,3 +45,23 @@ class TestOwnDatabase:
     def test_two_at_a_time_are_two(self, template_url: str) -> None:
         with own_database(template_url) as one, own_database(template_url) as other:
             assert one != other
+
+
+class TestEngines:
+    async def test_a_closed_ones_is_used_again_with_connections_of_its_own(self, database_url: str) -> None:
+        first = await opened(database_url)
+        engine = first.engine
+        await first.close()
+        await first.close()
+        second, third = await opened(database_url), await opened(database_url)
+        assert second.engine is engine
+        assert third.engine is not engine
+        await second.close()
+        await third.ping()
+        await third.close()
+
+
+async def opened(url: str) -> Database:
+    database = Database(url, pool_size=3, timeout=10)
+    await database.ping()
+    return database
