@@ -16,6 +16,7 @@ from gateway.tasks.deliver_webhooks import Deliveries
 from gateway.tasks.judge_answers import Judging
 from gateway.tasks.load_models import load_model, unload_model
 from gateway.tasks.merge_models import merge_model, remove_unused_exports
+from gateway.tasks.read_exchanges import read_exchanges
 from gateway.tasks.reconcile_adapters import watch_replica
 from gateway.tasks.remove_expired_files import remove_expired_files
 from gateway.tasks.remove_model_files import remove_model_files
@@ -44,6 +45,7 @@ JUDGING_SECONDS = 1.0
 SAMPLING_SECONDS = 2.0
 CALIBRATION_SECONDS = 60.0
 EVAL_SECONDS = 1.0
+READING_SECONDS = 1.0
 
 
 def run(settings: Settings) -> int:
@@ -82,6 +84,7 @@ def _start_rounds(wv: WorkerServices) -> None:
     wv.background.repeat(lambda: build_datasets(wv), ROUND_SECONDS, "build datasets")
     wv.background.repeat(lambda: remove_left_datasets(wv), EXPIRY_SECONDS, "remove what builds left behind")
     wv.background.repeat(EvalRuns(wv).begin, EVAL_SECONDS, "take up runs of evals")
+    wv.background.repeat(lambda: read_exchanges(wv), READING_SECONDS, "read exchanges, to be searched")
     _start_webhooks(wv)
     _start_judging(wv)
 

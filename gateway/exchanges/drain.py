@@ -30,6 +30,8 @@ BATCH_BYTES = 4 * 1024 * 1024
 REFUSED = (asyncpg.DataError, ValueError, OverflowError, TypeError)
 """A value that the server or the driver does not take."""
 STORE = "INSERT INTO exchanges SELECT * FROM incoming ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING id"
+TO_BE_READ = "INSERT INTO unread_exchanges SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
+"""By a worker, so that they can be searched."""
 REJECTED = "rejected"
 """Directory under DATA_DIR for what the database will never take (a torn or unstorable record): kept, never dropped."""
 
@@ -198,6 +200,8 @@ class Drain:
             await connection.copy_records_to_table("incoming", records=records, columns=COLUMNS)
             new = [by_id[each["id"]] for each in await connection.fetch(STORE)]
             await stored_completions.write(connection, [each.stored for each in new if each.stored is not None])
+            unread = [each.record.id for each in new if each.record.logging == "full"]
+            await connection.execute(TO_BE_READ, unread)
             await self._post(connection, [each.charge for each in new if each.charge is not None])
             if self._judgments and judged:
                 told = {each.record.id for each in new if each.record.verdicts}

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Text, case, func, literal, null, or_, select, text, update
+from sqlalchemy import Text, case, delete, func, literal, null, or_, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,6 +20,7 @@ from gateway.db.tables import (
     EvalRunRow,
     ExchangeDeletionRow,
     ExchangeRow,
+    ExchangeTextRow,
     JudgingTaskRow,
     JudgmentRow,
     StoredCompletionRow,
@@ -190,6 +191,9 @@ async def _empty(session: AsyncSession, project_id: str, ids: Sequence[str]) -> 
         )
         .execution_options(synchronize_session=False)
     )
+    own = select(ExchangeRow.id).where(*here)
+    texts = delete(ExchangeTextRow).where(ExchangeTextRow.exchange_id.in_(own))
+    await session.execute(texts.execution_options(synchronize_session=False))
 
 
 async def _mark(session: AsyncSession, project_id: str, ids: Sequence[str]) -> None:

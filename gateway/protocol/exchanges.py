@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 
+from gateway.protocol.lists import CursorList
+
 
 class ExchangeUsage(msgspec.Struct, kw_only=True):
     """Tokens. Cached input is part of input."""
@@ -13,6 +15,25 @@ class ExchangeUsage(msgspec.Struct, kw_only=True):
     output_tokens: int
     estimated: bool
     """The upstream never told its usage; it was derived from the text."""
+
+
+class ExchangePreview(msgspec.Struct, kw_only=True):
+    """The first 200 characters of each, in one line."""
+
+    question: str
+    """Of the last message that is not the model's."""
+    answer: str
+
+
+class CostParts(msgspec.Struct, kw_only=True):
+    """Nano-dollars; `cost_nano` is their sum."""
+
+    input_nano: int
+    """Without what was cached."""
+    cached_input_nano: int
+    output_nano: int
+    request_nano: int
+    """For the call itself, whatever its length."""
 
 
 class Exchange(msgspec.Struct, kw_only=True):
@@ -62,6 +83,20 @@ class Exchange(msgspec.Struct, kw_only=True):
     logging: str
     """What the key lets us keep: full, or metadata (the bodies are null)."""
     metadata: dict[str, Any] | None
+    purpose: str
+    """Why it was made, where Tuneway itself asked: judge or eval; else empty."""
+    end_user: str | None
+    """Keyed hash of the user whom the call named."""
+    cost_parts: CostParts | msgspec.UnsetType | None = msgspec.UNSET
+    """Only of a single exchange; null without usage."""
+    preview: ExchangePreview | msgspec.UnsetType | None = msgspec.UNSET
+    """Only in a list, with `include[]=preview`; null where no texts are kept, and for a second or so after the call."""
+
+
+class ExchangeList(CursorList, kw_only=True):
+    continue_from: str | None = None
+    """A search, or a list with `scan_limit`, ended here: there may be more, from `after` this exchange on (`before`, when
+    that was given)."""
 
 
 class ExchangesDeleted(msgspec.Struct, kw_only=True):

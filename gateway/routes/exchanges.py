@@ -3,40 +3,66 @@
 A call whose key says `logging: off` is not here. Any other appears within a second of its end (settings: exchanges.drain_seconds), with its own `x-request-id` as id.
 """
 
+from decimal import Decimal, InvalidOperation
 from typing import get_args
 
 import msgspec
 from litestar import get
 from litestar.params import FromPath, QueryParams
 
-from gateway.db.pages import fetch_page
-from gateway.db.tables import ExchangeRow
-from gateway.errors import NotFound
+from gateway.db.tables import ExchangeRow, ExchangeTextRow, LedgerRow
+from gateway.errors import InvalidRequest, NotFound
 from gateway.exchanges import repository
 from gateway.exchanges.record import Outcome
-from gateway.exchanges.repository import ExchangeFilters
+from gateway.exchanges.repository import ExchangeFilters, JudgedFilter
+from gateway.exchanges.search import Look
+from gateway.judgments.verdict import Source
+from gateway.keys.ring import ApiKey
 from gateway.kit.clock import from_unix, unix
-from gateway.kit.money import format_usd
-from gateway.protocol.exchanges import Exchange, ExchangeUsage
-from gateway.protocol.lists import CursorList, cursor_list
-from gateway.protocol.queries import choice, cursor, integer, mapping, text, timestamp
+from gateway.kit.keyed_hash import end_user_hash
+from gateway.kit.money import format_usd, nano_from_usd
+from gateway.protocol.exchanges import CostParts, Exchange, ExchangeList, ExchangePreview, ExchangeUsage
+from gateway.protocol.queries import array, choice, cursor, flag, integer, mapping, text, timestamp
 from gateway.routes.callers import Caller, Sv
 from gateway.routes.new_exchanges import began_at, exchanges_named
 from gateway.services import Services
 
-BY_ID = (ExchangeRow.id,)
-"""Ids sort by time (gateway/kit/ids.py), and there is an index for it."""
 OUTCOMES: tuple[str, ...] = get_args(Outcome)
+SOURCES: tuple[str, ...] = get_args(Source)
+PURPOSES = ("none", "judge", "eval")
+"""none: calls of applications."""
+MOST_SCANNED = 100_000
+DAY_MS = 86_400_000
+MOST_NANO = 10**18
 
 
 @get("/v1/exchanges")
-async def list_exchanges(sv: Sv, caller: Caller, query: QueryParams) -> CursorList:
-    """Newest first (order=asc: oldest), without the bodies. Filters: model, status, outcome, metadata[key]=value,
-    created_after (inclusive), created_before (exclusive)."""
-    rows = repository.matching(caller.project_id, read_filters(query))
+async def list_exchanges(sv: Sv, caller: Caller, query: QueryParams) -> ExchangeList:
+    """Newest first (order=asc: oldest), without the bodies; `include[]=preview`: with their first words.
+
+    Filters: model, status, outcome, metadata[key]=value, created_after (inclusive), created_before (exclusive), api_key_id,
+    upstream, route (a name, or name@revision), purpose, streamed, error_code, min_duration_ms, min_cost_usd, user (as the
+    call named it) or end_user (its hash); judged_by, criterion and passed: there is a judgment like this; q: words of the
+    question and the answer. `scan_limit`: look at no more than so many (gateway/exchanges/search.py).
+    """
+    filters, has_preview = read_filters(sv, caller, query), _includes_preview(query)
+    most = (
+        integer(query, "scan_limit", default=MOST_SCANNED, highest=MOST_SCANNED) if text(query, "scan_limit") else None
+    )
     async with sv.database.session() as session:
-        page = await fetch_page(session, rows, ExchangeRow, cursor(query), order=BY_ID)
-    return cursor_list([exchange(row) for row in page.rows], has_more=page.has_more)
+        page = await Look(session, caller.project_id, filters, cursor(query), most).page()
+        texts = await repository.texts_of(session, [row.id for row in page.rows]) if has_preview else None
+    shown = [exchange(row) for row in page.rows]
+    if texts is not None:
+        for each in shown:
+            each.preview = _preview(texts.get(each.id))
+    return ExchangeList(
+        data=shown,
+        first_id=shown[0].id if shown else None,
+        last_id=shown[-1].id if shown else None,
+        has_more=page.has_more,
+        continue_from=page.continue_from,
+    )
 
 
 @get("/v1/exchanges/{exchange_id:str}")
@@ -50,7 +76,11 @@ async def retrieve_exchange(sv: Sv, caller: Caller, exchange_id: FromPath[str]) 
         row = await _find(sv, caller.project_id, exchange_id)
     if row is None:
         raise NotFound(f"No exchange with id '{exchange_id}'.", param="exchange_id")
-    return with_bodies(exchange(row), row)
+    shown = with_bodies(exchange(row), row)
+    async with sv.database.session() as session:
+        charge = await repository.charge_of(session, row.id)
+    shown.cost_parts = _cost_parts(charge) if charge is not None else None
+    return shown
 
 
 async def _find(sv: Services, project_id: str, exchange_id: str) -> ExchangeRow | None:
@@ -59,16 +89,88 @@ async def _find(sv: Services, project_id: str, exchange_id: str) -> ExchangeRow 
         return row or await repository.find_by_reply(session, project_id, exchange_id)
 
 
-def read_filters(query: QueryParams) -> ExchangeFilters:
+def read_filters(sv: Services, caller: ApiKey, query: QueryParams) -> ExchangeFilters:
     """Raises InvalidRequest."""
     after, before = timestamp(query, "created_after"), timestamp(query, "created_before")
+    purpose = _one_of(query, "purpose", PURPOSES)
     return ExchangeFilters(
         model=text(query, "model"),
-        status=integer(query, "status", default=200, lowest=100, highest=599) if text(query, "status") else None,
-        outcome=choice(query, "outcome", OUTCOMES, "") if text(query, "outcome") else None,
+        status=_number(query, "status", lowest=100, highest=599),
+        outcome=_one_of(query, "outcome", OUTCOMES),
         metadata=mapping(query, "metadata"),
         created_after=from_unix(after) if after is not None else None,
         created_before=from_unix(before) if before is not None else None,
+        api_key_id=text(query, "api_key_id"),
+        upstream=text(query, "upstream"),
+        route=text(query, "route"),
+        purpose="" if purpose == "none" else purpose,
+        end_user=_end_user(sv, caller, query),
+        error_code=text(query, "error_code"),
+        streamed=flag(query, "streamed") if text(query, "streamed") else None,
+        min_duration_ms=_number(query, "min_duration_ms", lowest=0, highest=DAY_MS),
+        min_cost_nano=_min_cost(query),
+        judged=_judged(query),
+        words=text(query, "q"),
+    )
+
+
+def _end_user(sv: Services, caller: ApiKey, query: QueryParams) -> str | None:
+    if (user := text(query, "user")) is None:
+        return text(query, "end_user")
+    return end_user_hash(user, caller.project_id, sv.settings.secret_key.reveal())
+
+
+def _judged(query: QueryParams) -> JudgedFilter | None:
+    wanted = JudgedFilter(
+        source=_one_of(query, "judged_by", SOURCES),
+        criterion=text(query, "criterion"),
+        passed=flag(query, "passed") if text(query, "passed") else None,
+    )
+    return wanted if wanted != JudgedFilter() else None
+
+
+def _min_cost(query: QueryParams) -> int | None:
+    """Raises InvalidRequest."""
+    if (raw := text(query, "min_cost_usd")) is None:
+        return None
+    try:
+        nano = nano_from_usd(Decimal(raw))
+    except (InvalidOperation, ValueError, OverflowError):
+        nano = -1
+    if not 0 <= nano <= MOST_NANO:
+        raise InvalidRequest(
+            f"Invalid 'min_cost_usd': expected dollars such as 0.05, not '{raw[:50]}'.", param="min_cost_usd"
+        )
+    return nano
+
+
+def _number(query: QueryParams, name: str, *, lowest: int, highest: int) -> int | None:
+    return integer(query, name, default=0, lowest=lowest, highest=highest) if text(query, name) else None
+
+
+def _one_of(query: QueryParams, name: str, allowed: tuple[str, ...]) -> str | None:
+    return choice(query, name, allowed, "") if text(query, name) else None
+
+
+def _includes_preview(query: QueryParams) -> bool:
+    """Raises InvalidRequest."""
+    wanted = array(query, "include")
+    for each in wanted:
+        if each != "preview":
+            raise InvalidRequest(f"Invalid 'include': '{each[:50]}' is not one of preview.", param="include")
+    return bool(wanted)
+
+
+def _preview(row: ExchangeTextRow | None) -> ExchangePreview | None:
+    return ExchangePreview(question=row.question, answer=row.answer) if row is not None else None
+
+
+def _cost_parts(row: LedgerRow) -> CostParts:
+    return CostParts(
+        input_nano=row.input_nano,
+        cached_input_nano=row.cached_input_nano,
+        output_nano=row.output_nano,
+        request_nano=row.request_nano,
     )
 
 
@@ -98,6 +200,8 @@ def exchange(row: ExchangeRow) -> Exchange:
         api_key_id=row.api_key_id,
         logging=row.logging,
         metadata=row.request_metadata,
+        purpose=row.purpose,
+        end_user=row.end_user,
     )
 
 

@@ -20,7 +20,7 @@ from gateway.db.tables.console import (
 from gateway.db.tables.datasets import DatasetItemRow, DatasetRow, DatasetVersionRow
 from gateway.db.tables.evals import EvalOutputItemRow, EvalRow, EvalRunRow
 from gateway.db.tables.examples import TrainingExampleRow
-from gateway.db.tables.exchanges import ExchangeRow
+from gateway.db.tables.exchanges import ExchangeRow, ExchangeTextRow, UnreadExchangeRow
 from gateway.db.tables.files import FileRow, UploadPartRow, UploadRow
 from gateway.db.tables.fine_tuning import (
     CheckpointPermissionRow,
@@ -65,6 +65,7 @@ __all__ = [
     "EvalRunRow",
     "ExchangeDeletionRow",
     "ExchangeRow",
+    "ExchangeTextRow",
     "FileRow",
     "FineTuningCheckpointRow",
     "FineTuningEventRow",
@@ -97,6 +98,7 @@ __all__ = [
     "TrainingExampleRow",
     "TrainingHardwareRow",
     "TrainingSpeedRow",
+    "UnreadExchangeRow",
     "UploadPartRow",
     "UploadRow",
     "UpstreamRow",

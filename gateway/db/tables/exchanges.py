@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Index, text
+from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
 from gateway.db.base import Base
@@ -76,3 +77,28 @@ class ExchangeRow(Base):
             postgresql_where=text("end_user IS NOT NULL"),
         ),
     )
+
+
+class UnreadExchangeRow(Base):
+    """An exchange whose text a worker is still to read (gateway/exchanges/reading.py). Written with the log, in one
+    transaction: the path of a call knows nothing of it."""
+
+    __tablename__ = "unread_exchanges"
+
+    exchange_id: Mapped[str] = mapped_column(primary_key=True)
+
+
+class ExchangeTextRow(Base):
+    """What an exchange says, to be found and to be shown in lists. Only of what is kept in full; erased with it."""
+
+    __tablename__ = "exchange_texts"
+
+    exchange_id: Mapped[str] = mapped_column(primary_key=True)
+    question: Mapped[str]
+    """Its first words."""
+    answer: Mapped[str]
+    words: Mapped[str] = mapped_column(TSVECTOR)
+    """Of both, lower-cased and otherwise as they are written, in whatever language; and the project as a word of its own,
+    so that the index finds a project's exchanges without reading those of others."""
+
+    __table_args__ = (Index("ix_exchange_texts_words", "words", postgresql_using="gin"),)

@@ -104,6 +104,9 @@ class TestRetrieve:
             "api_key_id": project_key["id"],
             "logging": "full",
             "metadata": {"team": "a"},
+            "purpose": "",
+            "end_user": None,
+            "cost_parts": {"input_nano": 40_000, "cached_input_nano": 2_000, "output_nano": 40_000, "request_nano": 0},
         }
 
     async def test_a_stream_is_shown_as_one_reply(self, client: httpx.AsyncClient, sv: Services) -> None:
