@@ -7,7 +7,6 @@ from gateway.protocol.datasets import Bucket
 
 STEPS = 32
 """Steps to a doubling: a length is known to about two percent."""
-BUCKETS = 12
 
 
 class Lengths:

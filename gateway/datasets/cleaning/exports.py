@@ -29,8 +29,6 @@ SUFFIXES: dict[ExportFormat, str] = {
     "csv": ".csv",
 }
 """Of an export's file name."""
-MEDIA_TYPES: dict[ExportFormat, str] = {"parquet": "application/vnd.apache.parquet", "csv": "text/csv; charset=utf-8"}
-"""JSONL is application/jsonl."""
 ROWS, BYTES = 1000, 8 * 1024 * 1024
 """Of a part of a Parquet file."""
 
