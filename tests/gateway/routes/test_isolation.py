@@ -137,7 +137,21 @@ CASES = (
     Case("POST", "/v1/judgments", {"judgments": [{"exchange_id": "{exchange_id}", "criterion": "clear", "value": 4}]}),
     Case("GET", "/v1/judgments/{judgment_id}"),
     Case("DELETE", "/v1/judgments/{judgment_id}"),
+    Case("POST", "/v1/review_queues", {"name": "x", "source": {"answers": [{"exchange_id": "{exchange_id}"}]}}),
+    Case("GET", "/v1/review_queues/{queue_id}"),
+    Case("POST", "/v1/review_queues/{queue_id}", {"name": "zebra"}),
+    Case("POST", "/v1/review_queues/{queue_id}/next"),
+    Case("GET", "/v1/review_queues/{queue_id}/current"),
+    Case("GET", "/v1/review_queues/{queue_id}/items/{item_id}"),
+    Case("POST", "/v1/review_queues/{queue_id}/items/{item_id}/skip"),
+    Case("POST", "/v1/review_queues/{queue_id}/items/{item_id}/decision", {"values": {"zebra": True}}),
+    Case("POST", "/v1/review_queues/{queue_id}/undo"),
+    Case("POST", "/v1/review_queues/{queue_id}/release"),
+    Case("DELETE", "/v1/review_queues/{queue_id}"),
     Case("DELETE", "/v1/exchanges/{exchange_id}"),
+    Case("GET", "/v1/saved_views/{view_id}"),
+    Case("POST", "/v1/saved_views/{view_id}", {"name": "other"}),
+    Case("DELETE", "/v1/saved_views/{view_id}"),
     Case("GET", "/v1/criteria/{criterion_id}"),
     Case("POST", "/v1/criteria/{criterion_id}", {"description": "other"}),
     Case("DELETE", "/v1/criteria/{criterion_id}"),
@@ -179,12 +193,14 @@ OWN = (
     Case("GET", "/v1/registry"),
     Case("GET", "/v1/model_traffic", query="?group_by=route"),
     Case("GET", "/v1/exchanges"),
+    Case("GET", "/v1/saved_views"),
     Case("GET", "/v1/budgets/current"),
     Case("GET", "/v1/chat/completions"),
     Case("GET", "/v1/judgments"),
     Case("GET", "/v1/judgments/summary"),
     Case("GET", "/v1/criteria"),
     Case("GET", "/v1/judges"),
+    Case("GET", "/v1/review_queues"),
     Case("GET", "/v1/evals"),
     Case("GET", "/v1/datasets"),
     Case("GET", "/v1/training_examples"),
@@ -197,6 +213,7 @@ MAKING = {
     ("POST", "/v1/files"),
     ("POST", "/v1/uploads"),
     ("POST", "/v1/criteria"),
+    ("POST", "/v1/saved_views"),
     ("DELETE", "/v1/exchanges"),
     ("POST", "/v1/datasets/preview"),
     ("POST", "/v1/training_examples"),
@@ -260,7 +277,14 @@ async def objects(
     judge = (await client.post("/v1/judges", json={"name": SECRET, "spec": RULES})).json()
     said = {"completion_id": reply.json()["id"], "criterion": SECRET, "value": True, "tags": [SECRET]}
     judged = (await client.post("/v1/feedback", json=said)).json()
+    view = await client.post("/v1/saved_views", json={"page": "exchanges", "name": SECRET, "query": {"q": SECRET}})
+    named_answer = {"answers": [{"exchange_id": reply.headers["x-request-id"]}]}
+    queue = {"name": SECRET, "criteria": [SECRET], "source": named_answer}
+    queue_id = (await client.post("/v1/review_queues", json=queue)).json()["id"]
+    item = (await client.post(f"/v1/review_queues/{queue_id}/next")).json()["item"]
     return {
+        "queue_id": queue_id,
+        "item_id": item["id"],
         "file_id": file_id,
         "upload_id": upload_id,
         "cancelled_id": await uploading(client),
@@ -278,6 +302,7 @@ async def objects(
         "example_id": (await client.post("/v1/training_examples", json={"line": LINE, "tags": [SECRET]})).json()["id"],
         **await add_run(database, project, SECRET),
         **await add_dataset(database, project, SECRET, file_id=file_id, exchange_id=reply.headers["x-request-id"]),
+        "view_id": view.json()["id"],
         "judgment_id": judged["judgments"][0]["id"],
         "project_id": project,
         "key_id": project_key["id"],
