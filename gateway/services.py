@@ -201,9 +201,8 @@ async def worker_services(settings: Settings) -> AsyncGenerator[WorkerServices]:
 
 def _build(settings: Settings) -> Services:
     database, sealer = database_of(settings), Sealer(read_keys(settings.encryption_key.reveal()))
-    upstream_book = UpstreamBook(sealer)
+    upstream_book, residency = UpstreamBook(sealer), Residency(settings.engine.urls)
     keys, catalog = KeyRing(settings.secret_key.reveal()), Catalog(settings, upstream_book)
-    residency = Residency(settings.engine.urls)
     route_book, prices = RouteBook(settings.routes), PriceBook(settings.prices)
     refuse_faulty(route_book.configured)
     queue, background = Queue(settings.redis.url), Background()
