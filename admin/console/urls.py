@@ -5,7 +5,7 @@ from litestar.di import Provide
 
 from admin.console.errors import EXCEPTIONS
 from admin.console.page import provide_page
-from admin.console.pages import keys, overview, projects, sign_in, unknown
+from admin.console.pages import chat, keys, overview, projects, sign_in, unknown
 from admin.console.security import HEADERS
 from admin.console.static_files import static_file
 
@@ -24,6 +24,8 @@ PAGES = [
     keys.create_key,
     keys.rotate_key,
     keys.revoke_key,
+    chat.show_chat,
+    chat.ask,
     unknown.unknown,
 ]
 

@@ -25,6 +25,8 @@ from tests.openai_sdk.stacks import CONFIG, connect
 REQUIRED = os.environ.get("TUNEWAY_REQUIRE_BROWSER") == "1"
 ENABLE = "apt install chromium (or TUNEWAY_CHROMIUM=/path/to/chrome) enables it"
 EMAIL, PASSWORD = "ada@example.com", "correct horse battery"
+MODELS = '"unicode", "assistant", "gated"]'
+"""Of the provider, beside those of the other suites."""
 FEEDBACK = """
 [feedback]
 origins = ["{origin}"]
@@ -66,7 +68,7 @@ def stack(provider: Upstream, product: str) -> Iterator[DemoStack]:
     chromium()
     if importlib.util.find_spec("torch") is None:
         pytest.skip("the embedded engine needs torch: pip install 'tuneway[train]'")
-    config = CONFIG.format(url=provider.url) + FEEDBACK.format(origin=product)
+    config = CONFIG.replace('"unicode"]', MODELS).format(url=provider.url) + FEEDBACK.format(origin=product)
     with (
         tempfile.TemporaryDirectory(prefix="tuneway-browser-") as directory,
         running(DemoStack(Path(directory), config=config)) as stack,

@@ -19,6 +19,7 @@ ORGANIZATION = [
 PROJECT = [
     "",
     "keys",
+    "chat",
 ]
 PAGES = [f"/console/{each}" for each in ORGANIZATION] + [f"{{home}}/{each}".rstrip("/") for each in PROJECT]
 

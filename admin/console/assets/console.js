@@ -5,8 +5,11 @@ import { startCopying } from "./js/copying.js";
 import { startConfirming } from "./js/confirming.js";
 import { startMenu } from "./js/menu.js";
 import { startCharts } from "./js/charts.js";
+import { startChat } from "./js/chat.js";
+import { startCapabilities } from "./js/capabilities.js";
+import { startCompare } from "./js/compare.js";
 
-const PARTS = [startTimes, startCopying, startConfirming, startMenu, startCharts];
+const PARTS = [startTimes, startCopying, startConfirming, startMenu, startCharts, startChat, startCapabilities, startCompare];
 
 function start(root) {
   for (const part of PARTS) part(root);
