@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from gateway.budgets import reconciliation
 from gateway.db.database import Database
 from gateway.metering.rebuild import Compared, compare, compare_with_exchanges, rebuild
-from gateway.services import database_of
 from gateway.settings import Settings
 
 
@@ -56,7 +55,7 @@ async def rebuild_usage(settings: Settings) -> Outcome:
 
 async def _run(settings: Settings, *, mend: bool) -> Outcome:
     """Budgets in a transaction of their own: it has the ledger to itself, for as long as it takes to sum it up."""
-    database = database_of(settings)
+    database = Database.of(settings)
     try:
         async with database.session() as session:
             ledger = await compare_with_exchanges(session)

@@ -19,12 +19,12 @@ from admin.usage import check_usage, rebuild_usage
 from deploy import gateway_server
 from deploy.stack import StackOptions, serve
 from deploy.vllm import options_of
+from gateway.db.database import Database
 from gateway.db.migrate import upgrade
 from gateway.db.reseal import Resealed, reseal
 from gateway.errors import Unavailable
 from gateway.keys.service import ensure_admin_key
 from gateway.kit.sealing import Sealer, read_keys
-from gateway.services import database_of
 from gateway.settings import DatabaseSettings, RedisSettings, Settings, SettingsError, load, require_secret_key
 
 config_option = click.option(
@@ -148,7 +148,7 @@ def engine_command(arguments: tuple[str, ...]) -> None:
 
 
 async def _migrate(settings: Settings) -> None:
-    database = database_of(settings)
+    database = Database.of(settings)
     try:
         await upgrade(database.engine)
         if admin_key := os.environ.get("TUNEWAY_ADMIN_KEY"):
@@ -159,7 +159,7 @@ async def _migrate(settings: Settings) -> None:
 
 
 async def _reseal(settings: Settings) -> Resealed:
-    database = database_of(settings)
+    database = Database.of(settings)
     try:
         async with database.session() as session:
             return await reseal(session, Sealer(read_keys(settings.encryption_key.reveal())))

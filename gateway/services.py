@@ -175,7 +175,7 @@ async def gateway_services(settings: Settings) -> AsyncGenerator[Services]:
 async def worker_services(settings: Settings) -> AsyncGenerator[WorkerServices]:
     """Open everything that tasks need."""
     devices = settings.fine_tuning.devices or ("",)
-    database, sealer = database_of(settings), Sealer(read_keys(settings.encryption_key.reveal()))
+    database, sealer = Database.of(settings), Sealer(read_keys(settings.encryption_key.reveal()))
     wv = WorkerServices(
         settings=settings,
         database=database,
@@ -200,7 +200,7 @@ async def worker_services(settings: Settings) -> AsyncGenerator[WorkerServices]:
 
 
 def _build(settings: Settings) -> Services:
-    database, sealer = database_of(settings), Sealer(read_keys(settings.encryption_key.reveal()))
+    database, sealer = Database.of(settings), Sealer(read_keys(settings.encryption_key.reveal()))
     upstream_book, residency = UpstreamBook(sealer), Residency(settings.engine.urls)
     keys, catalog = KeyRing(settings.secret_key.reveal()), Catalog(settings, upstream_book)
     route_book, prices = RouteBook(settings.routes), PriceBook(settings.prices)
@@ -269,10 +269,6 @@ def _open_id(settings: Settings) -> OpenIdProvider | None:
 def _python_sandbox(grading: GradingSettings) -> PythonSandbox | None:
     command = grading.python_runner
     return PythonSandbox(command, concurrency=grading.python_concurrency) if command else None
-
-
-def database_of(settings: Settings) -> Database:
-    return Database(settings.database.url, pool_size=settings.database.pool_size, timeout=settings.timeouts.database)
 
 
 async def _check(files: FileStore) -> None:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Self
 
 import asyncpg
 from sqlalchemy import text
@@ -12,6 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
 from gateway.errors import InvalidRequest, Unavailable
+from gateway.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,10 @@ class Database:
             connect_args={"timeout": timeout},
         )
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        return cls(settings.database.url, pool_size=settings.database.pool_size, timeout=settings.timeouts.database)
 
     @asynccontextmanager
     async def session(self) -> AsyncGenerator[AsyncSession]:

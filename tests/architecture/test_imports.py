@@ -33,6 +33,11 @@ def test_a_gateway_starts_without_arrays() -> None:
     assert imported_with("gateway.app", ARRAYS) == "[]"
 
 
+def test_the_command_line_starts_without_what_serves() -> None:
+    """Every `tuneway keys` would take twice as long."""
+    assert imported_with("deploy.cli", ("gateway.services", "gateway.app", *ARRAYS)) == "[]"
+
+
 def imported_with(module: str, names: tuple[str, ...]) -> str:
     program = f"import sys, {module}; print([name for name in {names!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
