@@ -11,7 +11,7 @@ from openai import OpenAI
 
 from gateway.settings import Secret, Settings
 from tests.conftest import chat
-from tests.deploy.test_worker import working
+from tests.deploy.test_worker import START_SECONDS, working
 from tests.fakes.engine import running_engine
 from tests.fakes.fine_tuning import create_job, set_mode, with_engine
 from tests.fakes.receiver import Receiver, running_receiver
@@ -57,7 +57,7 @@ class TestEvents:
             return len(listed) == 2 and all(each["status"] == "delivered" for each in listed)
 
         with working(settings, tmp_path / "log", TUNEWAY_ENCRYPTION_KEY=KEY):
-            await until(is_announced)
+            await until(is_announced, START_SECONDS)
         assert sorted(json.loads(got.body)["data"]["threshold"] for got in receiver.got) == [50, 100]
         with OpenAI(api_key="x", webhook_secret=hook["signing_secret"]) as sdk:
             event = sdk.webhooks.unwrap(receiver.got[0].body, receiver.got[0].headers)
@@ -77,7 +77,7 @@ class TestEvents:
         hook = (await admin.post("/v1/webhooks", json=wanted)).json()
         job = await create_job(client)
         with working(settings, tmp_path / "log", TUNEWAY_ENCRYPTION_KEY=KEY):
-            await until(lambda: receiver.got)
+            await until(lambda: receiver.got, START_SECONDS)
         with OpenAI(api_key="x", webhook_secret=hook["signing_secret"]) as sdk:
             event = sdk.webhooks.unwrap(receiver.got[0].body, receiver.got[0].headers)
         assert (event.type, event.data.id) == ("fine_tuning.job.succeeded", job["id"])  # type: ignore[union-attr]

@@ -22,13 +22,15 @@ from tests.fakes.fine_tuning import (
     messages_of,
     set_mode,
     starts_of,
-    until,
     with_engine,
 )
+from tests.polling import until
 
 pytestmark = pytest.mark.anyio
 
 Client = httpx.AsyncClient
+START_SECONDS = 120.0
+"""Longer than `until` waits otherwise: a process is started first, and a machine may have other things to do."""
 
 
 @pytest.fixture
@@ -83,7 +85,7 @@ class TestWorker:
             return "Checkpoint created at step 1" in await messages_of(client, job["id"])
 
         with working(settings, log) as worker:
-            await until(stepped)
+            await until(stepped, START_SECONDS)
         assert worker.returncode == 0, log.read_text()
         (start,) = starts_of(settings, job["id"])
         assert gone(start["pid"])
@@ -94,7 +96,7 @@ class TestWorker:
             return (await job_of(client, job["id"]))["status"] == "succeeded"
 
         with working(settings, log):  # the lease was given back: nobody waits the 30 s that it lasts
-            await until(succeeded)
+            await until(succeeded, START_SECONDS)
         told = await messages_of(client, job["id"])
         assert "Training goes on after step 1/3" in told
         assert len(told) == len(set(told))
@@ -102,5 +104,5 @@ class TestWorker:
     async def test_sigterm_while_redis_is_away_ends_it_cleanly(self, settings: Settings, tmp_path: Path) -> None:
         log = tmp_path / "worker.log"
         with working(settings, log, TUNEWAY_REDIS__URL=f"unix://{tmp_path}/nothing") as worker:
-            await until(lambda: "redis connection error" in log.read_text())
+            await until(lambda: "redis connection error" in log.read_text(), START_SECONDS)
         assert worker.returncode == 0, log.read_text()
