@@ -67,6 +67,7 @@ GET              /v1/budgets/holders
 GET              /v1/budgets/holders/{}
 POST             /v1/budgets/holders/{}/release
 GET POST         /v1/prices
+GET              /v1/prices/unpriced
 GET DELETE       /v1/prices/{}
 GET              /v1/webhook_event_types
 GET POST         /v1/webhooks

@@ -1,10 +1,11 @@
 """Budgets' rows: who may spend what, and how much of it is spent. The engine's own SQL lies beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Select, func, or_, select, text, tuple_
+from sqlalchemy import Select, String, func, literal, or_, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.budgets.book import MIRROR
@@ -123,12 +124,8 @@ async def states(session: AsyncSession, rows: Sequence[BudgetRow], moment: datet
     windows = {row.id: window_at(row, moment) for row in rows}
     starts = {id: window.starts_at for id, window in windows.items()}
     spent, leased = await _spent(session, starts), await _leased(session, starts)
-    result: dict[str, State] = {}
-    for row in rows:
-        window = windows[row.id]
-        known = spent[row.id] if row.id in spent else await _sum_of_hours(session, row, window)
-        result[row.id] = State(window.starts_at, window.ends_at, known, leased.get(row.id, 0))
-    return result
+    spent |= await _sums_of_hours(session, {row: windows[row.id] for row in rows if row.id not in spent})
+    return {id: State(window.starts_at, window.ends_at, spent[id], leased.get(id, 0)) for id, window in windows.items()}
 
 
 def window_at(row: BudgetRow, moment: datetime) -> Window:
@@ -150,14 +147,33 @@ async def _leased(session: AsyncSession, starts: dict[str, datetime]) -> dict[st
     return {row.budget_id: int(row.unspent) for row in await session.execute(query.group_by(lease.budget_id))}
 
 
-async def _sum_of_hours(session: AsyncSession, row: BudgetRow, window: Window) -> int:
-    """Nothing was called in this window yet, and it was not made: what it will begin with. A total's always was."""
+async def _sums_of_hours(session: AsyncSession, windows: Mapping[BudgetRow, Window]) -> dict[str, int]:
+    """Nothing was called in these windows yet, and they were not made: what they will begin with. A total's always was.
+
+    A statement for each kind of owner and window, however many budgets there are.
+    """
+    alike: dict[tuple[str, Window], list[BudgetRow]] = {}
+    for row, window in windows.items():
+        alike.setdefault((row.scope, window), []).append(row)
+    found: dict[str, int] = {}
+    for (scope, window), rows in alike.items():
+        sums = await _by_owner(session, scope, window, [_owner(row) for row in rows])
+        found |= {row.id: sums.get(_owner(row), 0) for row in rows}
+    return found
+
+
+def _owner(row: BudgetRow) -> str:
+    """Empty: everybody."""
+    return row.api_key_id or row.project_id or ""
+
+
+async def _by_owner(session: AsyncSession, scope: str, window: Window, owners: Sequence[str]) -> dict[str, int]:
     hour = UsageHourRow
-    query = select(func.coalesce(func.sum(hour.cost_nano), 0)).where(hour.hour >= window.starts_at)
+    columns: dict[str, Any] = {"api_key": hour.api_key_id, "project": hour.project_id}
+    owner = columns.get(scope, literal("", String))
+    query = select(owner, func.sum(hour.cost_nano)).where(hour.hour >= window.starts_at).group_by(owner)
     if window.ends_at is not None:
         query = query.where(hour.hour < window.ends_at)
-    if row.api_key_id is not None:
-        query = query.where(hour.api_key_id == row.api_key_id)
-    elif row.project_id is not None:
-        query = query.where(hour.project_id == row.project_id)
-    return int(await session.scalar(query) or 0)
+    if scope in columns:
+        query = query.where(owner.in_(owners))
+    return {name: int(nano) for name, nano in await session.execute(query)}

@@ -172,6 +172,8 @@ class ProjectApiKey(msgspec.Struct, kw_only=True):
     logging: str
     tags: list[str]
     tier: str | None
+    purpose: str | None
+    """judge, eval: what Tuneway itself asks models for with it; null for everybody else's."""
     old_value_expires_at: int | None
     """Until when the secret that was replaced by rotation works as well; null when none does."""
     value: str | UnsetType = UNSET

@@ -27,6 +27,25 @@ class PriceCreate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The most that the model answers: what a call that names no limit may cost a budget."""
 
 
+class UnpricedModel(msgspec.Struct, kw_only=True):
+    """A model that was called in a project and met no price: what it cost is in no bill and no budget."""
+
+    object: str = "price.unpriced"
+    model: str
+    project_id: str
+    requests: int
+    """With usage, since the time that was asked for."""
+    last_used_on: int
+    """The midnight (UTC) of the last day with such a call."""
+    priced_now: bool
+    """Since then it was given a price."""
+
+
+class UnpricedList(msgspec.Struct, kw_only=True):
+    object: str = "list"
+    data: list[UnpricedModel]
+
+
 class PriceObject(msgspec.Struct, kw_only=True):
     """A price holds from `effective_at` until the next one of the same model begins."""
 

@@ -63,6 +63,8 @@ class UpstreamObject(msgspec.Struct, kw_only=True):
     """What stands in the settings cannot be changed here."""
     problem: str | None
     """Why calls to it are refused."""
+    failing_models: list[str]
+    """Those that failed again and again, and get a call now and then only: as the process knows it that answers."""
     created_at: int | None
     """Unix seconds; null for one of the settings."""
     updated_at: int | None

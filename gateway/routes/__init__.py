@@ -177,6 +177,7 @@ ROUTES = [
     upstream_checks.list_available_models,
     prices.list_prices,
     prices.create_price,
+    prices.list_unpriced,
     prices.retrieve_price,
     prices.delete_price,
     audit_logs.list_audit_logs,

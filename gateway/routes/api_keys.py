@@ -178,5 +178,6 @@ def api_key(row: ApiKeyRow, owner: Owner) -> ProjectApiKey:
         logging=row.logging,
         tags=row.tags,
         tier=row.tier,
+        purpose=row.purpose or None,
         old_value_expires_at=unix(overlap) if overlap and overlap > now() else None,
     )

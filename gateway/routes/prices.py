@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -13,16 +14,17 @@ from gateway.access.administrator import Administrator
 from gateway.audit import log as audit
 from gateway.db.tables import PriceRow
 from gateway.errors import InvalidRequest
-from gateway.kit.clock import unix
+from gateway.kit.clock import from_unix, now, unix
 from gateway.kit.ids import new_id
 from gateway.kit.money import usd_from_nano
 from gateway.metering import price_book, price_history, price_rules
 from gateway.metering.prices import Price, of_settings
+from gateway.metering.unpriced import Unpriced, unpriced
 from gateway.protocol.decode import decode
 from gateway.protocol.lists import CursorList, Deleted
 from gateway.protocol.pages import page_of
-from gateway.protocol.prices import PriceCreate, PriceObject
-from gateway.protocol.queries import LAST_SECOND, array, cursor, integer, mapping
+from gateway.protocol.prices import PriceCreate, PriceObject, UnpricedList, UnpricedModel
+from gateway.protocol.queries import LAST_SECOND, array, cursor, integer, mapping, timestamp
 from gateway.routes.callers import Admin, Sv
 from gateway.services import Services
 from gateway.settings import PriceSettings
@@ -34,6 +36,10 @@ COMPARED: dict[str, Callable[[int, int], bool]] = {
     "lte": int.__le__,
 }
 """As OpenAI's audit logs compare `effective_at`."""
+
+UNPRICED_SINCE = timedelta(days=30)
+MOST_UNPRICED = 1000
+"""Pairs of a model and a project."""
 
 decode_price = msgspec.json.Decoder(PriceCreate)
 
@@ -62,6 +68,18 @@ async def create_price(sv: Sv, admin: Admin, body: RawBody) -> PriceObject:
     return _of_row(row, sv)
 
 
+@get("/v1/prices/unpriced")
+async def list_unpriced(sv: Sv, admin: Admin, query: QueryParams) -> UnpricedList:
+    """Models that were used since `start_time` (30 days ago when left out; from its day on, UTC) and met no price, by
+    project, the most called first."""
+    since = timestamp(query, "start_time")
+    begin = now() - UNPRICED_SINCE if since is None else from_unix(since)
+    midnight = begin.replace(hour=0, minute=0, second=0, microsecond=0)
+    async with sv.database.session() as session:
+        found = await unpriced(session, midnight, MOST_UNPRICED)
+    return UnpricedList(data=[_unpriced(each, sv) for each in found])
+
+
 @get("/v1/prices/{price_id:str}")
 async def retrieve_price(sv: Sv, admin: Admin, price_id: FromPath[str]) -> PriceObject:
     if configured := _find_configured(sv, price_id):
@@ -80,6 +98,18 @@ async def delete_price(sv: Sv, admin: Admin, price_id: FromPath[str]) -> Deleted
         _tell(session, admin, sv, {"id": price_id, "model": row.model, "deleted": True})
     await sv.mirrors.catch_up()
     return Deleted(id=price_id, object="price")
+
+
+def _unpriced(found: Unpriced, sv: Services) -> UnpricedModel:
+    deployment = sv.catalog.named(found.model)
+    base = deployment.base_model if deployment else None
+    return UnpricedModel(
+        model=found.model,
+        project_id=found.project_id,
+        requests=found.requests,
+        last_used_on=unix(found.last_day),
+        priced_now=sv.prices.find(found.model, base) is not None,
+    )
 
 
 def _tell(session: AsyncSession, admin: Administrator, sv: Services, change: dict[str, Any]) -> None:

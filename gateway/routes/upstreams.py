@@ -32,7 +32,7 @@ decode_fields = msgspec.json.Decoder(UpstreamFields)
 async def list_upstreams(sv: Sv, admin: Admin, query: QueryParams) -> CursorList:
     """Those of the settings in their order, then those added here, oldest first."""
     wanted = cursor(query, order="asc")
-    configured = [of_settings(each) for each in sv.settings.upstreams]
+    configured = [of_settings(each, sv) for each in sv.settings.upstreams]
     async with sv.database.session() as session:
         added = [of_row(row, sv) for row in await session.scalars(upstreams.live())]
     return page_of([*configured, *added], wanted)
@@ -52,7 +52,7 @@ async def create_upstream(sv: Sv, admin: Admin, body: RawBody) -> UpstreamObject
 @get("/v1/upstreams/{upstream_id:str}")
 async def retrieve_upstream(sv: Sv, admin: Admin, upstream_id: FromPath[str]) -> UpstreamObject:
     if configured := find_configured(sv.settings, upstream_id):
-        return of_settings(configured)
+        return of_settings(configured, sv)
     async with sv.database.session() as session:
         return of_row(await upstreams.upstream(session, upstream_id), sv)
 
@@ -109,12 +109,13 @@ def of_row(row: UpstreamRow, sv: Services) -> UpstreamObject:
         has_proxy_credentials=row.encrypted_proxy is not None,
         source="api",
         problem=provider_of(row, sv.sealer).problem or _shadowed(row, sv.settings),
+        failing_models=_failing(row.name, sv),
         created_at=unix(row.created_at),
         updated_at=unix(row.updated_at),
     )
 
 
-def of_settings(configured: UpstreamSettings) -> UpstreamObject:
+def of_settings(configured: UpstreamSettings, sv: Services) -> UpstreamObject:
     """Nobody said which of its headers are secret, so that the values of none are shown."""
     key = configured.api_key.reveal()
     return UpstreamObject(
@@ -134,9 +135,14 @@ def of_settings(configured: UpstreamSettings) -> UpstreamObject:
         has_proxy_credentials="@" in (configured.proxy or ""),
         source="settings",
         problem=None,
+        failing_models=_failing(configured.name, sv),
         created_at=None,
         updated_at=None,
     )
+
+
+def _failing(name: str, sv: Services) -> list[str]:
+    return sorted(model for upstream, model in sv.traffic.breakers.open() if upstream == name)
 
 
 def configured_id(configured: UpstreamSettings) -> str:

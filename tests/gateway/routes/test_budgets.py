@@ -219,6 +219,28 @@ class TestWindow:
         for budget, spent in ((of_project, 2), (of_all, 3)):
             assert (await admin.get(f"/v1/budgets/{budget['id']}")).json()["window"]["spent_usd"] == spent
 
+    async def test_of_many_in_a_list_each_begins_with_its_own(
+        self, admin: httpx.AsyncClient, sv: Services, project_key: dict[str, Any]
+    ) -> None:
+        """Two kinds of owners, and a day and a month: none is mistaken for another, and who spent nothing has 0."""
+        project, key = project_key["project_id"], project_key["id"]
+        second = (await admin.post(f"/v1/organization/projects/{project}/api_keys", json={"name": "second"})).json()[
+            "id"
+        ]
+        idle = (await admin.post(f"/v1/organization/projects/{project}/api_keys", json={"name": "idle"})).json()["id"]
+        whose = ({}, {"project_id": project}, {"api_key_id": key}, {"api_key_id": second}, {"api_key_id": idle})
+        for period in ("day", "month"):
+            for each in whose:
+                await create(admin, period=period, **each)
+        async with sv.database.session() as session:
+            for row in await session.scalars(select(BudgetWindowRow)):
+                await session.delete(row)
+        await spend(sv, project_key, 2_000_000_000, this_hour())
+        await spend(sv, project_key | {"id": second}, 1_000_000_000, this_hour())
+        await spend(sv, {"project_id": "other", "id": "key_other"}, 4_000_000_000, this_hour())
+        listed = (await admin.get("/v1/budgets")).json()["data"]
+        assert [each["window"]["spent_usd"] for each in listed] == [7, 3, 2, 1, 0] * 2
+
 
 class TestList:
     async def test_pages_and_filters(self, admin: httpx.AsyncClient, project_key: dict[str, Any]) -> None:

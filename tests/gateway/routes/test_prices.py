@@ -22,6 +22,7 @@ from gateway.metering import price_history
 from gateway.services import Services
 from gateway.settings import Settings
 from tests.conftest import chat, client_of
+from tests.gateway.metering.ledger_rows import DAY, MIDNIGHT, post
 from tests.gateway.test_errors import error_in
 from tests.polling import until
 
@@ -333,6 +334,36 @@ class TestOfTheSettings:
     async def test_it_is_not_deleted(self, admin: httpx.AsyncClient) -> None:
         listed = (await admin.get(URL, params={"model": "echo"})).json()["data"]
         assert "stands in the settings" in error_in(await admin.delete(f"{URL}/{listed[0]['id']}"), 409)["message"]
+
+
+class TestUnpriced:
+    URL = "/v1/prices/unpriced"
+
+    async def test_says_what_was_called_without_a_price_and_where(
+        self, admin: httpx.AsyncClient, database: Database
+    ) -> None:
+        late = {"model": "dear", "priced": False, "created_at": MIDNIGHT + DAY}
+        await post(
+            database,
+            {"model": "dear", "priced": False},
+            late,
+            late | {"project_id": "proj_2"},
+            {"model": "echo"},
+            {"model": "echo", "priced": False, "created_at": MIDNIGHT + 2 * DAY},
+            {"model": "old", "priced": False, "created_at": MIDNIGHT - 1},
+        )
+        found = (await admin.get(self.URL, params={"start_time": MIDNIGHT + 5})).json()["data"]
+        names = ("model", "project_id", "requests", "last_used_on", "priced_now")
+        assert [tuple(each[name] for name in names) for each in found] == [
+            ("dear", "proj_1", 2, MIDNIGHT + DAY, False),
+            ("dear", "proj_2", 1, MIDNIGHT + DAY, False),
+            ("echo", "proj_1", 1, MIDNIGHT + 2 * DAY, True),
+        ]
+
+    async def test_looks_back_for_thirty_days(self, admin: httpx.AsyncClient, database: Database) -> None:
+        moments = [unix(now()) - days * DAY for days in (29, 32)]
+        await post(database, *({"model": "m", "priced": False, "created_at": moment} for moment in moments))
+        assert [each["requests"] for each in (await admin.get(self.URL)).json()["data"]] == [1]
 
 
 class TestDelete:

@@ -84,6 +84,7 @@ class TestCreate:
             "has_proxy_credentials": False,
             "source": "api",
             "problem": None,
+            "failing_models": [],
             "created_at": upstream["created_at"],
             "updated_at": upstream["updated_at"],
         }
@@ -241,6 +242,16 @@ class TestList:
                 shown += [each["name"] for each in page["data"]]
             assert shown == names
         assert error_in(await admin.get(URL, params={"after": "upstream_x"}), 400)["param"] == "after"
+
+    async def test_says_which_models_fail_again_and_again(
+        self, admin: httpx.AsyncClient, client: httpx.AsyncClient
+    ) -> None:
+        await made(admin, models=["acme-1", "acme-2"])
+        for _ in range(5):
+            await client.post(CHAT, json=chat("acme-2"))
+        listed = {each["name"]: each["failing_models"] for each in (await admin.get(URL)).json()["data"]}
+        assert listed.pop("acme") == ["acme-2"]
+        assert set(map(tuple, listed.values())) == {()}
 
 
 class TestUpdate:

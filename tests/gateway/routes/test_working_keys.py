@@ -82,6 +82,8 @@ class TestCreate:
         made = await make(admin, project, "eval")
         async with database.session() as session:
             assert (await session.get_one(ApiKeyRow, made["id"])).purpose == "eval"
+        listed = (await admin.get(f"{project}/api_keys")).json()["data"]
+        assert [each["purpose"] for each in listed] == [None, "eval"]
 
     async def test_each_purpose_has_its_own(
         self, admin: httpx.AsyncClient, project: str, database: Database, keys: WorkingKeys
