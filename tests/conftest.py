@@ -67,6 +67,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Shares | Non
     return Shares(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Whether all processes were kept busy until the end: where one waited for long, a share is too large or begins too late."""
+    session: Any = config.pluginmanager.get_plugin("dsession")
+    if session is not None and isinstance(session.sched, Shares):
+        terminalreporter.write_line("; ".join(session.sched.waits()))
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if hasattr(config, "workerinput"):
         items[:] = long_first(items)

@@ -1,6 +1,7 @@
 """How processes share the tests (pytest-xdist): file by file, the long ones first. Files that share what takes long to start go
 to one process, one after the other."""
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -50,6 +51,16 @@ class Shares(LoadFileScheduling):
     def __init__(self, config: pytest.Config, log: Any) -> None:
         config.option.loadscopereorder = False
         super().__init__(config, log)
+        self._last: dict[str, tuple[float, str]] = {}
+
+    def mark_test_complete(self, node: Any, item_index: int, duration: float = 0) -> None:
+        self._last[node.gateway.id] = time.monotonic(), share_of(self.registered_collections[node][item_index])
+        super().mark_test_complete(node, item_index, duration)
+
+    def waits(self) -> list[str]:
+        """How long each process had nothing to do while others ended."""
+        end = max((moment for moment, _ in self._last.values()), default=0.0)
+        return [f"{name} waited {end - at:.0f} s after {last}" for name, (at, last) in sorted(self._last.items())]
 
     def _split_scope(self, nodeid: str) -> str:
         return share_of(nodeid)

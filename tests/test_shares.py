@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.shares import TOGETHER, long_first, share_of
+from tests.shares import TOGETHER, Shares, long_first, share_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -54,3 +54,10 @@ class TestLongFirst:
             Item("tests/openai_sdx/test_chat.py::three"),
         ]
         assert ordered(one, *between, other)[:2] == [one.nodeid, other.nodeid]
+
+
+class TestShares:
+    def test_tells_how_long_each_process_waited_for_the_last(self) -> None:
+        shares = object.__new__(Shares)
+        shares._last = {"gw1": (100.0, "tests/b.py"), "gw0": (88.0, "tests/a.py")}
+        assert shares.waits() == ["gw0 waited 12 s after tests/a.py", "gw1 waited 0 s after tests/b.py"]
