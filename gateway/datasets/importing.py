@@ -16,7 +16,7 @@ from gateway.datasets.columns import SURE, Detection, Table, plain
 from gateway.datasets.conversations import Unconvertible
 from gateway.datasets.conversion import Conversion
 from gateway.datasets.found import Found
-from gateway.datasets.quality import Quality, Seen
+from gateway.datasets.quality import Quality, Seen, see
 from gateway.datasets.sources import Row, Source, open_source
 from gateway.datasets.tokens import CHARACTERS_A_TOKEN, TokenCounter
 from gateway.datasets.unusable import Unusable
@@ -26,6 +26,8 @@ from gateway.protocol.datasets import ROLES, ConvertedExample, Import, ImportOpt
 
 SHOWN_EXAMPLES = 10
 SHOWN_SKIPPED = 20
+MOST_REMEMBERED = 1 << 21
+"""Rows whose repeats are left out; of those behind them repeats stay, so that memory is bounded."""
 SHOWN_TEXT = 2000
 """Characters of a text in a shown example."""
 NOTES = {
@@ -57,7 +59,7 @@ def import_file(
     source = open_source(path)
     table = _table(source)
     detection = _detection(table, options)
-    found = _Importing(source, table, detection)
+    found = _Importing(source, table, detection, options)
     if detection.confidence < SURE:
         if options.store:
             raise Unusable(f"{_uncertain(table, detection)} Nothing was stored.", "mapping")
@@ -69,8 +71,9 @@ def import_file(
 
 
 class _Importing:
-    def __init__(self, source: Source, table: Table, detection: Detection) -> None:
+    def __init__(self, source: Source, table: Table, detection: Detection, options: ImportOptions) -> None:
         self._source, self._table, self._detection = source, table, detection
+        self._unwanted = _Unwanted(options)
         self._examples: list[ConvertedExample] = []
         self._skipped: list[SkippedRow] = []
         self._skipped_count = self._rows = self._size = 0
@@ -86,6 +89,7 @@ class _Importing:
             for row in rows:
                 self._rows = row.number
                 try:
+                    self._unwanted.check_row(row)
                     raw = _line(conversion, row)
                     place = _place(self._take(row, raw), split)
                 except Unconvertible as reason:
@@ -105,8 +109,10 @@ class _Importing:
             first = found.kept[0]
             more = f" (and {found.count - 1} more)" if found.count > 1 else ""
             raise Unconvertible(f"{first.path}: {first.message}. {first.fix}{more}".removeprefix(": "))
+        seen = see(raw, example)
+        self._unwanted.check(seen)
         self._reader.examples += 1
-        seen = self._reader.quality.add(row.number, raw, example)
+        self._reader.quality.count(row.number, seen)
         if len(self._examples) < SHOWN_EXAMPLES:
             self._examples.append(_shown(row, raw, seen))
         return seen
@@ -159,6 +165,32 @@ class _Importing:
             training_examples=self._written[0],
             validation_examples=self._written[1],
         )
+
+
+class _Unwanted:
+    """What was asked to be left out."""
+
+    def __init__(self, options: ImportOptions) -> None:
+        self._faults, self._rows = frozenset[str](options.leave_out), frozenset(options.excluded_rows)
+        self._known: set[int] = set()
+
+    def check_row(self, row: Row) -> None:
+        """Raises Unconvertible."""
+        if row.number in self._rows:
+            raise Unconvertible("excluded by its number")
+
+    def check(self, seen: Seen) -> None:
+        """Raises Unconvertible."""
+        for mark in seen.marks:
+            if mark in self._faults:
+                raise Unconvertible(f"left out: {NOTES[mark][1]}")
+        if "duplicates" not in self._faults:
+            return
+        content = hash((seen.given, seen.learnt))
+        if content in self._known:
+            raise Unconvertible("left out: the same as an earlier row")
+        if len(self._known) < MOST_REMEMBERED:
+            self._known.add(content)
 
 
 def _table(source: Source) -> Table:

@@ -46,6 +46,8 @@ class Seen:
     messages: int
     marks: tuple[str, ...]
     """Names in `Quality.marks`."""
+    roles: tuple[str, ...]
+    has_tools: bool
     at_once: float = 1.0
     """Share of the text that is in the model's context at a time: of a pair, the longer answer only."""
 
@@ -69,15 +71,20 @@ class Quality:
 
     def add(self, line: int, raw: bytes, example: Example) -> Seen:
         """One good example, from `raw`, the bytes of its line."""
-        seen = self._see(example, escaped=b"\\u00" in raw)
+        self.count(line, seen := see(raw, example))
+        return seen
+
+    def count(self, line: int, seen: Seen) -> None:
+        """One example that was looked at already."""
         self.examples += 1
+        self.roles.update(seen.roles)
+        self.with_tools += 1 if seen.has_tools else 0
         for name in seen.marks:
             self.marks.setdefault(name, Mark()).add(line)
         self.exact.add((seen.given, seen.learnt), line)
         if len(bared := bare(seen.learnt)) >= LEAST_ANSWER:
             self.answers.add(bared, line)
         self._measure(line, seen)
-        return seen
 
     @property
     def repeated_answers(self) -> int:
@@ -122,24 +129,6 @@ class Quality:
             histogram=lengths.histogram(scale),
         )
 
-    def _see(self, example: Example, *, escaped: bool) -> Seen:
-        self.with_tools += 1 if _has_tools(example) else 0
-        if isinstance(example, Chat):
-            given = [_written(message) for message in example.messages if not message.is_trained]
-            learnt = [_written(message) for message in example.messages if message.is_trained]
-            messages = example.messages
-        else:
-            messages = [*example.input.messages, example.preferred, example.non_preferred]
-            given = [_written(message) for message in example.input.messages]
-            learnt = [_written(example.preferred), _written(example.non_preferred)]
-        given += _tools_written(example)
-        self.roles.update(message.role for message in messages)
-        asked, answer = "\n".join(given), "\n".join(learnt)
-        marks = [*_conversation_marks(example), *_text_marks(asked, answer, escaped=escaped)]
-        longest = len(answer) if isinstance(example, Chat) else max(map(len, learnt))
-        at_once = (len(asked) + longest) / max(len(asked) + len(answer), 1)
-        return Seen(asked, answer, len(messages), tuple(marks), at_once)
-
     def _measure(self, line: int, seen: Seen) -> None:
         given, learnt = len(seen.given), len(seen.learnt)
         self._given += given
@@ -152,6 +141,31 @@ class Quality:
             heapq.heappush(self._longest, (length, line))
         elif length > self._longest[0][0]:
             heapq.heapreplace(self._longest, (length, line))
+
+
+def see(raw: bytes, example: Example) -> Seen:
+    """A good example, from `raw`, the bytes of its line; nothing is counted."""
+    if isinstance(example, Chat):
+        given = [_written(message) for message in example.messages if not message.is_trained]
+        learnt = [_written(message) for message in example.messages if message.is_trained]
+        messages = example.messages
+    else:
+        messages = [*example.input.messages, example.preferred, example.non_preferred]
+        given = [_written(message) for message in example.input.messages]
+        learnt = [_written(example.preferred), _written(example.non_preferred)]
+    given += _tools_written(example)
+    asked, answer = "\n".join(given), "\n".join(learnt)
+    marks = [*_conversation_marks(example), *_text_marks(asked, answer, escaped=b"\\u00" in raw)]
+    longest = len(answer) if isinstance(example, Chat) else max(map(len, learnt))
+    return Seen(
+        given=asked,
+        learnt=answer,
+        messages=len(messages),
+        marks=tuple(marks),
+        roles=tuple(message.role for message in messages),
+        has_tools=_has_tools(example),
+        at_once=(len(asked) + longest) / max(len(asked) + len(answer), 1),
+    )
 
 
 def _written(message: Message) -> str:

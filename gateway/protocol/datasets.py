@@ -18,6 +18,19 @@ Role = Literal["system", "user", "context", "assistant", "messages", "tools", "p
 
 ROLES: tuple[Role, ...] = get_args(Role)
 
+Fault = Literal[
+    "missing_values",
+    "duplicates",
+    "encoding",
+    "no_user",
+    "trailing",
+    "unanswered_calls",
+    "same_answers",
+    "language_mismatch",
+]
+"""What may be wrong with single rows: codes of findings."""
+MOST_EXCLUDED = 1000
+
 SYSTEM_LENGTH = 16_000
 """Characters of a system prompt."""
 
@@ -149,6 +162,10 @@ class ImportOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Without it, nothing is kept."""
     split: Annotated[float, msgspec.Meta(gt=0, le=0.5)] | None = None
     """Share of the examples that goes into a validation file."""
+    leave_out: list[Fault] = []
+    """Rows with one of these faults are skipped; of duplicates all but the first."""
+    excluded_rows: Annotated[list[Annotated[int, msgspec.Meta(ge=1)]], msgspec.Meta(max_length=MOST_EXCLUDED)] = []
+    """Numbers of rows, as `examples` shows them, that nobody wants."""
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True):

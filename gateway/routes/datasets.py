@@ -28,6 +28,8 @@ IMPORT_BYTES = 500 * 1024 * 1024
 OPTIONS_BYTES = 64 * 1024
 """Of a JSON body."""
 ARGUMENT_BYTES = 120_000
+LISTS = {"leave_out", "excluded_rows"}
+"""Fields of a form with several values."""
 LONGEST_STEM = 400
 """Characters of a name that are kept, so that `.validation.jsonl` still fits behind them (service.FILENAME_LIMIT)."""
 
@@ -98,8 +100,11 @@ async def _json_body(request: Request[Any, Any, Any]) -> bytes:
 
 
 def _options(fields: dict[str, str]) -> ImportOptions:
-    """Of a form: `mapping` is JSON, or fields such as `mapping[user]`; empty fields are left out."""
+    """Of a form: `mapping` is JSON, or fields such as `mapping[user]`; lists are separated by commas; empty fields are left
+    out."""
     raw: dict[str, Any] = {name: value for name, value in fields.items() if value and not name.startswith("mapping")}
+    for name in LISTS & raw.keys():
+        raw[name] = [each.strip() for each in raw[name].split(",")]
     mapping = {
         name[8:-1]: value for name, value in fields.items() if name.startswith("mapping[") and name.endswith("]")
     }

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -304,3 +304,40 @@ class TestStored:
         found = bench.of(rows)
         assert (found.skipped.count, len(found.skipped.rows), found.skipped.rows[0].row) == (50, 20, 301)
         assert found.message.startswith("300 of 350 rows were converted, 50 were skipped.")
+
+
+class TestLeavingOut:
+    ROWS: ClassVar = [
+        {"question": "Where is my parcel?", "answer": "On its way."},
+        {"question": "Where is my parcel?", "answer": "On its way."},
+        {"question": "Do you ship to Norway?", "answer": "Yes, in three d\ufffd\ufffdys."},
+        {"question": "Do you ship to Peru?", "answer": "Yes, in nine days."},
+    ]
+
+    def test_nothing_is_left_out_unasked(self, bench: Bench) -> None:
+        found = bench.of(self.ROWS)
+        assert (found.training_examples, found.skipped.count) == (4, 0)
+        assert {each.code for each in found.report.findings} >= {"encoding", "duplicates"}  # type: ignore[union-attr]
+
+    def test_rows_with_a_fault_are_neither_stored_nor_reported(self, bench: Bench) -> None:
+        found = bench.of(self.ROWS, leave_out=["encoding", "duplicates"], store=True)
+        assert [(row.row, row.reason) for row in found.skipped.rows] == [
+            (2, "left out: the same as an earlier row"),
+            (3, "left out: damaged characters"),
+        ]
+        assert len(bench.training.read_text().splitlines()) == found.training_examples == 2
+        assert found.report is not None
+        assert not {each.code for each in found.report.findings} & {"encoding", "duplicates"}
+        assert (found.report.examples, found.report.duplicates) == (2, 0)
+
+    def test_one_fault_does_not_stand_for_another(self, bench: Bench) -> None:
+        assert [row.row for row in bench.of(self.ROWS, leave_out=["encoding"]).skipped.rows] == [3]
+
+    def test_rows_by_their_numbers(self, bench: Bench) -> None:
+        found = bench.of(self.ROWS, excluded_rows=[1, 4])
+        assert [each.row for each in found.examples] == [2, 3]
+        assert [row.row for row in found.skipped.rows] == [1, 4]
+
+    def test_an_excluded_row_is_nobodys_original(self, bench: Bench) -> None:
+        found = bench.of(self.ROWS, excluded_rows=[1], leave_out=["duplicates"])
+        assert [each.row for each in found.examples] == [2, 3, 4]

@@ -156,6 +156,23 @@ class TestStore:
         assert (await imported(client, None, name, store="true"))["file"]["filename"] == kept
 
 
+class TestLeavingOut:
+    async def test_by_form_and_by_json(self, client: Client) -> None:
+        table = b"question,answer\nWhere is it?,Here.\nWhere is it?,Here.\nWhen?,S\xef\xbf\xbdon.\nWhy?,Because.\n"
+        preview = await imported(client, table, leave_out="duplicates, encoding", excluded_rows="4")
+        assert [row["row"] for row in preview["skipped"]["rows"]] == [2, 3, 4]
+        kept = await client.post(
+            "/v1/files", data={"purpose": "user_data"}, files={"file": ("t.csv", table, "text/csv")}
+        )
+        body = {"file_id": kept.json()["id"], "leave_out": ["duplicates"], "excluded_rows": [4]}
+        again = (await client.post("/v1/datasets/import", json=body)).json()
+        assert [row["row"] for row in again["skipped"]["rows"]] == [2, 4]
+
+    async def test_an_unknown_fault_is_named(self, client: Client) -> None:
+        answer = await client.post("/v1/datasets/import", json={"file_id": "file-1", "leave_out": ["bad"]})
+        assert error_of(answer)["param"] == "leave_out[0]"
+
+
 class TestRefusals:
     async def test_store_without_confidence(self, client: Client) -> None:
         error = error_of(await send(client, table_of(("a", "b")), store="true"))
