@@ -8,8 +8,11 @@ import { startCharts } from "./js/charts.js";
 import { startChat } from "./js/chat.js";
 import { startCapabilities } from "./js/capabilities.js";
 import { startCompare } from "./js/compare.js";
+import { startChartUpdates } from "./js/chart_updates.js";
+import { startShareSlider } from "./js/share_slider.js";
+import { startReview } from "./js/review.js";
 
-const PARTS = [startTimes, startCopying, startConfirming, startMenu, startCharts, startChat, startCapabilities, startCompare];
+const PARTS = [startTimes, startCopying, startConfirming, startMenu, startCharts, startChat, startCapabilities, startCompare, startChartUpdates, startShareSlider, startReview];
 
 function start(root) {
   for (const part of PARTS) part(root);
