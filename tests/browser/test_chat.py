@@ -6,6 +6,7 @@ from typing import Any
 from openai import OpenAI
 from playwright.sync_api import Locator, Page, expect
 
+from tests.browser.watching import accessible
 from tests.fakes.upstream import Upstream
 
 
@@ -37,6 +38,7 @@ def test_an_answer_has_its_figures_and_takes_feedback(page: Page, home: str, cli
     expect(page.get_by_role("button", name="Good answer")).to_have_attribute("aria-pressed", "true")
     expect(figure(answer, "Cost")).to_contain_text("$0.0000")
     expect(figure(answer, "Tokens")).to_contain_text("out")
+    accessible(page)
     spoken = page.get_by_role("log").inner_text().split()
     assert spoken == answer.locator(".answer-text").inner_text().split() != []
     exchange = answer.get_by_role("link", name="Exchange").get_attribute("href") or ""

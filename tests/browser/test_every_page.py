@@ -20,6 +20,7 @@ PROJECT = [
     "",
     "keys",
     "chat",
+    "compare",
 ]
 PAGES = [f"/console/{each}" for each in ORGANIZATION] + [f"{{home}}/{each}".rstrip("/") for each in PROJECT]
 

@@ -51,8 +51,8 @@ export class Comparison {
     this.vote = vote;
     this.showVotes();
     this.columns.forEach((column, place) => {
-      column.whole.classList.toggle("best", vote === place);
       if (this.blind) this.reveal(column, this.order[place]);
+      if (vote === place) this.praise(column);
     });
     announce(typeof vote === "number" ? `Answer ${LETTERS[vote]} is best: ${this.lab.models[this.order[vote]]}.` : this.wordOf(vote));
     await this.keep(judgmentsOf(this));
@@ -126,6 +126,12 @@ export class Comparison {
     column.whole.querySelector("h3").textContent = `${LETTERS[place]}: ${this.lab.models[number]}`;
     if (this.answers[number].exchange) column.rest.append(figuresPlace(this.answers[number], this.lab.exchanges, this.lab.changed));
   }
+
+  praise(column) {
+    column.whole.classList.add("best");
+    column.whole.querySelector("h3").append(" ", element("span", { class: "badge good" }, "Best"));
+  }
+
 
   rates(place) {
     const fields = Object.entries(CRITERIA).map(([name, text]) => {

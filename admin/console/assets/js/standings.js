@@ -4,7 +4,7 @@ import { count, dollars, mean, percent, seconds, wilson } from "./figures.js";
 import { CRITERIA, isAnswer, pairsOf } from "./votes.js";
 
 const POINTS = { a: 1, b: 0, tie: 0.5, both_bad: 0.5 };
-const HEADS = ["Model", "Prompts voted", "Win rate", "95% interval", "Best", ...Object.values(CRITERIA), "First token", "Total", "Tokens out", "Cost"];
+const HEADS = ["Model", "Prompts voted", "Win rate (95% interval)", "Best", ...Object.values(CRITERIA), "First token", "Total", "Tokens out", "Cost"];
 
 /** For each model what was measured; of several pairs of one prompt the mean counts once, so repeats narrow nothing. */
 export function standings(models, comparisons) {
@@ -32,7 +32,7 @@ export function standings(models, comparisons) {
 function pointsOf(comparison, place) {
   if (comparison.vote === null) return null;
   const shown = comparison.order.map((number) => comparison.answers[number]);
-  const places = shown.keys().filter((each) => isAnswer(shown[each])).toArray();
+  const places = [...shown.keys()].filter((each) => isAnswer(shown[each]));
   return mean(pairsOf(comparison.vote, places).filter(({ a, b }) => a === place || b === place).map(({ a, value }) => (a === place ? POINTS[value] : 1 - POINTS[value])));
 }
 
@@ -44,8 +44,7 @@ function ratingsOf(answered, name) {
 export function standingsTable(rows) {
   const cells = (row) => [
     count(row.voted),
-    percent(row.win_rate),
-    row.interval ? `${percent(row.interval[0])} to ${percent(row.interval[1])}` : "\u2013",
+    row.interval ? `${percent(row.win_rate)} (${percent(row.interval[0])} to ${percent(row.interval[1])})` : "\u2013",
     count(row.best),
     ...Object.keys(CRITERIA).map((name) => rated(row.ratings[name])),
     seconds(row.first_ms),
@@ -54,7 +53,7 @@ export function standingsTable(rows) {
     dollars(row.cost_nano),
   ];
   const head = element("tr", {}, ...HEADS.map((text, place) => element("th", { scope: "col", class: place ? "number" : null }, text)));
-  const body = rows.map((row) => element("tr", {}, element("th", { scope: "row", class: "wide" }, row.model, row.failed ? element("span", { class: "note" }, ` ${row.failed} failed`) : null), ...cells(row).map((text) => element("td", { class: "number" }, text))));
+  const body = rows.map((row) => element("tr", {}, element("th", { scope: "row", class: "nowrap" }, row.model, row.failed ? element("span", { class: "note" }, ` ${row.failed} failed`) : null), ...cells(row).map((text) => element("td", { class: "number" }, text))));
   return element("table", {}, element("caption", { class: "hidden" }, "Standings"), element("thead", {}, head), element("tbody", {}, ...body));
 }
 

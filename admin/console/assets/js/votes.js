@@ -14,7 +14,7 @@ export function pairsOf(vote, places) {
  *  Args: shown: answers from left to right, those that failed among them; vote: a place, "tie", "both_bad" or null;
  *  ratings: for each place {criterion: 1 to 5}. */
 export function judgmentsOf({ shown, vote, ratings, blind }) {
-  const places = shown.keys().filter((place) => isAnswer(shown[place])).toArray();
+  const places = [...shown.keys()].filter((place) => isAnswer(shown[place]));
   const said = { source: "human", blind };
   const preferences = vote === null ? [] : pairsOf(vote, places).map(({ a, b, value }) => ({
     exchange_id: shown[a].exchange, other_id: shown[b].exchange, criterion: "preference", value, ...said,
