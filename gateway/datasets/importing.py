@@ -16,9 +16,10 @@ from gateway.datasets.columns import SURE, Detection, Table, plain
 from gateway.datasets.conversations import Unconvertible
 from gateway.datasets.conversion import Conversion
 from gateway.datasets.found import Found
-from gateway.datasets.quality import Quality, Seen, see
+from gateway.datasets.one_example import FAULTS, Seen, graded, see
+from gateway.datasets.quality import Quality
 from gateway.datasets.sources import Row, Source, open_source
-from gateway.datasets.tokens import CHARACTERS_A_TOKEN, TokenCounter
+from gateway.datasets.tokens import TokenCounter
 from gateway.datasets.unusable import Unusable
 from gateway.datasets.validation import Reader, report_of
 from gateway.protocol import datasets as wire
@@ -30,17 +31,6 @@ MOST_REMEMBERED = 1 << 21
 """Rows whose repeats are left out; of those behind them repeats stay, so that memory is bounded."""
 SHOWN_TEXT = 2000
 """Characters of a text in a shown example."""
-NOTES = {
-    "missing_values": (40, "an empty question or answer"),
-    "encoding": (20, "damaged characters"),
-    "language_mismatch": (20, "answers in another script"),
-    "no_user": (20, "no user message"),
-    "unanswered_calls": (20, "a tool call without its result"),
-    "same_answers": (40, "both answers are the same"),
-    "trailing": (5, "does not end with an answer"),
-}
-"""Mark -> points off, and what is said."""
-
 Outputs = tuple[Path | None, Path | None]
 
 
@@ -183,7 +173,7 @@ class _Unwanted:
         """Raises Unconvertible."""
         for mark in seen.marks:
             if mark in self._faults:
-                raise Unconvertible(f"left out: {NOTES[mark][1]}")
+                raise Unconvertible(f"left out: {FAULTS[mark][1]}")
         if "duplicates" not in self._faults:
             return
         content = hash((seen.given, seen.learnt))
@@ -272,13 +262,7 @@ def _place(seen: Seen, split: float | None) -> int:
 
 
 def _shown(row: Row, raw: bytes, seen: Seen) -> ConvertedExample:
-    faults = [NOTES[mark] for mark in seen.marks if mark in NOTES]
-    if len(seen.given) < 10 * CHARACTERS_A_TOKEN:
-        faults.append((10, "a short input"))
-    if len(seen.learnt) > 1000 * CHARACTERS_A_TOKEN:
-        faults.append((10, "a long answer"))
-    score = max(0, 100 - sum(points for points, _ in faults))
-    note = ", ".join(what for _, what in faults) or "good"
+    score, note = graded(seen)
     return ConvertedExample(row=row.number, example=_cut(msgspec.json.decode(raw)), score=score, note=note)
 
 

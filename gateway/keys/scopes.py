@@ -60,6 +60,7 @@ NEEDED: dict[tuple[str, str], str] = {
     ("DELETE", "/v1/files/{file_id}"): "api.files.write",
     ("GET", "/v1/files/{file_id}/content"): "api.files.read",
     ("GET", "/v1/files/{file_id}/report"): "api.files.read",
+    ("GET", "/v1/files/{file_id}/rows"): "api.files.read",
     ("POST", "/v1/datasets/import"): "api.files.write",
     ("GET", "/v1/datasets"): "api.datasets.read",
     ("POST", "/v1/datasets"): "api.datasets.write",

@@ -148,6 +148,28 @@ class FileReport(msgspec.Struct, frozen=True, kw_only=True):
     report: Report
 
 
+class FileRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a training file."""
+
+    line: int
+    """Of the file, from 1."""
+    example: Any
+    """As it is written; null where it is no JSON, or too long to be shown."""
+    score: int | None
+    """0 to 100; null: not looked at."""
+    note: str
+
+
+class FileRows(msgspec.Struct, frozen=True, kw_only=True):
+    """GET /v1/files/{file_id}/rows."""
+
+    object: str = "list"
+    data: list[FileRow]
+    has_more: bool
+    cut: bool = False
+    """There are more, and they lie too far behind to be shown: download the file."""
+
+
 class ImportOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """POST /v1/datasets/import: beside the multipart `file`, or as JSON with the id of a stored one."""
 

@@ -16,6 +16,7 @@ MANY = 200
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 Names = Annotated[list[Annotated[str, msgspec.Meta(min_length=1, max_length=512)]], msgspec.Meta(max_length=MANY)]
+Ids = Annotated[list[Annotated[str, msgspec.Meta(min_length=1, max_length=128)]], msgspec.Meta(max_length=2000)]
 Source = Literal["human", "rule", "llm", "external"]
 PersonalKind = Literal[
     "email", "phone", "iban", "card", "ssn", "ip_address", "api_key", "jwt", "private_key", "password"
@@ -44,6 +45,8 @@ class Exchanges(Part, frozen=True):
     """Of the calls: all of these."""
     excluded_users: Names = []
     """As the application names its users (`safety_identifier` or `user`); stored as hashes."""
+    excluded: Ids = []
+    """Ids of exchanges that somebody looked at and does not want."""
 
 
 class Examples(Part, frozen=True):
@@ -52,6 +55,8 @@ class Examples(Part, frozen=True):
     tags: Names = []
     """All of these."""
     min_score: Share | None = None
+    excluded: Ids = []
+    """Ids of examples that somebody looked at and does not want."""
 
 
 class Sources(Part, frozen=True):

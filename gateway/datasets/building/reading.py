@@ -158,6 +158,8 @@ class Log:
         if wanted.excluded_users:
             hashes = [user.removeprefix(HASHED) for user in wanted.excluded_users]
             yield ExchangeRow.end_user.is_(None) | ExchangeRow.end_user.not_in(hashes)
+        if wanted.excluded:
+            yield ExchangeRow.id.not_in(wanted.excluded)
         yield from _of_a_time(wanted)
 
 
@@ -228,6 +230,8 @@ async def examples(
         query = query.where(TrainingExampleRow.tags.contains(list(wanted.tags)))
     if wanted.min_score is not None:
         query = query.where(TrainingExampleRow.score >= wanted.min_score)
+    if wanted.excluded:
+        query = query.where(TrainingExampleRow.id.not_in(wanted.excluded))
     place, behind = TrainingExampleRow.id.collate("C"), ""
     while True:
         async with database.session() as session:

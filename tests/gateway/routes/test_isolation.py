@@ -77,6 +77,7 @@ CASES = (
     Case("GET", "/v1/files/{file_id}"),
     Case("GET", "/v1/files/{file_id}/content"),
     Case("GET", "/v1/files/{file_id}/report"),
+    Case("GET", "/v1/files/{file_id}/rows"),
     Case("POST", "/v1/datasets/import", {"file_id": "{file_id}", "format": "auto"}, status=REFUSED),
     Case("POST", "/v1/uploads/{upload_id}/parts", part=EXAMPLE),
     Case("POST", "/v1/uploads/{upload_id}/complete", {"part_ids": ["{part_id}"]}),

@@ -237,6 +237,8 @@ class TestExamples:
         version = await built(world, tmp_path, wanted)
         assert version.answers == ["By hand 1."]
         assert version.report.by_signal == {"example": 1}
+        wanted = recipe(sources={"exchanges": None, "examples": {"excluded": [self.row(1).id, self.row(6).id]}})
+        assert (await built(world, tmp_path, wanted)).answers == ["By hand 2."]
 
     async def test_pairs(self, world: World, database: Database, tmp_path: Path) -> None:
         line = {

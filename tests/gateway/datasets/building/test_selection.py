@@ -208,6 +208,7 @@ class TestFilters:
             ({"routes": ["support"]}, ["Third."]),
             ({"metadata": {"team": "blue"}}, ["Third."]),
             ({"excluded_users": ["hash:ann"]}, ["First.", "Third."]),
+            ({"excluded": ["the second"]}, ["First.", "Third."]),
             ({"created_after": int(BEGIN.timestamp()) + 1}, ["Second.", "Third."]),
             ({"created_before": int(BEGIN.timestamp()) + 1}, ["First."]),
         ],
@@ -221,6 +222,8 @@ class TestFilters:
         for row in world.exchanges:
             await world.thumb(row["id"])
         await world.store()
+        if "excluded" in exchanges:
+            exchanges = {"excluded": [world.exchanges[1]["id"]]}
         version = await built(world, tmp_path, recipe(sources={"exchanges": exchanges}))
         assert version.answers == expected
 
