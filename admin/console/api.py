@@ -17,6 +17,7 @@ from litestar.datastructures import Cookie
 
 PASSED_ON = (b"cookie", b"host", b"origin", b"sec-fetch-site", b"user-agent", b"x-forwarded-for", b"x-forwarded-proto")
 """Headers of the page's request that say who asks, and from where."""
+JSON = "application/json"
 Json = Any
 
 
@@ -84,9 +85,9 @@ class Api:
                 return found[:most]
             query["after"] = page["data"][-1]["id"]
 
-    async def post(self, path: str, body: Any = None) -> Json:
+    async def post(self, path: str, body: Any = None, **query: Any) -> Json:
         """Raises ApiRefused."""
-        return _json(await self.send("POST", path, body=body if body is not None else {}))
+        return _json(await self.send("POST", path, query=query, body=body if body is not None else {}))
 
     async def delete(self, path: str, **query: Any) -> Json:
         """Raises ApiRefused."""
@@ -109,8 +110,15 @@ class Api:
             body: becomes JSON.
             content: its type and the bytes, instead.
         """
-        kind, raw = content or ("application/json", msgspec.json.encode(body) if body is not None else b"")
-        return await _call(self.request, method, f"/v1{path}", _query(query or {}), self._headers(kind), raw)
+        kind, raw = content or (JSON, msgspec.json.encode(body) if body is not None else b"")
+        return await _call(self.request, self.scope(method, path, query or {}, kind, len(raw)), raw)
+
+    def scope(
+        self, method: str, path: str, query: Mapping[str, Any], content_type: str = JSON, length: int = 0
+    ) -> dict[str, Any]:
+        """What the service is called with, by ASGI. Args: length: of the body, in bytes."""
+        headers = [*self._headers(content_type), (b"content-length", str(length).encode())]
+        return _scope(self.request, method, f"/v1{path}", _query(query), headers)
 
     def _headers(self, content_type: str) -> list[tuple[bytes, bytes]]:
         own = {
@@ -164,16 +172,11 @@ def _query(query: Mapping[str, Any]) -> str:
     return urlencode(pairs)
 
 
-async def _call(
-    request: Request[Any, Any, Any],
-    method: str,
-    path: str,
-    query: str,
-    headers: list[tuple[bytes, bytes]],
-    body: bytes,
-) -> Answer:
+def _scope(
+    request: Request[Any, Any, Any], method: str, path: str, query: str, headers: list[tuple[bytes, bytes]]
+) -> dict[str, Any]:
     outer: Any = request.scope
-    scope = {
+    return {
         "type": "http",
         "asgi": outer["asgi"],
         "http_version": outer["http_version"],
@@ -183,12 +186,15 @@ async def _call(
         "raw_path": path.encode(),
         "query_string": query.encode(),
         "root_path": "",
-        "headers": [*headers, (b"content-length", str(len(body)).encode())],
+        "headers": headers,
         "client": outer["client"],
         "server": outer["server"],
         "extensions": {},
         "state": {},
     }
+
+
+async def _call(request: Request[Any, Any, Any], scope: dict[str, Any], body: bytes) -> Answer:
     started: dict[str, Any] = {}
     pieces: list[bytes] = []
 

@@ -24,6 +24,7 @@ PROJECT = {
         "Overview": "",
         "Exchanges": "exchanges",
         "Keys": "keys",
+        "Budgets": "budgets",
         "Chat": "chat",
         "Compare": "compare",
     },

@@ -38,6 +38,12 @@ async def with_hash(session: AsyncSession, hash: bytes) -> ApiKeyRow | None:
     return await session.scalar(select(ApiKeyRow).where((ApiKeyRow.hash == hash) | (ApiKeyRow.old_hash == hash)))
 
 
+async def names(session: AsyncSession, ids: Sequence[str]) -> dict[str, str]:
+    """What these keys are called, revoked ones included."""
+    found = await session.execute(select(ApiKeyRow.id, ApiKeyRow.name).where(ApiKeyRow.id.in_(ids)))
+    return {id: name for id, name in found}
+
+
 async def working(session: AsyncSession) -> list[Working]:
     """Every key for the mirror (gateway/keys/ring.py)."""
     query = (

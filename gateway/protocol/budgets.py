@@ -62,6 +62,8 @@ class BudgetObject(msgspec.Struct, kw_only=True):
     scope: str
     project_id: str | None
     api_key_id: str | None
+    api_key_name: str | None
+    """Of a budget of a key."""
     period: str
     limit_usd: float
     hard: bool

@@ -17,6 +17,7 @@ from gateway.budgets.repository import State
 from gateway.db.pages import fetch_page
 from gateway.db.tables import ApiKeyRow, BudgetEventRow, BudgetRow
 from gateway.errors import Conflict, InvalidRequest, NotFound
+from gateway.keys import repository as keys
 from gateway.kit.clock import now, unix
 from gateway.kit.ids import new_id
 from gateway.kit.money import usd_from_nano
@@ -196,10 +197,11 @@ def _write(row: BudgetRow, fields: BudgetUpdate) -> None:
 
 async def _shown(session: AsyncSession, rows: Sequence[BudgetRow]) -> list[BudgetObject]:
     found = await repository.states(session, rows, now())
-    return [_object(row, found[row.id]) for row in rows]
+    names = await keys.names(session, [row.api_key_id for row in rows if row.api_key_id])
+    return [_object(row, found[row.id], names.get(row.api_key_id or "")) for row in rows]
 
 
-def _object(row: BudgetRow, state: State) -> BudgetObject:
+def _object(row: BudgetRow, state: State, key_name: str | None) -> BudgetObject:
     return BudgetObject(
         id=row.id,
         created_at=unix(row.created_at),
@@ -207,6 +209,7 @@ def _object(row: BudgetRow, state: State) -> BudgetObject:
         scope=row.scope,
         project_id=row.project_id,
         api_key_id=row.api_key_id,
+        api_key_name=key_name,
         period=row.period,
         limit_usd=usd_from_nano(row.limit_nano),
         hard=row.hard,

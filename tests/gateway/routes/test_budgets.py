@@ -51,6 +51,7 @@ class TestCreate:
         assert (everybody["scope"], everybody["project_id"], everybody["api_key_id"]) == ("organization", None, None)
         assert (of_project["scope"], of_project["project_id"]) == ("project", project)
         assert (of_key["scope"], of_key["project_id"], of_key["api_key_id"]) == ("api_key", project, key)
+        assert (of_key["api_key_name"], of_project["api_key_name"]) == (project_key["name"], None)
         assert (of_key["hard"], of_key["thresholds"], of_key["name"]) == (False, [10, 90], "web")
         assert (everybody["hard"], everybody["thresholds"]) == (True, [50, 80, 100])
         assert everybody["id"].startswith("budget_")
