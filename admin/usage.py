@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from gateway.budgets import reconciliation
 from gateway.db.database import Database
 from gateway.metering.rebuild import Compared, compare, compare_with_exchanges, rebuild
+from gateway.metering.traffic_rebuild import compare_traffic, rebuild_traffic
 from gateway.settings import Settings
 
 
@@ -54,12 +55,15 @@ async def rebuild_usage(settings: Settings) -> Outcome:
 
 
 async def _run(settings: Settings, *, mend: bool) -> Outcome:
-    """Budgets in a transaction of their own: it has the ledger to itself, for as long as it takes to sum it up."""
+    """Budgets in a transaction of their own: it has the ledger to itself, for as long as it takes to sum it up. And the sums
+    of traffic, which follow from the log, in another that has them to itself."""
     database = Database.of(settings)
     try:
         async with database.session() as session:
             ledger = await compare_with_exchanges(session)
             rollups = await (rebuild if mend else compare)(session)
+        async with database.session() as session:
+            rollups += await (rebuild_traffic if mend else compare_traffic)(session)
         return Outcome(ledger, rollups, await _budgets(database, mend=mend))
     finally:
         await database.close()

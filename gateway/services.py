@@ -36,6 +36,7 @@ from gateway.limits.service import ROUND_SECONDS, RateLimits
 from gateway.metering.ledger import Ledger
 from gateway.metering.price_book import PriceBook
 from gateway.metering.rollups import post_rollups
+from gateway.metering.traffic_rollups import post_traffic
 from gateway.metrics import Metrics
 from gateway.queue import Queue
 from gateway.routing.attempts import Attempts, Traffic
@@ -231,7 +232,14 @@ def _build(settings: Settings) -> Services:
         budgets=budgets,
         upstreams=UpstreamClient(settings.timeouts),
         spool=spool,
-        drain=Drain(spool, database, post=_ledger().post, released=budgets.released, judgments=RuleJudgments(database)),
+        drain=Drain(
+            spool,
+            database,
+            post=_ledger().post,
+            count=post_traffic,
+            released=budgets.released,
+            judgments=RuleJudgments(database),
+        ),
         shown_examples=shown_examples,
         inline_rules=InlineRules(background, settings.routing.check_processes),
         metrics=Metrics(residency),

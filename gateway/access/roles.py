@@ -46,6 +46,7 @@ GET POST         /v1/organization/admin_api_keys
 GET DELETE       /v1/organization/admin_api_keys/{}
 GET              /v1/organization/audit_logs
 GET              /v1/organization/costs
+GET              /v1/organization/traffic
 GET              /v1/organization/usage/completions
 GET              /v1/organization/usage/decisions
 GET              /v1/organization/usage/embeddings
@@ -108,6 +109,7 @@ GET POST DELETE  /v1/organization/projects/{}/api_keys/{}
 POST             /v1/organization/projects/{}/api_keys/{}/rotate
 POST             /v1/organization/projects/{}/working_keys
 GET              /v1/organization/projects/{}/rate_limits
+GET              /v1/organization/projects/{}/traffic
 GET POST DELETE  /v1/organization/projects/{}/model_permissions
 GET POST DELETE  /v1/organization/projects/{}/spend_limit
 GET POST         /v1/organization/projects/{}/spend_alerts

@@ -1,7 +1,7 @@
 """From the spool into PostgreSQL: batches by COPY, each exchange once, in the background.
 
-A batch is one transaction: the exchange log, stored completions, and the ledger with whatever follows from it. An exchange
-that the log has is posted to the ledger no second time, so that a segment may be read again. One that was deleted meanwhile
+A batch is one transaction: the exchange log, stored completions, the ledger with whatever follows from it, and the sums of
+traffic. An exchange that the log has is posted to the ledger no second time, so that a segment may be read again. One that was deleted meanwhile
 comes without its bodies (gateway/exchanges/erasure.py).
 """
 
@@ -30,6 +30,7 @@ BATCH_BYTES = 4 * 1024 * 1024
 REFUSED = (asyncpg.DataError, ValueError, OverflowError, TypeError)
 """A value that the server or the driver does not take."""
 STORE = "INSERT INTO exchanges SELECT * FROM incoming ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING id"
+ONLY_NEW = "DELETE FROM incoming WHERE NOT id = ANY($1::text[])"
 TO_BE_READ = "INSERT INTO unread_exchanges SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
 """By a worker, so that they can be searched."""
 REJECTED = "rejected"
@@ -40,6 +41,8 @@ Row = Mapping[str, Any]
 
 Post = Callable[[Any, Sequence[Row]], Awaitable[None]]
 """Writes rows to the ledger, given asyncpg's connection inside the transaction (gateway/metering/ledger.py)."""
+Count = Callable[[Any, str], Awaitable[None]]
+"""Counts new exchanges, given the connection and the table that holds them (gateway/metering/traffic_rollups.py)."""
 Released = Callable[[str], Awaitable[None]]
 """Told that a process has ended, by the name of its spool, once all that it spent is in the ledger; maybe twice."""
 
@@ -57,6 +60,9 @@ class Judgments(Protocol):
 
 
 async def _nothing_held(holder: str) -> None: ...
+
+
+async def _nothing_counted(connection: Any, rows: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +94,14 @@ class Drain:
         database: Database,
         *,
         post: Post,
+        count: Count = _nothing_counted,
         released: Released = _nothing_held,
         judgments: Judgments | None = None,
     ) -> None:
         self._spool = spool
         self._database = database
         self._post = post
+        self._count = count
         self._released = released
         self._judgments = judgments
 
@@ -206,6 +214,8 @@ class Drain:
             if self._judgments and judged:
                 told = {each.record.id for each in new if each.record.verdicts}
                 await self._judgments.write(connection, [each for each in judged if each["exchange_id"] in told])
+            await connection.execute(ONLY_NEW, [each.record.id for each in new])
+            await self._count(connection, "incoming")  # last: it locks what every process counts in
 
     async def _judged(self, by_id: Mapping[str, Rows]) -> list[dict[str, Any]]:
         """Before the transaction: what judges are needed for it is made in another."""

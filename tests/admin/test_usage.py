@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from deploy.cli import main
 from gateway.db.database import Database
+from gateway.metering.traffic_rollups import TABLES
 from tests.gateway.metering.ledger_rows import post
 
 
@@ -52,6 +53,7 @@ def url(database_url: str) -> str:
         """INSERT INTO budget_leases (budget_id, starts_at, holder, granted_nano, spent_nano)
         VALUES ('budget_1', '2026-01-01', '1-abc', 0, 164000)""",
     )
+    execute(database_url, *(table.adding(table.of("exchanges")) for table in TABLES))
     return database_url
 
 
@@ -66,6 +68,10 @@ class TestRebuild:
                 "usage_days: 2 rows, 0 different",
                 "project_hours: 2 rows, 0 different",
                 "project_days: 2 rows, 0 different",
+                "traffic_hours: 12 rows, 0 different",
+                "traffic_days: 12 rows, 0 different",
+                "answer_times_hours: 12 rows, 0 different",
+                "answer_times_days: 12 rows, 0 different",
                 "budgets: 0 different",
             ]
 
@@ -88,6 +94,12 @@ class TestRebuild:
             url, "UPDATE usage_hours SET cost_nano = 1 WHERE model = 'n'", "UPDATE budget_windows SET spent_nano = 7"
         )
         assert run(url).exit_code == 0
+        assert run(url, "--check").exit_code == 0
+
+    def test_sums_of_traffic_are_mended_too(self, url: str) -> None:
+        execute(url, "UPDATE traffic_days SET requests = 7 WHERE dimension = 'total'")
+        assert run(url, "--check").exit_code == 1
+        assert "traffic_days: 12 rows, 2 different" in run(url).stdout
         assert run(url, "--check").exit_code == 0
 
     def test_a_ledger_that_is_not_the_log_is_told_and_stays(self, url: str) -> None:

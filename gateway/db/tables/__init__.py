@@ -38,12 +38,15 @@ from gateway.db.tables.rate_limits import RateLimitRow
 from gateway.db.tables.routes import RouteRevisionRow, RouteRow
 from gateway.db.tables.serving import DeploymentEventRow, LoadedModelRow, ReplicaRow
 from gateway.db.tables.stored_completions import ExchangeDeletionRow, StoredCompletionRow
+from gateway.db.tables.traffic import AnswerTimesDayRow, AnswerTimesHourRow, TrafficDayRow, TrafficHourRow
 from gateway.db.tables.training_runs import TrainingHardwareRow, TrainingSpeedRow
 from gateway.db.tables.upstreams import UpstreamRow
 from gateway.db.tables.users import InviteRow, ProjectUserRow, SessionRow, SignInFailureRow, UserRow
 from gateway.db.tables.webhooks import WebhookDeliveryRow, WebhookRow
 
 __all__ = [
+    "AnswerTimesDayRow",
+    "AnswerTimesHourRow",
     "ApiKeyRow",
     "AuditLogRow",
     "BudgetEventRow",
@@ -95,6 +98,8 @@ __all__ = [
     "SessionRow",
     "SignInFailureRow",
     "StoredCompletionRow",
+    "TrafficDayRow",
+    "TrafficHourRow",
     "TrainingExampleRow",
     "TrainingHardwareRow",
     "TrainingSpeedRow",

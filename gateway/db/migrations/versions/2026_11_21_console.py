@@ -1,6 +1,7 @@
 """console"""
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -134,9 +135,41 @@ def upgrade() -> None:
     op.create_index(
         "ix_review_decisions_queue_id_decided_at", "review_decisions", ["queue_id", "decided_at"], unique=False
     )
+    for unit in ("hour", "day"):
+        op.create_table(f"traffic_{unit}s", *_cell(unit), *_counts(), _cell_key(f"traffic_{unit}s", unit))
+        op.create_table(
+            f"answer_times_{unit}s",
+            *_cell(unit),
+            sa.Column("measure", sa.String(), nullable=False),
+            sa.Column("buckets", postgresql.ARRAY(sa.BigInteger()), nullable=False),
+            sa.Column("counts", postgresql.ARRAY(sa.BigInteger()), nullable=False),
+            _cell_key(f"answer_times_{unit}s", unit, "measure"),
+        )
+
+
+def _cell(unit: str) -> list[sa.Column[Any]]:
+    return [
+        sa.Column("project_id", sa.String(), nullable=False),
+        sa.Column("dimension", sa.String(), nullable=False),
+        sa.Column(unit, sa.DateTime(timezone=True), nullable=False),
+        sa.Column("value", sa.String(), nullable=False),
+    ]
+
+
+def _counts() -> list[sa.Column[Any]]:
+    names = ("requests", "client_errors", "server_errors", "upstream_errors", "client_left", "fallbacks")
+    used = ("input_tokens", "cached_input_tokens", "output_tokens", "cost_nano", "unpriced")
+    return [sa.Column(name, sa.BigInteger(), nullable=False) for name in (*names, *used)]
+
+
+def _cell_key(table: str, unit: str, *more: str) -> sa.PrimaryKeyConstraint:
+    return sa.PrimaryKeyConstraint("project_id", "dimension", unit, "value", *more, name=op.f(f"pk_{table}"))
 
 
 def downgrade() -> None:
+    for unit in ("hour", "day"):
+        op.drop_table(f"answer_times_{unit}s")
+        op.drop_table(f"traffic_{unit}s")
     op.drop_index("ix_review_decisions_queue_id_decided_at", table_name="review_decisions")
     op.drop_index("ix_review_decisions_queue_id_user_id_decided_at", table_name="review_decisions")
     op.drop_table("review_decisions")
