@@ -4,10 +4,12 @@ import json
 from typing import Any
 
 from openai import OpenAI
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 
-from tests.browser.watching import accessible
+from deploy.demo.stack import DemoStack
+from tests.browser.watching import accessible, watched
 from tests.fakes.upstream import Upstream
+from tests.openai_sdk.stacks import ended, examples, start_job
 
 
 def opened(page: Page, home: str, model: str) -> None:
@@ -80,6 +82,8 @@ def test_a_message_is_edited_and_the_conversation_goes_on_from_there(page: Page,
 
 def test_json_and_tools(page: Page, home: str, provider: Upstream) -> None:
     opened(page, home, "assistant")
+    page.get_by_role("button", name="Try what it can do").click()
+    expect(page.get_by_text("Tools works")).to_be_visible()
     page.get_by_label("Answer in").select_option("json_schema")
     schema = page.get_by_label("JSON schema")
     schema.fill("{")
@@ -108,3 +112,36 @@ def test_an_error_is_shown_where_the_answer_would_be(page: Page, home: str) -> N
     send(page, "hello")
     expect(answers(page).get_by_role("alert")).to_contain_text("it broke")
     expect(page.get_by_role("button", name="Try again")).to_be_visible()
+
+
+def test_a_refusal_is_told_in_the_words_of_the_api(signed_in: BrowserContext, stack: DemoStack, home: str) -> None:
+    page = signed_in.new_page()
+    with watched(page, stack.url) as wrong:
+        opened(page, home, "status-429")
+        send(page, "hello")
+        expect(answers(page).get_by_role("alert")).to_contain_text("429")
+        expect(answers(page).get_by_role("link", name="Exchange")).to_be_visible()
+        [failed] = wrong
+        assert "/v1/chat/completions" in failed
+        wrong.clear()
+    page.close()
+
+
+def test_one_click_leads_from_a_tuned_model_to_its_base_and_one_asks_both(
+    page: Page, home: str, client: OpenAI
+) -> None:
+    job = ended(client, start_job(client, examples(16), suffix="chat").id)
+    assert job.fine_tuned_model
+    opened(page, home, job.fine_tuned_model)
+    page.get_by_role("button", name="Switch to its base starter").click()
+    expect(page.get_by_label("Model or route")).to_have_value("starter")
+    page.get_by_role("button", name=f"Switch to the tuned {job.fine_tuned_model}").click()
+    page.get_by_label("Most tokens").fill("12")
+    page.get_by_label("Ask both").check()
+    send(page, "Where is my order?")
+    expect(answers(page).get_by_role("link", name="Exchange")).to_have_count(2)
+    page.get_by_role("button", name="Go on with this one").click()
+    expect(answers(page).last).to_contain_text("starter \u00b7 the conversation goes on with this")
+    page.get_by_label("Ask both").uncheck()
+    send(page, "And the other one?")
+    expect(page.get_by_role("button", name="Ask starter, too")).to_be_visible()

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 from typing import Any
 
@@ -37,6 +38,10 @@ def preferences(client: OpenAI, **filters: str) -> list[dict[str, Any]]:
 def served(client: OpenAI, exchange_id: str) -> str:
     found: Any = client.get(f"/exchanges/{exchange_id}", cast_to=object)
     return found["requested_model"]
+
+
+def models_of(client: OpenAI, judgment: dict[str, Any]) -> set[str]:
+    return {served(client, judgment["exchange_id"]), served(client, judgment["other_exchange_id"])}
 
 
 def test_votes_become_judgments(page: Page, home: str, client: OpenAI) -> None:
@@ -82,6 +87,18 @@ def test_votes_become_judgments(page: Page, home: str, client: OpenAI) -> None:
     assert [each["vote"] for each in lines] == ["best", "not best", "tie", "tie"]
     assert lines[0]["model"] == winner
     assert lines[0]["exchange_id"] == first["exchange_id"]
+
+
+def test_a_dataset_of_preferences_takes_votes(page: Page, home: str, client: OpenAI) -> None:
+    compared(
+        page, home, ["starter", "assistant"], "Which of the two lamps in your shop is the brighter one for a desk?"
+    )
+    page.get_by_role("button", name="Compare").click()
+    best(page, "B")
+    [voted] = [each for each in preferences(client, criterion="preference") if "assistant" in models_of(client, each)]
+    recipe = {"kind": "preference", "pairs": {"sources": ["votes"]}}
+    preview: Any = client.post("/datasets/preview", body={"recipe": recipe}, cast_to=object)
+    assert voted["other_exchange_id"] in json.dumps(preview), preview
 
 
 def test_of_three_the_best_is_preferred_over_each_other(page: Page, home: str, client: OpenAI) -> None:

@@ -154,7 +154,6 @@ class Chat {
     const prompt = [...this.turns];
     this.turns.push(turn);
     const other = this.form.elements.both.checked ? this.otherOf(this.model) : null;
-    this.draw();
     await this.busy(() => Promise.all([this.model, ...(other ? [other] : [])].map((model, place) => this.answer(turn, prompt, model, place === 0))));
   }
 
@@ -166,6 +165,7 @@ class Chat {
 
   async busy(work) {
     this.abort = new AbortController();
+    following(() => this.draw());
     this.showBusy();
     try {
       await work();
@@ -204,7 +204,7 @@ class Chat {
   drawTurn(turn, place) {
     if (turn.role === "assistant") return this.drawAnswers(turn, place);
     const title = turn.role === "tool" ? "Result of the tool" : "You";
-    const edit = turn.role === "user" ? element("p", { class: "buttons" }, button("Edit", () => this.edit(place))) : null;
+    const edit = turn.role === "user" && !this.abort ? element("p", { class: "buttons" }, button("Edit", () => this.edit(place))) : null;
     return element("li", {}, element("article", { class: `message ${turn.role}` }, element("h3", { class: "role" }, title), turn.content), edit);
   }
 

@@ -26,6 +26,7 @@ export class Comparison {
       this.ended = true;
       this.showVotes();
       this.lab.changed();
+      if (this.whole.isConnected) announce("The answers are there.");
     });
     return this.running;
   }
