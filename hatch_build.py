@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,13 +43,15 @@ def build() -> bool:
     digest = _digest()
     if STAMP.exists() and STAMP.read_text() == digest:
         return False
-    shutil.rmtree(STATIC, ignore_errors=True)
-    STATIC.mkdir()
     node, npm = _node()
     _run([*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], node)
-    _run([*npm, "run", "--silent", "build"], node)
-    (STATIC / "licences.txt").write_text("\n\n".join(_licences()))
-    STAMP.write_text(digest)
+    with tempfile.TemporaryDirectory(dir=CONSOLE) as directory:  # what is there serves until all of the new is
+        made = Path(directory) / "static"
+        _run([*npm, "run", "--silent", "build", "--", f"--outdir={made}"], node)
+        (made / "licences.txt").write_text("\n\n".join(_licences()))
+        (made / STAMP.name).write_text(digest)
+        shutil.rmtree(STATIC, ignore_errors=True)
+        made.rename(STATIC)
     return True
 
 
