@@ -200,14 +200,21 @@ async def _call(request: Request[Any, Any, Any], scope: dict[str, Any], body: by
 
     unread = [{"type": "http.request", "body": body, "more_body": False}]
 
+    answered = asyncio.Event()
+
     async def receive() -> dict[str, Any]:
-        return unread.pop() if unread else await asyncio.Future()  # whoever waits for the page does not leave
+        if unread:
+            return unread.pop()
+        await answered.wait()  # whoever waits for the page does not leave; a streamed answer ends when it is told so
+        return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
         if message["type"] == "http.response.start":
             started.update(message)
-        else:
-            pieces.append(message.get("body", b""))
+            return
+        pieces.append(message.get("body", b""))
+        if not message.get("more_body"):
+            answered.set()
 
     await request.app.state.service(scope, receive, send)
     return Answer(started["status"], [(name.lower(), value) for name, value in started["headers"]], b"".join(pieces))

@@ -23,7 +23,7 @@ from gateway.protocol.decode import decode
 from gateway.protocol.evals import CustomConfig, DeletedEval, Eval, EvalCreate, EvalUpdate, Metrics
 from gateway.protocol.lists import CursorList, cursor_list
 from gateway.protocol.metadata import check_metadata
-from gateway.protocol.queries import choice, cursor
+from gateway.protocol.queries import choice, cursor, mapping
 from gateway.routes.callers import Caller, Sv
 from gateway.routes.graders import unknown_models
 from gateway.services import Services
@@ -85,10 +85,12 @@ async def create_eval(sv: Sv, caller: Caller, body: RawBody) -> Eval:
 
 @get("/v1/evals")
 async def list_evals(sv: Sv, caller: Caller, query: QueryParams) -> CursorList:
-    """Oldest first (order=desc: newest), by created_at or updated_at (order_by)."""
+    """Oldest first (order=desc: newest), by created_at or updated_at (order_by). An extension: metadata[key]=value."""
     by = choice(query, "order_by", ("created_at", "updated_at"), "created_at")
     order = (EvalRow.updated_at if by == "updated_at" else EvalRow.created_at, EvalRow.id)
     rows = repository.of_project(caller.project_id)
+    if wanted := mapping(query, "metadata"):
+        rows = rows.where(EvalRow.request_metadata.contains(wanted))
     async with sv.database.session() as session:
         page = await fetch_page(session, rows, EvalRow, cursor(query, order="asc"), order=order)
     return cursor_list([shown(row) for row in page.rows], has_more=page.has_more)

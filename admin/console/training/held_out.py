@@ -1,0 +1,72 @@
+"""A validation file as the items of an eval: what was asked, and the answer that was held out."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+MOST = 100
+"""Items: enough to see a difference of ten points, few enough to be answered in minutes."""
+ITEM_SCHEMA = {
+    "type": "object",
+    "properties": {"input": {"type": "array", "items": {"type": "object"}}, "expected": {"type": "string"}},
+    "required": ["input", "expected"],
+}
+CRITERION = {
+    "type": "text_similarity",
+    "name": "like the held-out answer",
+    "input": "{{ sample.output_text }}",
+    "reference": "{{ item.expected }}",
+    "evaluation_metric": "rouge_l",
+    "pass_threshold": 0.5,
+}
+
+
+def items(content: bytes, *, whole: bool) -> list[dict[str, Any]]:
+    """Of the lines of a file, MOST at most; those that hold no text to compare with are passed over.
+
+    Args:
+        content: the file, or its beginning.
+        whole: else the last line may be torn, and is left out.
+    """
+    lines = content.splitlines()
+    return list(_first(_items(lines if whole else lines[:-1])))
+
+
+def _items(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        try:
+            example = msgspec.json.decode(line)
+        except msgspec.DecodeError:
+            continue
+        if isinstance(example, dict) and (found := _of_chat(example) or _of_pair(example)):
+            yield {"item": {"input": found[0], "expected": found[1]}}
+
+
+def _of_chat(example: Any) -> tuple[list[Any], str] | None:
+    """Everything up to the last answer, and that answer."""
+    messages = example.get("messages")
+    if not isinstance(messages, list) or len(messages) < 2:
+        return None
+    last = messages[-1]
+    return (messages[:-1], last["content"]) if _is_answer(last) else None
+
+
+def _of_pair(example: Any) -> tuple[list[Any], str] | None:
+    """The better answer of the two."""
+    asked = (example.get("input") or {}).get("messages")
+    answers = example.get("preferred_output") or example.get("preferred_completion")
+    if not asked or not answers or not _is_answer(answers[-1]):
+        return None
+    return [*asked, *answers[:-1]], answers[-1]["content"]
+
+
+def _is_answer(message: Any) -> bool:
+    return isinstance(message, dict) and message.get("role") == "assistant" and isinstance(message.get("content"), str)
+
+
+def _first(found: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for number, each in enumerate(found):
+        if number == MOST:
+            return
+        yield each
