@@ -327,6 +327,22 @@ class WorkerSettings(Section, frozen=True):
         refuse_less_than_one(self, ("judges", "eval_calls", "judge_lag_minutes"))
 
 
+class AlertSettings(Section, frozen=True):
+    error_rate: float = 0.01
+    """GET /v1/organization/alerts tells of projects of which more than this share of the calls of the last hour failed (5xx, or a model that was asked)."""
+    p95_ms: float = 5000.0
+    """And of those where more than one answer in twenty took longer."""
+    min_calls: int = 20
+    """Of fewer calls in that hour neither is told."""
+    budget_percent: float = 80.0
+    """And of budgets of which so much is spent."""
+    spool_mb: float = 64.0
+    """And of a gateway process with more finished calls on its disk that are not in the database yet."""
+
+    def __post_init__(self) -> None:
+        refuse_less_than_one(self, ("min_calls",))
+
+
 class FeedbackSettings(Section, frozen=True):
     origins: tuple[str, ...] = ()
     """Web pages that may send feedback from the browser, as in ["https://app.example.com"]; "*" is every page. Keys in pages should have the scope api.feedback.write alone."""
@@ -416,6 +432,7 @@ class Settings(Section, frozen=True):
     grading: GradingSettings = GradingSettings()
     worker: WorkerSettings = WorkerSettings()
     feedback: FeedbackSettings = FeedbackSettings()
+    alerts: AlertSettings = AlertSettings()
     limits: RateLimitSettings = RateLimitSettings()
     routing: RoutingSettings = RoutingSettings()
     console: ConsoleSettings = ConsoleSettings()

@@ -47,6 +47,7 @@ GET DELETE       /v1/organization/admin_api_keys/{}
 GET              /v1/organization/audit_logs
 GET              /v1/organization/costs
 GET              /v1/organization/traffic
+GET              /v1/organization/alerts
 GET              /v1/organization/usage/completions
 GET              /v1/organization/usage/decisions
 GET              /v1/organization/usage/embeddings
@@ -110,6 +111,7 @@ POST             /v1/organization/projects/{}/api_keys/{}/rotate
 POST             /v1/organization/projects/{}/working_keys
 GET              /v1/organization/projects/{}/rate_limits
 GET              /v1/organization/projects/{}/traffic
+GET              /v1/organization/projects/{}/alerts
 GET POST DELETE  /v1/organization/projects/{}/model_permissions
 GET POST DELETE  /v1/organization/projects/{}/spend_limit
 GET POST         /v1/organization/projects/{}/spend_alerts

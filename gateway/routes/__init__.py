@@ -3,6 +3,7 @@
 from gateway.inference import CHAT_COMPLETIONS, COMPLETIONS, Endpoint
 from gateway.routes import (
     admin_api_keys,
+    alerts,
     api_keys,
     audit_logs,
     budget_holders,
@@ -166,6 +167,8 @@ ROUTES = [
     costs.costs,
     traffic.organization_traffic,
     traffic.project_traffic,
+    alerts.organization_alerts,
+    alerts.project_alerts,
     routes.list_routes,
     routes.create_route,
     routes.retrieve_route,
