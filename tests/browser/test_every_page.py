@@ -19,6 +19,9 @@ ORGANIZATION = [
 PROJECT = [
     "",
     "keys",
+    "exchanges",
+    "exchanges?outcome=refused&from=2026-01-01T10:00&metadata=team%3Dsupport",
+    "review",
     "chat",
     "compare",
 ]
