@@ -6,11 +6,13 @@ from litestar.di import Provide
 from admin.console.errors import EXCEPTIONS
 from admin.console.page import provide_page
 from admin.console.pages import (
+    account,
     budget_holders,
     budgets,
     chat,
     compare,
     dataset,
+    dataset_import,
     datasets,
     exchange,
     exchange_export,
@@ -133,6 +135,8 @@ PAGES = [
     datasets.list_datasets,
     datasets.new_dataset,
     datasets.make_dataset,
+    dataset_import.show_import,
+    dataset_import.import_file,
     dataset.show_dataset,
     dataset.show_rows,
     dataset.exclude_rows,
@@ -140,6 +144,12 @@ PAGES = [
     dataset.export_version,
     dataset.delete_dataset,
     files.download_file,
+    account.show_account,
+    account.change_password,
+    account.begin_totp,
+    account.confirm_totp,
+    account.disable_totp,
+    account.end_session,
     unknown.unknown,
 ]
 
