@@ -83,7 +83,7 @@ def test_a_message_is_edited_and_the_conversation_goes_on_from_there(page: Page,
 def test_json_and_tools(page: Page, home: str, provider: Upstream) -> None:
     opened(page, home, "assistant")
     page.get_by_role("button", name="Try what it can do").click()
-    expect(page.get_by_text("Tools works")).to_be_visible()
+    expect(page.locator("[data-badges]")).to_contain_text("Tools: works")
     page.get_by_label("Answer in").select_option("json_schema")
     schema = page.get_by_label("JSON schema")
     schema.fill("{")

@@ -138,3 +138,15 @@ def test_prompts_come_of_a_file(page: Page, home: str) -> None:
     page.get_by_role("button", name="Compare").click()
     expect(page.get_by_role("heading", name="Prompt 1 of 2")).to_be_visible()
     expect(page.locator(".comparison .message.user")).to_contain_text('Is it "new", or\nused?')
+
+
+def test_and_of_a_file_of_the_project_without_its_answers(page: Page, home: str, client: OpenAI) -> None:
+    line = {"messages": [{"role": "user", "content": "Is it new?"}, {"role": "assistant", "content": "It is."}]}
+    file = client.files.create(file=("compared.jsonl", json.dumps(line).encode() + b"\n"), purpose="evals")
+    page.goto(f"{home}/compare?models=echo&models=assistant")
+    page.get_by_label("Or a file of the project").select_option(file.id)
+    page.get_by_label("Blind").uncheck()
+    page.get_by_role("button", name="Compare").click()
+    expect(page.get_by_role("heading", name="Prompt 1 of 1")).to_be_visible()
+    expect(page.locator(".comparison .message.user")).to_have_text("PromptIs it new?")
+    expect(page.locator(".columns-of-answers")).to_contain_text("You said: Is it new?")

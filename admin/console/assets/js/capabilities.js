@@ -42,7 +42,7 @@ function draw(place, found) {
 }
 
 function badge([name, { works, why }]) {
-  return element("span", { class: `badge ${works ? "good" : "plain"}`, title: why || null }, works ? `${name} works` : `${name}: not seen`);
+  return element("span", { class: `badge ${works ? "good" : "plain"}`, title: why || null }, `${name}: ${works ? "works" : "not seen"}`);
 }
 
 function parsed(answer) {

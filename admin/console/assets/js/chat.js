@@ -297,7 +297,7 @@ class Chat {
   // Kept for this tab.
 
   get place() {
-    return `chat:${project()}`;
+    return `chat:${project()}:${this.form.dataset.person}`;
   }
 
   save() {
