@@ -20,6 +20,8 @@ TAGS = ("hallucination", "incomplete", "off topic", "too long", "tone", "format"
 """Suggestions: any others will do."""
 YES_NO = (("true", "Yes"), ("false", "No"))
 THUMBS = (("true", "Thumbs up"), ("false", "Thumbs down"))
+PLAIN = ("thumbs", "preference")
+"""Criteria whose options say everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,8 @@ def questions_of(queue: Json) -> list[Question]:
 def _question(each: Json) -> Question:
     title = each["name"].replace("_", " ").capitalize()
     options = _options(each)
-    return Question(PREFIX + each["name"], title, each["description"], options, each["lowest"], each["highest"])
+    told = "" if each["name"] in PLAIN else each["description"]
+    return Question(PREFIX + each["name"], title, told, options, each["lowest"], each["highest"])
 
 
 def _options(each: Json) -> list[tuple[str, str]]:
@@ -134,7 +137,8 @@ def verdict_of(judgment: Json, item: Json) -> str:
         return _preferred(judgment, item)
     value = judgment["label"] if judgment["label"] is not None else judgment["value"]
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        yes, no = ("up", "down") if judgment["criterion"] == "thumbs" else ("yes", "no")
+        return yes if value else no
     if isinstance(value, (int, float)):
         return f"{value:g}"
     if value is None and judgment["score"] is not None:

@@ -15,10 +15,16 @@ SCREENSHOTS = os.environ.get("TUNEWAY_SCREENSHOTS")
 ORGANIZATION = [
     "overview",
     "projects",
+    "budgets",
+    "budgets/holders",
+    "prices?history=all",
+    "providers",
 ]
 PROJECT = [
     "",
     "keys",
+    "budgets",
+    "limits",
     "exchanges",
     "exchanges?outcome=refused&from=2026-01-01T10:00&metadata=team%3Dsupport",
     "review",

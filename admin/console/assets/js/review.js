@@ -17,7 +17,11 @@ class Review {
     this.ahead = null;
     /** Items whose decision is on its way: id -> promise. */
     this.pending = new Map();
+    /** The last of them. */
+    this.sending = Promise.resolve();
     this.lastId = null;
+    /** Between two items. */
+    this.isMoving = false;
   }
 
   start() {
@@ -89,9 +93,11 @@ class Review {
     const ahead = this.ahead ?? this.fetchAhead();
     this.form = null;
     this.ahead = null;
-    const sent = this.ask(path, body, { keepalive: true });
+    const sent = this.send(path, body);
     this.pending.set(left.form.id, sent);
+    this.isMoving = true;
     const next = await ahead;
+    this.isMoving = false;
     if (next.ok) this.show(next.parts, done);
     else this.tell(next.message);
     const answer = await sent;
@@ -100,7 +106,14 @@ class Review {
     left.form.forgetDraft();
     this.lastId = left.form.id;
     this.put(answer.parts, ["told", "progress"]);
-    if (!this.form && !this.ahead) await this.next();
+    // With the last word said, nothing is left, or what others have left meanwhile.
+    if (!this.isMoving && !this.form && !this.pending.size) await this.next();
+  }
+
+  /** One after the other: the latest decision is the one that is taken back. */
+  send(path, body) {
+    this.sending = this.sending.then(() => this.ask(path, body, { keepalive: true }));
+    return this.sending;
   }
 
   /** A decision that was refused, or did not arrive: its item is on the screen again, as it was. */

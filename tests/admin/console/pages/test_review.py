@@ -159,7 +159,7 @@ class TestParts:
         await work.begin()
         item = await work.current()
         told = text_of(await work.part(f"items/{item['id']}", **UP))
-        assert "You thumbs: yes" in told
+        assert "You thumbs: up" in told
         assert "helpful: 2 failed It says nothing." in told
         assert "zebra-large" in told
         assert "1 of 3 done, 1 by you" in told
