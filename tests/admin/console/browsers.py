@@ -48,7 +48,9 @@ class Browser:
     async def _csrf(self) -> str:
         if "tuneway_session" not in self.client.cookies:
             return ""
-        return (await self.client.get("/v1/sessions/current")).json()["csrf_token"]
+        return (
+            (await self.client.get("/v1/sessions/current")).json().get("csrf_token", "")
+        )  # none of a session that is over
 
 
 def text_of(html: str) -> str:
