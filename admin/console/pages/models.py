@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from litestar import Response, get, post
 from litestar.response import Stream
 
-from admin.console.api import Api, ApiRefused, Json, at_once, path_of
+from admin.console.api import ApiRefused, Json, at_once, path_of
 from admin.console.graph_layout import layout
 from admin.console.page import CurrentPage, Page
 from admin.console.streaming import passed_on
@@ -45,7 +45,7 @@ async def show_model(page: CurrentPage) -> Response[str]:
         page.api.get("/model_traffic"),
         page.api.get("/judgments/summary", group_by="model"),
         page.api.find(path_of("fine_tuning", "jobs", model["job_id"])) if model["job_id"] else _nothing(),
-        deployments(page),
+        page.api.get("/models/active"),
     )
     return page.show(
         "model.html",
@@ -57,7 +57,7 @@ async def show_model(page: CurrentPage) -> Response[str]:
         looked=traffic,
         judged=[each for each in judged["data"] if each["group"]["model"] == model["id"]],
         job=job,
-        replicas=replicas,
+        replicas=replicas["data"],
         base_url=f"{page.origin}/v1",
     )
 
@@ -126,16 +126,6 @@ async def place_model(page: CurrentPage) -> Response[str]:
     if action == "load" and not ready:
         done = "The model is being loaded."
     return page.see_other(_view(page, form.get("model", "")), done)
-
-
-async def deployments(page: Page) -> list[Json] | None:
-    """What each replica has; None for who may not see it."""
-    try:
-        return (await Api(page.request).get("/models/active"))["data"]
-    except ApiRefused as refused:
-        if refused.status == 403:
-            return None
-        raise
 
 
 def satisfaction(rows: list[Json]) -> dict[str, Json]:

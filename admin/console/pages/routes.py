@@ -178,7 +178,8 @@ async def _names(page: Page, project: str | None) -> list[str]:
 
 def _filled(form: FormMultiDict) -> dict[str, Any]:
     pairs = zip(form.getall("model", []), form.getall("weight", []), strict=False)
-    return {name: form.get(name, "") for name in form} | {"targets": [{"model": a, "weight": b} for a, b in pairs]}
+    names = ("name", "project_id", *_of_spec({}))
+    return {name: form.get(name, "") for name in names} | {"targets": [{"model": a, "weight": b} for a, b in pairs]}
 
 
 def _of_spec(spec: Json) -> dict[str, Any]:

@@ -25,7 +25,7 @@ MATTERS: dict[Matters, str] = {
 }
 WORDS: tuple[tuple[Change, str], ...] = (
     ("prefer", r"prefer|better answer|choose between|rank|thumbs"),
-    ("classify", r"classif|label|categor|sort|tag|extract|triage|route|spam|sentiment|intent"),
+    ("classify", r"classif|label|categ|sort|tag|extract|triage|route|spam|sentiment|intent"),
     ("knowledge", r"know|fact|manual|product|document|procedure|polic|domain|medical|legal|faq"),
     ("style", r"tone|style|format|voice|polite|short|json|like our|brand|write"),
 )
