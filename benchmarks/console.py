@@ -5,8 +5,8 @@
 Starts a PostgreSQL and a Redis of its own, and a gateway with its console within this process. One project gets all the
 exchanges: 90 days, 200 keys, 10 models, a question and an answer of 25 words each from a vocabulary of 20,000, of which one
 in 500 is judged, and one in 1,000 failed. First it has `--few` of them, then all. For each page: the time from the call of the
-application until its last byte (no network), the median and the 95th percentile of `--rounds`, the CPU time of this process in
-it, which other work on the machine does not stretch, and how many statements the database was sent. A page takes as many with few exchanges as with many, or the line says so.
+application until its last byte (no network), the median and the 95th percentile of `--rounds`, the CPU time of
+this process and of the database's in it, which other work on the machine does not stretch, and how many statements were sent. A page takes as many with few exchanges as with many, or the line says so.
 
 Whoever adds a page adds its URL to PAGES. With --keep the database stays, and the next run begins at the questions.
 """
@@ -122,6 +122,9 @@ class Measured:
     median: float
     p95: float
     cpu: float
+    """Mean of this process, in ms."""
+    database_cpu: float
+    """Mean of PostgreSQL's processes."""
     statements: int
     size: int
 
@@ -257,19 +260,37 @@ async def _measured(
 async def _measure(app: App, client: httpx.AsyncClient, url: str, rounds: int) -> Measured:
     """The first time is a warm-up: it fills PostgreSQL's cache, and counts for nothing."""
     times: list[float] = []
-    cpu: list[float] = []
     statements, size = 0, 0
-    for _ in range(rounds + 1):
+    worked, database_worked = 0.0, 0.0
+    for number in range(rounds + 1):
+        if number == 1:
+            worked, database_worked = time.process_time(), await _database_cpu(app)
         with _counted(app) as count:
-            began, worked = time.perf_counter(), time.process_time()
+            began = time.perf_counter()
             answer = await client.get(url)
             times.append((time.perf_counter() - began) * 1000)
-            cpu.append((time.process_time() - worked) * 1000)
         answer.raise_for_status()
         statements, size = len(count), len(answer.content)
     counted = sorted(times[1:])
     p95 = counted[min(len(counted) - 1, round(0.95 * len(counted)))]
-    return Measured(statistics.median(counted), p95, statistics.median(cpu[1:]), statements, size)
+    cpu = (time.process_time() - worked) * 1000 / rounds
+    database_cpu = (await _database_cpu(app) - database_worked) * 1000 / rounds
+    return Measured(statistics.median(counted), p95, cpu, database_cpu, statements, size)
+
+
+async def _database_cpu(app: App) -> float:
+    """Seconds that the processes of the connections that are there have worked."""
+    async with app.services.database.session() as session:
+        pids = list(
+            await session.scalars(text("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'"))
+        )
+    return sum(_ticks(pid) for pid in pids) / os.sysconf("SC_CLK_TCK")
+
+
+def _ticks(pid: int) -> int:
+    """Of a process, for itself and in the kernel (proc(5))."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
 
 
 @contextmanager
@@ -290,7 +311,7 @@ def _counted(app: App) -> Generator[list[None]]:
 def _show(few: dict[str, Measured], many: dict[str, Measured], arguments: argparse.Namespace) -> None:
     print(f"\nload average {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors, {arguments.rounds} rounds")
     print(
-        f"| page | {arguments.few:,}: median | p95 | CPU | SQL | {arguments.rows:,}: median | p95 | CPU | SQL | size |"
+        f"| page | {arguments.few:,}: median | p95 | CPU, database | SQL | {arguments.rows:,}: median | p95 | CPU, database | SQL | size |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|")
     for name, each in many.items():
@@ -302,7 +323,7 @@ def _show(few: dict[str, Measured], many: dict[str, Measured], arguments: argpar
 
 
 def _cells(each: Measured) -> str:
-    return f"{each.median:.0f} ms | {each.p95:.0f} ms | {each.cpu:.0f} ms | {each.statements}"
+    return f"{each.median:.0f} ms | {each.p95:.0f} ms | {each.cpu:.0f}, {each.database_cpu:.0f} ms | {each.statements}"
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from sqlalchemy import func, null, select, text
 
 from gateway.db.database import Database
 from gateway.db.tables import ExchangeTextRow, UnreadExchangeRow
-from gateway.exchanges import search
+from gateway.exchanges import erasure, search
 from gateway.exchanges.reading import read_next
 from gateway.services import Services
 from tests.conftest import chat
@@ -179,6 +179,16 @@ class TestReading:
         async with database.session() as session:
             session.add(UnreadExchangeRow(exchange_id=gone))
         assert (await client.delete(f"{EXCHANGES}/{gone}")).status_code == 200
+        assert await read(database) == 1
+        async with database.session() as session:
+            assert await session.scalar(select(func.count()).select_from(ExchangeTextRow)) == 0
+
+    async def test_while_it_is_being_erased_it_is_not_read(self, own: str, database: Database) -> None:
+        """It was said that it is deleted, and its texts are still there."""
+        [gone] = await add(database, {"project_id": own, "request": asked("zebra"), "error": null()})
+        async with database.session() as session:
+            session.add(UnreadExchangeRow(exchange_id=gone))
+            await erasure.announce(session, own, [gone], "key_1")
         assert await read(database) == 1
         async with database.session() as session:
             assert await session.scalar(select(func.count()).select_from(ExchangeTextRow)) == 0

@@ -239,7 +239,7 @@ class TestOne:
         [id] = await add(database, {"project_id": project_id, "request": request, "reply": reply})
         page = await owner.open(f"{url}/{id}")
         shown = text_of(page)
-        for words in ("Image image/png", "Calls look_up", '"order": 7', "1 tools offered", "5,000 characters"):
+        for words in ("Image image/png", "Calls look_up", '"order": 7', "1 tool offered", "5,000 characters"):
             assert words in shown, words
 
     async def test_of_another_project_is_not_there(self, owner: Browser, database: Database, url: str) -> None:
