@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 from openai import OpenAI
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from deploy.demo.stack import DemoStack, Key
 from tests.browser.conftest import PASSWORD
@@ -204,3 +204,29 @@ def test_a_pair_is_voted_on_blind(page: Page, home: str, stack: DemoStack, key: 
         reply = calls.get(f"/exchanges/{preferred}").json()["reply"]["choices"][0]["message"]["content"]
         assert reply.strip() == first.strip()
         assert word["blind"] is True
+
+
+def test_what_did_not_arrive_is_on_the_screen_again(
+    signed_in: BrowserContext, home: str, stack: DemoStack, key: Key, client: OpenAI
+) -> None:
+    answer_all(client, "away", ["Is it open?", "Is it closed?"])
+    page = signed_in.new_page()
+    with api(stack, key) as calls, watched(page, stack.url) as wrong:
+        queue = make(calls, "away", 2, name="Away")
+        page.goto(f"{home}/review/{queue['id']}")
+        press(page, "Enter")
+        on_item(page, 1)
+        page.route("**/items/*", lambda route: route.abort())
+        press(page, "c")
+        page.keyboard.type("Kept in mind.")
+        press(page, "Escape", "2", "Enter")
+        expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
+        expect(page.locator(HEADING)).to_have_text("Item 1")
+        expect(page.get_by_label("Comment")).to_have_value("Kept in mind.")
+        page.unroute("**/items/*")
+        assert wrong, "the browser says that the call failed"
+        wrong.clear()
+        press(page, "Enter")
+        on_item(page, 2)
+        wait_until(lambda: len(judgments(calls, queue)) == 2, "both were written")
+    page.close()

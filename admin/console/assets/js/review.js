@@ -65,8 +65,11 @@ class Review {
     if (this.lastId) body.set("item_id", this.lastId);
     this.ahead = null;
     const answer = await this.ask("undo", body);
+    if (!answer.ok) {
+      if (this.form) this.ahead = this.fetchAhead();
+      return this.tell(answer.message);
+    }
     this.lastId = null;
-    if (!answer.ok) return announce(answer.message);
     this.part("told")?.replaceChildren();
     this.show(answer.parts, "Taken back.");
   }
@@ -74,7 +77,7 @@ class Review {
   async next(body = new FormData()) {
     const answer = await this.ask("next", body);
     if (answer.ok) this.show(answer.parts);
-    else announce(answer.message);
+    else this.tell(answer.message);
   }
 
   openKeys() {
@@ -148,7 +151,9 @@ class Review {
     return this.ask("next", body);
   }
 
+  /** What went wrong, above the item. */
   tell(message) {
+    this.part("item").querySelector(":scope > .notice")?.remove();
     const notice = document.createElement("p");
     notice.className = "notice bad";
     notice.setAttribute("role", "alert");
