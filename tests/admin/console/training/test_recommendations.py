@@ -8,7 +8,7 @@ from admin.console.training.recommendations import Change, Situation, change_in,
 
 
 def values(**situation: Any) -> dict[str, Any]:
-    plain = {"change": "style", "matters": "balance", "examples": 800, "pairs": False}
+    plain: dict[str, Any] = {"change": "style", "matters": "balance", "examples": 800, "pairs": False}
     told = recommended(Situation(**{**plain, **situation}))
     assert all(each.why.endswith(".") for each in told)
     return {each.name: each.value for each in told}
