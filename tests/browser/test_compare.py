@@ -103,11 +103,12 @@ def test_a_dataset_of_preferences_takes_votes(page: Page, home: str, client: Ope
 
 def test_of_three_the_best_is_preferred_over_each_other(page: Page, home: str, client: OpenAI) -> None:
     before = {each["id"] for each in preferences(client, criterion="preference")}
-    compared(page, home, ["unicode", "echo", "assistant"], "What do you sell?")
+    compared(page, home, ["unicode", "echo", "assistant"], "What do you sell? " * 400)
     page.get_by_label("Blind").uncheck()
     page.get_by_role("button", name="Compare").click()
     expect(page.get_by_role("heading", name="B: echo")).to_be_visible()
     expect(page.get_by_role("button", name="B is best")).to_be_enabled()
+    accessible(page)
     page.get_by_role("button", name="B is best").click()
     expect(page.get_by_text("Kept.")).to_be_visible()
     new = [each for each in preferences(client, criterion="preference") if each["id"] not in before]

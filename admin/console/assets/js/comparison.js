@@ -109,7 +109,7 @@ export class Comparison {
     const last = this.prompt.at(-1);
     const before = this.prompt.length - 1;
     return element("div", { class: "comparison" },
-      element("article", { class: "message user" }, element("h3", { class: "role" }, before ? `Prompt, after ${before} earlier messages` : "Prompt"), textOf(last)),
+      element("article", { class: "message user", tabindex: "0", "aria-label": "Prompt" }, element("h3", { class: "role" }, before ? `Prompt, after ${before} earlier messages` : "Prompt"), textOf(last)),
       element("div", { class: "columns-of-answers" }, ...this.columns.map((each) => each.whole)),
       this.votes, this.note);
   }
