@@ -40,6 +40,9 @@ PROJECT = {
         "Fine-tuning": "fine-tuning",
         "Models": "models",
     },
+    "Project": {
+        "Members": "people",
+    },
 }
 """Title -> text -> the end of the URL, of pages of a project."""
 ORGANIZATION = {

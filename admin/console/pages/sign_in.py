@@ -66,11 +66,15 @@ async def make_first_owner(request: Request[Any, Any, Any]) -> Response[str]:
         await api.post("/organization/users", wanted)
     except ApiRefused as refused:
         return _page("first_owner.html", {"values": Filled(form), "error": refused}, refused.status)
-    who = {"email": form.get("email", ""), "password": form.get("password", "")}
-    answer = await Api(request).send("POST", "/sessions", body=who)
+    return await sign_in_as(request, form.get("email", ""), form.get("password", ""), START)
+
+
+async def sign_in_as(request: Request[Any, Any, Any], email: str, password: str, wanted: str) -> Response[str]:
+    """Whoever has just been made a person with that password. Args: wanted: the page that comes then."""
+    answer = await Api(request).send("POST", "/sessions", body={"email": email, "password": password})
     if answer.status != 200:
         return error_page(request, answer.status, answer.json["error"]["message"])
-    return _signed_in(answer, START)
+    return _signed_in(answer, wanted)
 
 
 async def _form(request: Request[Any, Any, Any], values: dict[str, Any], status: int = 200) -> Response[str]:
