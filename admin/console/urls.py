@@ -41,6 +41,7 @@ from admin.console.pages import (
     routes,
     sign_in,
     unknown,
+    webhooks,
 )
 from admin.console.security import HEADERS
 from admin.console.static_files import static_file
@@ -177,6 +178,14 @@ PAGES = [
     project_people.add_member,
     project_people.change_role,
     project_people.remove_member,
+    webhooks.list_webhooks,
+    webhooks.create_webhook,
+    webhooks.show_webhook,
+    webhooks.update_webhook,
+    webhooks.switch_webhook,
+    webhooks.send_sample,
+    webhooks.rotate_secret,
+    webhooks.delete_webhook,
     unknown.unknown,
 ]
 

@@ -11,8 +11,13 @@ import { startCompare } from "./js/compare.js";
 import { startChartUpdates } from "./js/chart_updates.js";
 import { startShareSlider } from "./js/share_slider.js";
 import { startReview } from "./js/review.js";
+import { startThemeChoice } from "./js/theme_choice.js";
+import { startPrinting } from "./js/printing.js";
+import { startInvitation } from "./js/invitation.js";
+import { startUploading } from "./js/uploading.js";
+import { startRefreshing } from "./js/refreshing.js";
 
-const PARTS = [startTimes, startCopying, startConfirming, startMenu, startCharts, startChat, startCapabilities, startCompare, startChartUpdates, startShareSlider, startReview];
+const PARTS = [startRefreshing, startTimes, startCopying, startConfirming, startMenu, startCharts, startChat, startCapabilities, startCompare, startChartUpdates, startShareSlider, startReview, startThemeChoice, startPrinting, startInvitation, startUploading];
 
 function start(root) {
   for (const part of PARTS) part(root);
