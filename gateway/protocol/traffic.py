@@ -39,6 +39,8 @@ class Traffic(msgspec.Struct, kw_only=True):
     """Until the first piece of a streamed answer."""
     project_id: str | None = None
     api_key_id: str | None = None
+    api_key_name: str | None = None
+    """Also of a key that was revoked."""
     model: str | None = None
     """That answered, or was asked last."""
     upstream: str | None = None

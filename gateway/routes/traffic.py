@@ -1,9 +1,12 @@
 """/v1/organization/traffic, and the same of one project (an extension)."""
 
+from collections.abc import Mapping
+
 from litestar import get
 from litestar.params import FromPath, QueryParams
 
 from gateway.errors import InvalidRequest, MissingParameter
+from gateway.keys.repository import names as key_names
 from gateway.kit.clock import now, unix
 from gateway.kit.money import usd_from_nano
 from gateway.metering.time_buckets import SECONDS, Buckets
@@ -52,7 +55,10 @@ async def _answer(sv: Services, query: QueryParams, project_ids: list[str]) -> T
         groups=integer(query, "group_limit", default=10, highest=50),
     )
     async with sv.database.session() as session:
-        return shown(asked, await traffic_report(session, asked))
+        report = await traffic_report(session, asked)
+        keys = {each.value for each in report.figures} if asked.group == "api_key_id" else set[str]()
+        names = await key_names(session, list(keys)) if keys else {}
+    return shown(asked, report, names)
 
 
 def _buckets(query: QueryParams) -> Buckets:
@@ -74,10 +80,11 @@ def _buckets(query: QueryParams) -> Buckets:
     return whole
 
 
-def shown(asked: Asked, report: Report) -> TrafficReport:
+def shown(asked: Asked, report: Report, names: Mapping[str, str]) -> TrafficReport:
+    """Args: names: of keys, by id."""
     by_start: dict[int | None, list[Traffic]] = {}
     for each in report.figures:
-        by_start.setdefault(each.start, []).append(_shown(asked, each))
+        by_start.setdefault(each.start, []).append(_shown(asked, each, names))
     return TrafficReport(
         start_time=asked.buckets.start,
         end_time=asked.buckets.end,
@@ -91,7 +98,7 @@ def shown(asked: Asked, report: Report) -> TrafficReport:
     )
 
 
-def _shown(asked: Asked, each: Figures) -> Traffic:
+def _shown(asked: Asked, each: Figures, names: Mapping[str, str]) -> Traffic:
     result = Traffic(
         **{name: getattr(each, name) for name in SAME},
         cost_nano=each.cost_nano,
@@ -102,6 +109,7 @@ def _shown(asked: Asked, each: Figures) -> Traffic:
     )
     if asked.group != TOTAL:
         setattr(result, asked.group, each.value if each.value or asked.group == "purpose" else None)
+    result.api_key_name = names.get(each.value) if asked.group == "api_key_id" else None
     return result
 
 

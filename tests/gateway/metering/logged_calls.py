@@ -1,6 +1,7 @@
 """Calls in the exchange log for tests, counted as a gateway counts them."""
 
 import json
+import os
 from typing import Any
 
 from gateway.db.database import Database
@@ -24,4 +25,4 @@ def _row(number: int, call: dict[str, Any]) -> tuple[Any, ...]:
     at = call.get("created_at", MIDNIGHT + number)
     tried = json.dumps(call["attempts"]).encode() if call.get("attempts") else None
     changes = call | {"created_at": at, "attempts": tried}
-    return tuple(exchange_row(exchange(f"req_{int(at * 1e9):016x}{number:016x}", **changes)).values())
+    return tuple(exchange_row(exchange(f"req_{int(at * 1e9):016x}{os.urandom(8).hex()}", **changes)).values())

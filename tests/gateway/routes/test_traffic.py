@@ -138,6 +138,8 @@ class TestTraffic:
             [whole] = (await asked(admin, project_ids=project_key["project_id"], **query))["totals"]
             assert (whole["requests"], whole["client_errors"]) == (2, 1)
             assert whole["input_tokens"] > 0
+        [key] = (await asked(admin, group_by="api_key_id", **query))["totals"]
+        assert (key["api_key_id"], key["api_key_name"]) == (project_key["id"], project_key["name"])
 
     async def test_what_is_wrong_is_named(self, admin: httpx.AsyncClient) -> None:
         assert await refused(admin, bucket_width="2h") == "bucket_width"

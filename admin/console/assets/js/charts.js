@@ -14,17 +14,23 @@ export function show(figure, figures = JSON.parse(figure.querySelector("script")
   const place = figure.querySelector(".plot");
   figure.chart?.plot.destroy();
   figure.querySelector("details")?.remove();
-  figure.append(asTable(figures));
+  figure.append(asTable(figure, figures));
   if (!figures.x.length) {
     place.textContent = "Nothing yet.";
     return;
   }
   place.textContent = "";
   const plot = new uPlot(options(figure, figures), [figures.x, ...figures.series.map((each) => each.values)], place);
+  const isNew = !figure.chart;
   figure.chart = { plot, figures };
   shown.add(figure);
+  if (isNew) listen(figure, place);
+}
+
+/** Once for each figure, however often it is drawn anew. */
+function listen(figure, place) {
   if (figure.dataset.link) place.addEventListener("click", () => follow(figure));
-  new ResizeObserver(() => plot.setSize({ width: place.clientWidth, height: height(figure) })).observe(place);
+  new ResizeObserver(() => figure.chart.plot.setSize({ width: place.clientWidth, height: height(figure) })).observe(place);
 }
 
 function height(figure) {
@@ -73,21 +79,24 @@ export function written(value, unit) {
 function follow(figure) {
   const { plot, figures } = figure.chart;
   if (plot.cursor.idx == null) return;
-  const from = figures.x[plot.cursor.idx];
-  const to = from + (figures.seconds ?? 3600);
-  location.assign(figure.dataset.link.replace("{from}", from).replace("{to}", to));
+  location.assign(behind(figure, figures, figures.x[plot.cursor.idx]));
 }
 
-function asTable(figures) {
+function behind(figure, figures, from) {
+  const to = from + (figures.seconds ?? 3600);
+  return figure.dataset.link.replace("{from}", from).replace("{to}", to);
+}
+
+function asTable(figure, figures) {
   const details = document.createElement("details");
   const summary = document.createElement("summary");
   summary.textContent = "As a table";
   details.append(summary);
-  details.addEventListener("toggle", () => details.open && details.childElementCount === 1 && details.append(rows(figures)));
+  details.addEventListener("toggle", () => details.open && details.childElementCount === 1 && details.append(rows(figure, figures)));
   return details;
 }
 
-function rows(figures) {
+function rows(figure, figures) {
   const table = document.createElement("table");
   const head = table.createTHead().insertRow();
   for (const text of [figures.xLabel ?? "Time", ...figures.series.map((each) => each.label)]) {
@@ -99,12 +108,23 @@ function rows(figures) {
   const body = table.createTBody();
   figures.x.forEach((x, at) => {
     const row = body.insertRow();
-    row.insertCell().textContent = figures.time === false ? x : new Date(x * 1000).toLocaleString();
+    row.insertCell().append(figure.dataset.link ? link(behind(figure, figures, x), name(figures, x)) : name(figures, x));
     for (const each of figures.series) {
       row.insertCell().textContent = each.values[at] == null ? "–" : written(each.values[at], each.unit);
     }
   });
   return table;
+}
+
+function name(figures, x) {
+  return figures.time === false ? String(x) : new Date(x * 1000).toLocaleString();
+}
+
+function link(url, text) {
+  const found = document.createElement("a");
+  found.href = url;
+  found.textContent = text;
+  return found;
 }
 
 document.addEventListener("theme", () => {
