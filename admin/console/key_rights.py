@@ -70,11 +70,16 @@ def described(key: Json) -> list[tuple[str, str]]:
     tier: str | None = key["tier"]
     return [
         ("Models", ", ".join(key["allowed_models"]) if key["allowed_models"] else "Every model of the project"),
-        ("May", "; ".join(SCOPES.get(each, each) for each in scopes) if scopes else "Everything in the project"),
+        ("May", _sentence([SCOPES.get(each, each) for each in scopes]) if scopes else "Everything in the project"),
         ("Log", LOGGING.get(logging, logging)),
         ("Tags", ", ".join(key["tags"]) or "None"),
         ("Tier of rate limits", tier or "The project's"),
     ]
+
+
+def _sentence(parts: list[str]) -> str:
+    text = "; ".join(parts)
+    return text[0].upper() + text[1:]
 
 
 def _expiry(form: Mapping[str, Any]) -> dict[str, int | None]:
