@@ -48,8 +48,8 @@ class _Grouping:
 async def summary(session: AsyncSession, project_id: str, filters: JudgmentFilters, group_by: Sequence[str]) -> Summary:
     """Figures of the judgments in force that `filters` let through.
 
-    Of real traffic, unless the filters name a run of an eval. The two orders of a comparison are left out: the row that
-    reconciles them counts. A judgment with several tags counts
+    Of real traffic, unless the filters name a run of an eval. The two orders in which a judge compares are left out: the row
+    that reconciles them counts. A judgment with several tags counts
     in each of their groups, one without any in that of null.
 
     Args:
@@ -103,7 +103,8 @@ def _base(project_id: str, filters: JudgmentFilters, grouping: _Grouping, *colum
         query = query.where(JudgmentRow.eval_run_id.is_(None))
     named = (JudgmentRow.source == "llm") & (JudgmentRow.identifier != "")
     is_member = named & JudgmentRow.eval_run_id.is_(None)  # of a panel, which has a verdict itself
-    return query.where(*conditions(project_id, filters), JudgmentRow.order_shown.is_(None), ~is_member)
+    is_whole = JudgmentRow.order_shown.is_(None) | (JudgmentRow.source == "human")  # a person sees a pair in one order
+    return query.where(*conditions(project_id, filters), is_whole, ~is_member)
 
 
 _OF = (CriterionRow.name, JudgmentRow.criterion_id, JudgmentRow.kind, JudgmentRow.source)

@@ -342,7 +342,7 @@ class TestSummary:
     async def test_of_comparisons_what_reconciles_both_orders_counts(
         self, client: httpx.AsyncClient, database: Database, project_key: Any, logged: list[str]
     ) -> None:
-        pair = {"exchange_id": logged[0], "other_exchange_id": logged[1], "passed": None}
+        pair = {"exchange_id": logged[0], "other_exchange_id": logged[1], "passed": None, "source": "llm"}
         await judged(
             database, project_key["project_id"], "preference",
             pair | {"order_shown": "ab", "preference": "a"},

@@ -135,6 +135,14 @@ class TestNext:
         assert (agreed["criterion"], agreed["items"], agreed["rate"]) == ("thumbs", 1, 0.0)
         assert agreed["interval"]["high"] > 0.5
 
+    async def test_what_enough_people_have_judged_is_given_to_nobody(
+        self, client: Client, other: Client, database: Database, project: str
+    ) -> None:
+        await add_answers(database, project, 1)
+        queue = await make(client)
+        await decided(client, queue, await taken(client, queue))
+        assert (await post(other, queue, "next"))["item"] is None
+
     async def test_what_was_erased_is_passed_over(self, client: Client, queue: dict[str, Any]) -> None:
         newest = (await client.get("/v1/exchanges")).json()["data"][:2]
         for each in newest:
@@ -336,6 +344,14 @@ class TestPairs:
             shown = (await client.get(f"/v1/exchanges/{preferred}")).json()
             assert shown["reply"]["choices"][0]["message"]["content"].startswith("A")
         assert orders == {"ab", "ba"}
+
+    async def test_votes_count_in_figures_whatever_the_order(self, client: Client, pairs: dict[str, Any]) -> None:
+        while item := (await post(client, pairs, "next"))["item"]:
+            side = "first" if said_by(item)[0].startswith("A") else "second"
+            await decided(client, pairs, item, values={"preference": side})
+        [figures] = (await client.get("/v1/judgments/summary", params={"source": "human"})).json()["data"]
+        assert (figures["criterion"], figures["judgments"]) == ("preference", 8)
+        assert len(figures["preferences"]) == 1  # A is always the later answer, or always the earlier one
 
     async def test_ties_are_ties(self, client: Client, pairs: dict[str, Any]) -> None:
         told = await decided(client, pairs, await taken(client, pairs), values={"preference": "both_bad"})
