@@ -50,6 +50,7 @@ PAGES = (
     ("overview", "/console/overview"),
     ("overview of a project", "{home}"),
     ("keys", "{home}/keys"),
+    ("review queues", "{home}/review"),
     ("exchanges", "{home}/exchanges"),
     ("exchanges, older", "{home}/exchanges?after={middle}"),
     ("exchanges, newer", "{home}/exchanges?before={middle}"),
@@ -64,6 +65,10 @@ PAGES = (
     ("exchanges with no such word", "{home}/exchanges?q=zebra"),
     ("exchanges, new ones", "{home}/exchanges/new?since={newest}"),
     ("an exchange", "{home}/exchanges/{middle}"),
+    ("fine-tuning", "{home}/fine-tuning"),
+    ("models", "{home}/models"),
+    ("versions compared", "{home}/models/compare"),
+    ("routes", "/console/routes"),
 )
 """Name and URL; `{home}`: the project's; `{newest}` and `{middle}`: exchanges; `{day}`, `{next_day}`: seconds."""
 
