@@ -27,6 +27,7 @@ from judges.statistics.rates import corrected
 
 MOST = 20_000
 """Newest judgments by people that are taken."""
+SHOWN_OF_CELL = 20
 MOST_LEVELS = 11
 """Of a scale whose steps are counted as labels."""
 RECENT_SHARE = 1 / 3
@@ -88,6 +89,7 @@ class Item:
     judged_at: datetime
     length: int | None
     other_length: int | None
+    exchange_id: str
 
 
 async def due(session: AsyncSession) -> list[str]:
@@ -183,8 +185,8 @@ def _items(material: Material) -> tuple[list[Item], dict[str, int]]:
             left_out["people_disagree"] += 1
             continue
         row = rows[id]
-        lengths = (row["length"], row["other_length"])
-        items.append(Item(id, most[0][0], _judge_label(material, row), row["passed"], row["created_at"], *lengths))
+        more = (row["length"], row["other_length"], row["j_exchange"])
+        items.append(Item(id, most[0][0], _judge_label(material, row), row["passed"], row["created_at"], *more))
     return sorted(items, key=lambda each: (each.judged_at, each.judgment_id)), dict(left_out)
 
 
@@ -234,10 +236,19 @@ def _agreement(material: Material, items: Sequence[Item]) -> tuple[Agreement, st
 
 
 def _confusion(items: Sequence[Item]) -> dict[str, Any]:
-    """People's labels down, the judge's across."""
+    """People's labels down, the judge's across; `exchanges` has the newest answers of each cell."""
     people, judge = [each.people for each in items], [each.judge for each in items]
     labels = sorted({*people, *judge}, key=lambda each: (isinstance(each, str), each))
-    return {"labels": labels, "counts": confusion(people, judge, labels).tolist() if labels else []}
+    counts = confusion(people, judge, labels).tolist() if labels else []
+    return {
+        "labels": labels,
+        "counts": counts,
+        "exchanges": [[_of_cell(items, row, column) for column in labels] for row in labels],
+    }
+
+
+def _of_cell(items: Sequence[Item], people: Any, judge: Any) -> list[str]:
+    return [each.exchange_id for each in items if (each.people, each.judge) == (people, judge)][-SHOWN_OF_CELL:][::-1]
 
 
 def _share(value: float | None, n: int) -> dict[str, Any]:

@@ -156,6 +156,7 @@ NEEDED: dict[tuple[str, str], str] = {
     ("POST", "/v1/review_queues/{queue_id}/items/{item_id}/skip"): "api.reviews.write",
     ("GET", "/v1/judges"): "api.judgments.read",
     ("POST", "/v1/judges"): "api.judgments.write",
+    ("GET", "/v1/judge_standings"): "api.judgments.read",
     ("GET", "/v1/judges/{judge_id}"): "api.judgments.read",
     ("POST", "/v1/judges/{judge_id}"): "api.judgments.write",
     ("DELETE", "/v1/judges/{judge_id}"): "api.judgments.write",

@@ -212,6 +212,35 @@ class Coverage(msgspec.Struct, kw_only=True):
     """Of what is ok."""
 
 
+class JudgeStanding(msgspec.Struct, kw_only=True):
+    """How a judge is doing, for lists of them."""
+
+    id: str
+    """The judge's."""
+    object: str = "judge.standing"
+    judge_version_id: str
+    trusted: bool
+    """As in GET /v1/judges/{judge_id}/trust; judges of rules need no trust."""
+    reasons: list[str]
+    n: int
+    """Answers that people have judged, too, when it was last held against them."""
+    kappa: float | None
+    kappa_low: float | None
+    kappa_high: float | None
+    asked: int
+    """Of the version in force: answers that it was asked to judge."""
+    coverage: float | None
+    """Share of them with a verdict."""
+    mean_score: float | None
+    waiting: int
+    lag_seconds: float
+    late: bool
+    calls: int
+    """Calls of models that judgments of the last 30 days name."""
+    cost_usd: float
+    """Of these."""
+
+
 class Trust(msgspec.Struct, kw_only=True):
     object: str = "judge.trust"
     judge_id: str

@@ -5,9 +5,11 @@ from datetime import datetime
 from gateway.db.tables import CalibrationRow, CriterionRow, JudgeRow, JudgeVersionRow
 from gateway.judging import specs, trust, watching
 from gateway.judging.lag import Lag
+from gateway.judging.standings import Standing
 from gateway.judging.trust import Covered
 from gateway.kit.clock import unix
-from gateway.protocol.judges import Calibration, Coverage, Judge, JudgeLag, JudgeVersion
+from gateway.kit.money import usd_from_nano
+from gateway.protocol.judges import Calibration, Coverage, Judge, JudgeLag, JudgeStanding, JudgeVersion
 
 
 def judge(row: JudgeRow, version: JudgeVersionRow, criterion: CriterionRow) -> Judge:
@@ -83,4 +85,27 @@ def coverage(found: Covered) -> Coverage:
         share=found.share,
         by_code=found.by_code,
         mean_score=found.mean_score,
+    )
+
+
+def judge_standing(found: Standing, moment: datetime, limit_seconds: float) -> JudgeStanding:
+    calibrated, seconds = found.calibration, found.lag.seconds(moment)
+    reasons = [] if found.judge.kind == "rule" else found.doubts
+    return JudgeStanding(
+        id=found.judge.id,
+        judge_version_id=found.version_id,
+        trusted=not reasons,
+        reasons=reasons,
+        n=calibrated.n if calibrated else 0,
+        kappa=calibrated.kappa if calibrated else None,
+        kappa_low=calibrated.kappa_low if calibrated else None,
+        kappa_high=calibrated.kappa_high if calibrated else None,
+        asked=found.covered.asked,
+        coverage=found.covered.share,
+        mean_score=found.covered.mean_score,
+        waiting=found.lag.waiting,
+        lag_seconds=round(seconds, 1),
+        late=seconds > limit_seconds,
+        calls=found.calls,
+        cost_usd=usd_from_nano(found.cost_nano),
     )

@@ -7,19 +7,34 @@ from litestar import get, post
 from litestar.params import FromPath, RawBody
 from sqlalchemy import select
 
-from gateway.db.tables import CalibrationRow, CriterionRow, JudgeVersionRow
+from gateway.db.tables import CalibrationRow, CriterionRow, JudgeRow, JudgeVersionRow
 from gateway.errors import InvalidRequest
 from gateway.judging import lag, repository, trust
+from gateway.judging.standings import standings
 from gateway.judgments import criteria
 from gateway.kit.clock import now
 from gateway.protocol.decode import decode
 from gateway.protocol.judges import CalibrationCreate, CalibrationQueued, JudgeLag, Trust
+from gateway.protocol.lists import CursorList, cursor_list
 from gateway.routes.callers import Caller, Sv
-from gateway.routes.judge_objects import calibration, coverage, judge_lag
+from gateway.routes.judge_objects import calibration, coverage, judge_lag, judge_standing
 
 TASK = "calibrate_judge"
 HISTORY = 20
+MOST_STANDINGS = 500
 decode_calibration = msgspec.json.Decoder(CalibrationCreate)
+
+
+@get("/v1/judge_standings")
+async def list_standings(sv: Sv, caller: Caller) -> CursorList:
+    """Of all judges that are not archived, newest first: trust, lag and what they cost."""
+    moment, limit = now(), sv.settings.worker.judge_lag_minutes * 60
+    async with sv.database.session() as session:
+        newest = repository.judges(caller.project_id).order_by(JudgeRow.created_at.desc(), JudgeRow.id)
+        rows = list(await session.scalars(newest.limit(MOST_STANDINGS)))
+        versions = await repository.versions_in_force(session, rows)
+        found = await standings(session, caller.project_id, rows, versions)
+    return cursor_list([judge_standing(each, moment, limit) for each in found], has_more=False)
 
 
 @get("/v1/judges/{judge_id:str}/lag")

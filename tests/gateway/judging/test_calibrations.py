@@ -88,7 +88,12 @@ class TestChoices:
                 await world.people_say(criterion, "req_1", person, choice_index=choice)
         row = await calibrate(database, version)
         assert row.n == 3
-        assert row.report["confusion"] == {"labels": [False, True], "counts": [[1, 0], [1, 1]]}
+        exchanges = [[["req_1"], []], [["req_1"], ["req_1"]]]
+        assert row.report["confusion"] == {
+            "labels": [False, True],
+            "counts": [[1, 0], [1, 1]],
+            "exchanges": exchanges,
+        }
         assert row.report["pass_rate"]["judge"]["n"] == 1
 
     async def test_tokens_of_several_tell_the_length_of_none(self, world: World, database: Database) -> None:
@@ -136,7 +141,8 @@ class TestFigures:
         assert row.kappa_low < 0.6 < row.kappa_high
         assert (row.sensitivity, row.specificity) == (pytest.approx(0.9), pytest.approx(0.7))
         report = row.report
-        assert report["confusion"] == {"labels": [False, True], "counts": [[7, 3], [1, 9]]}
+        assert (report["confusion"]["labels"], report["confusion"]["counts"]) == ([False, True], [[7, 3], [1, 9]])
+        assert [[len(ids) for ids in row] for row in report["confusion"]["exchanges"]] == [[7, 3], [1, 9]]
         assert report["agreement"] == pytest.approx(0.8)
         assert report["sensitivity"]["n"] == 10
         assert report["sensitivity"]["low"] < 0.9 < report["sensitivity"]["high"]

@@ -201,6 +201,7 @@ OWN = (
     Case("GET", "/v1/judgments/summary"),
     Case("GET", "/v1/criteria"),
     Case("GET", "/v1/judges"),
+    Case("GET", "/v1/judge_standings"),
     Case("GET", "/v1/review_queues"),
     Case("GET", "/v1/evals"),
     Case("GET", "/v1/datasets"),
