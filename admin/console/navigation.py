@@ -53,6 +53,7 @@ ORGANIZATION = {
     "Providers": "providers",
     "Prices": "prices",
     "People": "people",
+    "Admin keys": "admin-keys",
     "Webhooks": "webhooks",
     "Audit log": "audit-log",
     "Report": "report",
