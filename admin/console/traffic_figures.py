@@ -157,7 +157,7 @@ def _ms(result: Json, measure: str, name: str) -> float | None:
 def _time(label: str, now: Json, before: Json | None, measure: str, name: str) -> Figure:
     times, earlier = now[measure], before and before[measure]
     if not times:
-        return Figure(label, milliseconds(None), "no such answer")
+        return Figure(label, milliseconds(None), "no answer" if measure == "latency" else "no streamed answer")
     note = f"n = {times['n']:,}; {change(times[name], earlier[name] if earlier else None)}"
     return Figure(label, milliseconds(times[name]), note)
 

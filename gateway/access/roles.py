@@ -52,6 +52,7 @@ GET              /v1/organization/usage/completions
 GET              /v1/organization/usage/decisions
 GET              /v1/organization/usage/embeddings
 GET              /v1/organization/usage/moderations
+GET              /v1/organization/usage/trainings
 GET              /v1/organization/usage/images
 GET              /v1/organization/usage/audio_speeches
 GET              /v1/organization/usage/audio_transcriptions

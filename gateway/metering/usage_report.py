@@ -19,12 +19,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.tables import LedgerRow, ProjectDayRow, ProjectHourRow, UsageDayRow, UsageHourRow
 from gateway.kit.clock import from_unix
+from gateway.metering import charges
 from gateway.metering.rollups import DAYS, HOURS, PER_KEY, PROJECT_DAYS, PROJECT_HOURS, ROLLUPS
 from gateway.metering.time_buckets import Buckets
 
 COMPLETION_ENDPOINTS = ("/chat/completions", "/completions")
 EMBEDDING_ENDPOINTS = ("/embeddings",)
 MODERATION_ENDPOINTS = ("/moderations",)
+TRAINING_ENDPOINTS = (charges.ENDPOINT,)
 
 Rows = type[LedgerRow | UsageHourRow | UsageDayRow | ProjectHourRow | ProjectDayRow]
 MOMENTS: dict[Any, str] = {LedgerRow: "created_at"} | {each.table: each.unit for each in ROLLUPS}
@@ -99,6 +101,19 @@ class ItemisedSum(NamedTuple):
     group: tuple[Any, ...]
 
 
+class TrainingSum(NamedTuple):
+    """What was trained in one bucket, by group."""
+
+    bucket: int
+    requests: int
+    """Trainings that were charged."""
+    input_tokens: int
+    """That were trained on."""
+    device_ms: int
+    cost_nano: int
+    group: tuple[Any, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """A part of the time (Unix seconds, the end exclusive), and the table that answers it."""
@@ -140,6 +155,15 @@ async def itemised_sums(
     """The same in money and its parts."""
     return [
         ItemisedSum._make((*sums, group)) async for sums, group in _rows(session, ItemisedSum, buckets, groups, filters)
+    ]
+
+
+async def training_sums(
+    session: AsyncSession, buckets: Buckets, groups: Sequence[str], filters: Filters
+) -> list[TrainingSum]:
+    """Args: filters: with TRAINING_ENDPOINTS."""
+    return [
+        TrainingSum._make((*sums, group)) async for sums, group in _rows(session, TrainingSum, buckets, groups, filters)
     ]
 
 

@@ -60,6 +60,22 @@ class ModerationsUsage(msgspec.Struct, kw_only=True):
     model: str | None = None
 
 
+class TrainingsUsage(msgspec.Struct, kw_only=True):
+    """An extension: what was trained."""
+
+    object: str = "organization.usage.trainings.result"
+    num_trainings: int
+    """That were charged; also one that was stopped and has used a device."""
+    trained_tokens: int
+    device_seconds: float
+    cost_usd: float
+    project_id: str | None = None
+    user_id: str | None = None
+    api_key_id: str | None = None
+    model: str | None = None
+    """The base model."""
+
+
 class Amount(msgspec.Struct, kw_only=True):
     value: float
     """Dollars; the exact nano-dollars, converted once."""

@@ -11,14 +11,18 @@ from typing import Any
 from litestar import Request, get
 from litestar.params import QueryParams
 
+from gateway.kit.money import usd_from_nano
 from gateway.metering.usage_report import (
     COMPLETION_ENDPOINTS,
     EMBEDDING_ENDPOINTS,
     MODERATION_ENDPOINTS,
+    TRAINING_ENDPOINTS,
     Sum,
+    TrainingSum,
+    training_sums,
     usage_sums,
 )
-from gateway.protocol.usage import BucketPage, CompletionsUsage, EmbeddingsUsage, ModerationsUsage
+from gateway.protocol.usage import BucketPage, CompletionsUsage, EmbeddingsUsage, ModerationsUsage, TrainingsUsage
 from gateway.routes.callers import Admin, Sv
 from gateway.routes.usage_queries import ReportQuery, read_query
 from gateway.services import Services
@@ -55,6 +59,18 @@ async def embeddings_usage(sv: Sv, admin: Admin, query: QueryParams) -> BucketPa
 @get(f"{USAGE}/moderations")
 async def moderations_usage(sv: Sv, admin: Admin, query: QueryParams) -> BucketPage:
     return await _report(sv, read_query(query, MODEL_GROUPS, endpoints=MODERATION_ENDPOINTS), moderations_result)
+
+
+@get(f"{USAGE}/trainings")
+async def trainings_usage(sv: Sv, admin: Admin, query: QueryParams) -> BucketPage:
+    """An extension."""
+    asked = read_query(query, MODEL_GROUPS, endpoints=TRAINING_ENDPOINTS)
+    async with sv.database.session() as session:
+        sums = await training_sums(session, asked.buckets, asked.stored_groups, asked.filters)
+    results: dict[int, list[Any]] = {}
+    for each in sums:
+        results.setdefault(each.bucket, []).append(_trainings_result(each, asked))
+    return asked.page(results)
 
 
 @get([f"{USAGE}/{name}" for name in NOT_PRODUCED])
@@ -96,6 +112,16 @@ def moderations_result(each: Sum, asked: ReportQuery) -> ModerationsUsage:
     return ModerationsUsage(input_tokens=each.input_tokens, num_model_requests=each.requests, **_group(each, asked))
 
 
-def _group(each: Sum, asked: ReportQuery) -> dict[str, Any]:
+def _trainings_result(each: TrainingSum, asked: ReportQuery) -> TrainingsUsage:
+    return TrainingsUsage(
+        num_trainings=each.requests,
+        trained_tokens=each.input_tokens,
+        device_seconds=each.device_ms / 1000,
+        cost_usd=usd_from_nano(each.cost_nano),
+        **_group(each, asked),
+    )
+
+
+def _group(each: Sum | TrainingSum, asked: ReportQuery) -> dict[str, Any]:
     """Nobody's key is null, not an empty name."""
     return {name: None if value == "" else value for name, value in zip(asked.stored_groups, each.group, strict=True)}

@@ -35,7 +35,7 @@ class TestFigures:
         assert told["Failed"] == ("3.00%", "3 of 100", "bad")
         assert told["Answered with 4xx"] == ("5", "5.0% of calls", "")
         assert told["Latency p95"] == ("900 ms", "n = 100; as in the time before", "")
-        assert told["First token p50"] == (NONE, "no such answer", "")
+        assert told["First token p50"] == (NONE, "no streamed answer", "")
         assert told["Cost of calls"] == ("$2.00", "-50% against the time before", "")
         assert told["Cost per 1,000 calls"][0] == "$20.00"
 

@@ -222,3 +222,20 @@ class TestOtherEndpoints:
         answer = await admin.get(url, params={"start_time": MIDNIGHT, "group_by": "colour"})
         assert error_in(answer, 400)["param"] == "group_by"
         assert error_in(await admin.get(url), 400)["param"] == "start_time"
+
+
+class TestTrainings:
+    async def test_what_was_trained_by_project(self, admin: httpx.AsyncClient, database: Database) -> None:
+        trained = {"kind": "training", "endpoint": "/fine_tuning/jobs", "device_ms": 90_500, "input_tokens": 1000}
+        await post(database, trained, trained | {"project_id": "proj_2"}, trained | {"model": "n"}, {})
+        query: dict[str, Any] = {"start_time": MIDNIGHT, "end_time": MIDNIGHT + DAY, "group_by": "project_id"}
+        [bucket] = (await admin.get("/v1/organization/usage/trainings", params=query)).json()["data"]
+        found = bucket["results"]
+        names = ("project_id", "num_trainings", "trained_tokens", "device_seconds", "cost_usd")
+        assert picked(found, *names) == [("proj_1", 2, 2000, 181.0, 0.000164), ("proj_2", 1, 1000, 90.5, 0.000082)]
+
+    async def test_what_it_cannot_be_grouped_by_is_refused(self, admin: httpx.AsyncClient) -> None:
+        answer = await admin.get(
+            "/v1/organization/usage/trainings", params={"start_time": MIDNIGHT, "group_by": "batch"}
+        )
+        assert error_in(answer, 400)["param"] == "group_by"

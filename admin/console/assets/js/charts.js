@@ -59,7 +59,7 @@ function options(figure, figures) {
         width: 2,
         fill: each.kind === "area" ? color(`--series-${(at % 6) + 1}`) + "22" : undefined,
         paths: each.kind === "bars" ? uPlot.paths.bars({ size: [0.7, 40] }) : undefined,
-        points: { show: figures.x.length < 3 },
+        points: { show: true, filter: () => alone(each.values) },
         spanGaps: true,
         value: (plot, value) => (value == null ? "–" : written(value, each.unit)),
       })),
@@ -67,9 +67,16 @@ function options(figure, figures) {
   };
 }
 
+/** Values that no line leads to are drawn as points: uPlot asks for their places. */
+function alone(values) {
+  const known = values.map((value, at) => (value == null ? -1 : at)).filter((at) => at >= 0);
+  return known.length < 3 ? known : [];
+}
+
 export function written(value, unit) {
   const digits = Math.abs(value) >= 100 || Number.isInteger(value) ? 0 : Math.abs(value) >= 1 ? 2 : 4;
-  const number = value.toLocaleString(undefined, { maximumFractionDigits: digits });
+  const isTiny = value !== 0 && Math.abs(value) < 0.001;
+  const number = value.toLocaleString(undefined, isTiny ? { maximumSignificantDigits: 3 } : { maximumFractionDigits: digits });
   if (unit === "usd") return `$${number}`;
   if (unit === "share") return `${(value * 100).toFixed(1)}%`;
   return unit ? `${number} ${unit}` : number;
