@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 from litestar import Response, get, post
 from litestar.params import FromPath
@@ -14,7 +15,7 @@ from admin.console.replaying import replayed
 
 ONE = "/projects/{project_id:str}/exchanges/{exchange_id:str}"
 SHOWN_IN_LINEAGE = 30
-PAGES = {"exchange": "exchanges", "job": "fine-tuning", "dataset": "datasets", "model": "models", "judgment": None}
+PAGES = {"exchange": "exchanges", "job": "fine-tuning", "dataset": "datasets", "training_example": "examples"}
 """Type of a node -> the page of its kind."""
 COST_PARTS = {
     "input_nano": "Input",
@@ -149,6 +150,8 @@ def _linked(page: Page, lineage: Json | None) -> list[dict[str, Any]]:
 
 
 def _page_of(page: Page, node: Json) -> str | None:
+    if node["type"] in ("model", "base_model"):
+        return f"{page.within('models', 'view')}?{urlencode({'model': node['id']})}"
     section = PAGES.get(node["type"])
     return page.within(section, node["id"]) if section else None
 

@@ -303,6 +303,29 @@ class TestActing:
         assert (made["exchange_id"], made["tags"], made["status"]) == (id, ["tone", "short"], "validated")
         assert "already" in text_of(await owner.send(f"{url}/{id}/learn"))
 
+    async def test_has_others_judge_it(
+        self, owner: Browser, client: httpx.AsyncClient, services: Services, url: str
+    ) -> None:
+        id = await call(client, services)
+        await owner.send(f"{url}/{id}/review", queue_name="odd ones")
+        [queue] = (await client.get("/v1/review_queues")).json()["data"]
+        assert queue["name"] == "odd ones"
+        item = (await client.post(f"/v1/review_queues/{queue['id']}/next")).json()["item"]
+        assert item["id"]
+        assert "odd ones" in text_of(await owner.open(url.replace("/exchanges", f"/review/{queue['id']}")))
+
+    async def test_shows_what_was_made_of_it_with_its_page(
+        self, owner: Browser, client: httpx.AsyncClient, services: Services, url: str
+    ) -> None:
+        id = await call(client, services)
+        await owner.send(f"{url}/{id}/learn")
+        page = await owner.open(f"{url}/{id}")
+        assert "training example" in text_of(page)
+        linked = re.findall(r'<li>[a-z ]+: <a href="([^"]+)"', page)
+        assert any("/examples/" in each for each in linked), page
+        for each in linked:
+            await owner.open(each)
+
     async def test_is_erased(self, owner: Browser, client: httpx.AsyncClient, services: Services, url: str) -> None:
         id = await call(client, services)
         assert "erased" in text_of(await owner.send(f"{url}/{id}/delete"))
