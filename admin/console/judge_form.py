@@ -96,12 +96,10 @@ def fields_of(judge: Json) -> dict[str, Any]:
 
 
 def _rules(form: Mapping[str, Any]) -> Iterator[Any]:
-    """Those that are ticked by their type, then those that are written."""
+    """Those that are filled in."""
     for name, value in form.items():
         if name.startswith("rule_") and str(value).strip():
             yield _json_of(str(value), name)
-    if form.get("add"):
-        yield json.loads(RULES[form["add"]][1])
 
 
 def _json_of(text: str, param: str) -> Any:
