@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from gateway.db.database import Database
-from gateway.db.tables import ExchangeRow, LedgerRow
+from gateway.db.tables import ExchangeRow, LedgerRow, TrafficHourRow
 from gateway.errors import Unavailable
 from gateway.exchanges import drain as drain_module
 from gateway.exchanges import record
@@ -17,6 +18,8 @@ from gateway.exchanges.spool import Spool
 from gateway.kit.clock import from_unix
 from gateway.metering.ledger import Ledger
 from gateway.metering.rollups import post_rollups
+from gateway.metering.traffic_rebuild import compare_traffic
+from gateway.metering.traffic_rollups import post_traffic
 from tests.gateway.exchanges.records import PLAIN, encoded
 from tests.gateway.logged import days, hours, ledger, stored
 
@@ -68,6 +71,20 @@ class TestDrain:
             "first_token_ms": 1.5,
             "outcome": "failed",
         }
+
+    async def test_traffic_counts_each_once_however_often_it_is_read(self, spool: Spool, database: Database) -> None:
+        drain = Drain(spool, database, post=POST, count=post_traffic)
+        spool.append(encoded("req_1"))
+        await drain.drain()
+        spool.append(encoded("req_2", outcome="refused", status=429))
+        spool.segments[0].offset = 0  # as if the process had died before it noted how far it was
+        await drain.drain()
+        spool.close()
+        async with database.session() as session:
+            row = await session.scalar(select(TrafficHourRow).filter_by(project_id="", dimension="total"))
+            assert row is not None
+            assert (row.requests, row.client_errors) == (2, 1)
+            assert not any(each.different for each in await compare_traffic(session))
 
     async def test_twice_stores_once(self, drain: Drain, spool: Spool, database: Database) -> None:
         spool.append(encoded("req_1"))
