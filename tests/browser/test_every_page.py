@@ -14,14 +14,25 @@ from tests.browser.watching import accessible, fits
 SCREENSHOTS = os.environ.get("TUNEWAY_SCREENSHOTS")
 ORGANIZATION = [
     "overview",
+    "overview?range=7d&group_by=model",
+    "report",
     "projects",
     "budgets",
     "budgets/holders",
     "prices?history=all",
     "providers",
+    "routes",
+    "routes/new",
+    "account",
+    "people",
+    "admin-keys",
+    "webhooks",
+    "audit-log",
+    "audit-log?event_type=user.added&from=2026-01-01T10:00",
 ]
 PROJECT = [
     "",
+    "report",
     "keys",
     "budgets",
     "limits",
@@ -30,6 +41,20 @@ PROJECT = [
     "review",
     "chat",
     "compare",
+    "fine-tuning",
+    "fine-tuning/new",
+    "fine-tuning/new?step=data&goal=x",
+    "models",
+    "models/view?model=starter",
+    "models/compare",
+    "datasets",
+    "datasets/new",
+    "datasets/import",
+    "examples",
+    "judges",
+    "judges/new",
+    "judges/new?type=rule",
+    "people",
 ]
 PAGES = [f"/console/{each}" for each in ORGANIZATION] + [f"{{home}}/{each}".rstrip("/") for each in PROJECT]
 

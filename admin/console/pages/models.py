@@ -1,5 +1,6 @@
 """Models of a project: the registry, one model with where it came from, and versions side by side."""
 
+import time
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,6 +13,7 @@ from admin.console.page import CurrentPage, Page
 from admin.console.streaming import passed_on
 
 COMPARED = 12
+JUDGED_DAYS = 30
 FORMATS = ("adapter", "merged")
 KINDS = {"base": "base model", "adapter": "tuned (adapter)", "full": "tuned (all weights)", "provider": "provider"}
 
@@ -22,7 +24,7 @@ async def list_models(page: CurrentPage) -> Response[str]:
     registry, traffic, judged = await at_once(
         page.api.get("/registry", limit=100, after=page.query("after")),
         page.api.get("/model_traffic"),
-        page.api.get("/judgments/summary", group_by="model"),
+        _judged(page),
     )
     wanted, words = page.query("status"), page.query("q").lower()
     shown = [each for each in registry["data"] if wanted in ("", each["status"]) and words in _words(each)]
@@ -43,7 +45,7 @@ async def show_model(page: CurrentPage) -> Response[str]:
     lineage, traffic, judged, job, replicas = await at_once(
         page.api.find(f"/lineage{path_of(model['id'])}", depth=4, breadth=6) if model["own"] else _nothing(),
         page.api.get("/model_traffic"),
-        page.api.get("/judgments/summary", group_by="model"),
+        _judged(page),
         page.api.find(path_of("fine_tuning", "jobs", model["job_id"])) if model["job_id"] else _nothing(),
         page.api.get("/models/active"),
     )
@@ -68,7 +70,7 @@ async def compare_models(page: CurrentPage) -> Response[str]:
     registry, traffic, judged, jobs = await at_once(
         page.api.get("/registry", limit=100),
         page.api.get("/model_traffic"),
-        page.api.get("/judgments/summary", group_by="model"),
+        _judged(page),
         page.api.get("/fine_tuning/jobs", limit=100),
     )
     named = page.request.query_params.getall("model", [])
@@ -137,6 +139,12 @@ def satisfaction(rows: list[Json]) -> dict[str, Json]:
         if row["scored"] and (known is None or rank > (known["source"] == "human", known["scored"])):
             best[name] = row
     return best
+
+
+async def _judged(page: Page) -> Json:
+    """Of the last days: what was said long ago of models that have changed since says little, and costs much to add up."""
+    since = int(time.time()) - JUDGED_DAYS * 86_400
+    return await page.api.get("/judgments/summary", group_by="model", created_after=since)
 
 
 async def _nothing() -> None:

@@ -49,7 +49,11 @@ async def upload(client: httpx.AsyncClient, content: bytes = LINE * 20, name: st
 
 
 async def running_job(database: Database, key: dict[str, Any], losses: list[float], **fields: Any) -> FineTuningJobRow:
-    values = {"status": "running", "suffix": "support", "training": {"type": "lora", "reasons": {}}} | fields
+    values: dict[str, Any] = {
+        "status": "running",
+        "suffix": "support",
+        "training": {"type": "lora", "reasons": {}},
+    } | fields
     job = await add_job(database, key, **values)
     async with database.session() as session:
         for at, loss in enumerate(losses, 1):
@@ -75,7 +79,8 @@ class TestStart:
         assert "What does it learn from?" in page
 
     async def test_an_uploaded_file_is_chosen_and_its_report_is_shown(self, owner: Browser, home: str) -> None:
-        form = {"_csrf": await owner._csrf(), "goal": "label tickets"}
+        token = (await owner.client.get("/v1/sessions/current")).json()["csrf_token"]
+        form = {"_csrf": token, "goal": "label tickets"}
         answer = await owner.client.post(
             f"{home}/fine-tuning/files", data=form, files={"file": ("tickets.jsonl", LINE * 20)}
         )

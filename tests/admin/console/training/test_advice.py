@@ -34,7 +34,7 @@ class TestTraining:
         assert codes(curve(*falling(15), *[3.0 + at for at in range(15)])) == ["diverging"]
 
     def test_rising_but_below_the_beginning(self) -> None:
-        assert codes(curve(*falling(20), *[0.9] * 10)) == ["loss_rising"]
+        assert codes(curve(*falling(20), *[1.2] * 10)) == ["loss_rising"]
 
     def test_not_falling(self) -> None:
         assert codes(curve(*[2.0] * 30)) == ["not_falling"]
