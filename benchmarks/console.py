@@ -69,6 +69,13 @@ PAGES = (
     ("models", "{home}/models"),
     ("versions compared", "{home}/models/compare"),
     ("routes", "/console/routes"),
+    ("people", "/console/people"),
+    ("members of a project", "{home}/people"),
+    ("account", "/console/account"),
+    ("webhooks", "/console/webhooks"),
+    ("admin keys", "/console/admin-keys"),
+    ("audit log", "/console/audit-log"),
+    ("audit log of an event", "/console/audit-log?event_type=login.failed"),
 )
 """Name and URL; `{home}`: the project's; `{newest}` and `{middle}`: exchanges; `{day}`, `{next_day}`: seconds."""
 
