@@ -193,6 +193,17 @@ class TestDecision:
         assert (left["criterion"], left["value"]) == ("thumbs", False)
         assert (await progress(client, queue))["done"] == 1
 
+    async def test_said_twice_by_one_person_is_one_persons_word(
+        self, client: Client, other: Client, database: Database, project: str
+    ) -> None:
+        await add_answers(database, project, 1)
+        queue = await make(client, overlap=2)
+        item = await taken(client, queue)
+        for up in (True, True, False):
+            await decided(client, queue, item, values={"thumbs": up})
+        assert (await progress(client, queue))["done"] == 0
+        assert (await taken(other, queue))["id"] == item["id"]
+
     async def test_needs_a_value_for_each_criterion_and_no_other(self, client: Client, queue: dict[str, Any]) -> None:
         path = f"items/{(await taken(client, queue))['id']}/decision"
         for body, param in (
