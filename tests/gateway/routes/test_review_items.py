@@ -285,6 +285,16 @@ class TestUndo:
             statuses = list(await session.scalars(select(JudgmentRow.status).order_by(JudgmentRow.id)))
         assert statuses == ["ok", "ok", "retracted", "retracted"]
 
+    async def test_goes_before_what_was_fetched_beforehand(
+        self, client: Client, other: Client, queue: dict[str, Any]
+    ) -> None:
+        first = await taken(client, queue)
+        second = await taken(client, queue, besides=[first["id"]])
+        await decided(client, queue, second)
+        await post(client, queue, "undo")
+        assert (await taken(client, queue))["id"] == second["id"]
+        assert (await taken(other, queue))["id"] == first["id"]
+
     async def test_and_decided_again_it_counts_again(self, client: Client, queue: dict[str, Any]) -> None:
         item = await taken(client, queue)
         await decided(client, queue, item)
