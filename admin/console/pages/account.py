@@ -13,6 +13,8 @@ from admin.console.qr_code import svg
 ACCOUNT = "/console/account"
 CURRENT = "/sessions/current"
 MOST_SESSIONS = 100
+LONGEST_URI = 1000
+"""Characters: an email of 254, each of them escaped, fits."""
 PROOF = {"password": "proof"}
 """The field of the authenticator's password, beside the one of a new password."""
 
@@ -53,9 +55,10 @@ async def confirm_totp(page: CurrentPage) -> Response[str]:
     try:
         made = await page.api.post(f"{CURRENT}/totp/confirm", {"code": entered.text(form, "code")})
     except ApiRefused as refused:
-        if refused.param != "code":
+        uri = entered.text(form, "uri")
+        if refused.param != "code" or not uri.startswith("otpauth://") or len(uri) > LONGEST_URI:
             raise
-        return _secret(page, entered.text(form, "secret"), entered.text(form, "uri"), refused)
+        return _secret(page, entered.text(form, "secret"), uri, refused)
     return _unkept(page.show("account_recovery_codes.html", codes=made["recovery_codes"]))
 
 

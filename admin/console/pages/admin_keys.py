@@ -13,7 +13,7 @@ from admin.console.page import CurrentPage, Filled, Page
 ADMIN_KEYS = "/console/admin-keys"
 API = "/organization/admin_api_keys"
 PAGE = 50
-ROLES = {"reader": "Reader: sees everything, changes nothing", "owner": "Owner: may do everything"}
+ROLES = {"reader": "Reader: sees everything", "owner": "Owner: may do everything"}
 
 
 @get("/admin-keys")

@@ -15,7 +15,7 @@ PAGE = 50
 """People."""
 NEWEST = 100
 """Invitations looked through for those that are open."""
-ROLES = {"reader": "Reader: sees everything, changes nothing", "owner": "Owner: may do everything"}
+ROLES = {"reader": "Reader: sees everything", "owner": "Owner: may do everything"}
 PROJECT_ROLES = {"member": "Member", "owner": "Owner of the project"}
 
 

@@ -84,6 +84,12 @@ class TestTheAuthenticator:
         answer = await owner.client.post(f"{URL}/totp/confirm", data=fields)
         assert (answer.status_code, "A" * 32 in answer.text) == (403, False)
 
+    @pytest.mark.parametrize("uri", ["", "https://evil.example", "otpauth://" + "x" * 4000])
+    async def test_a_form_without_the_secret_is_refused(self, owner: Browser, uri: str) -> None:
+        await owner.send(f"{URL}/totp", proof=PASSWORD)
+        page = await owner.send(f"{URL}/totp/confirm", 400, secret="A" * 32, uri=uri, code="0")
+        assert "A" * 32 not in page
+
     async def test_takes_the_password(self, owner: Browser) -> None:
         page = await owner.send(f"{URL}/totp", 400, proof="wrong")
         assert re.findall(r'id="f-(\w+)"[^>]*aria-invalid="true"', page) == ["proof"]
