@@ -190,7 +190,7 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     sample: int
     """Exchanges that were looked at."""
     matching: int
-    """Exchanges that the filters match."""
+    """Exchanges that the filters match; no more than 100,000 are counted."""
     considered: int
     taken: int
     by_signal: dict[str, int]

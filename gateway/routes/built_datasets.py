@@ -40,6 +40,9 @@ from gateway.routes.callers import Caller, Sv
 from gateway.routes.dataset_shapes import dataset
 from gateway.services import Services
 
+MOST_COUNTED = 100_000
+"""Matching exchanges, in a preview: a form asks for one at every change."""
+
 decode_create = msgspec.json.Decoder(DatasetCreate)
 decode_update = msgspec.json.Decoder(DatasetUpdate)
 decode_preview = msgspec.json.Decoder(PreviewCreate)
@@ -118,7 +121,7 @@ async def preview_dataset(sv: Sv, caller: Caller, body: RawBody) -> Preview:
     work = Workplace(sv.settings.data_dir / PLACE, new_id("preview_"))
     try:
         ground = await ground_of(means, Snapshot(caller.project_id, now()), recipe, work)
-        matching = await ground.log.count() if recipe.sources.exchanges else 0
+        matching = await ground.log.count(MOST_COUNTED) if recipe.sources.exchanges else 0
         await select(means, ground, lambda done: seen.append(done), wanted.sample)
         signals = work.db.execute("SELECT signal, count(*) FROM kept GROUP BY 1 ORDER BY 1").fetchall()
         return Preview(

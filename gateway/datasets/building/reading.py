@@ -74,9 +74,11 @@ class Log:
             yield page
             behind = page[-1].call.id
 
-    async def count(self) -> int:
+    async def count(self, most: int | None = None) -> int:
+        """Args: most: counted no further."""
+        matching = self._matching().limit(most).subquery()
         async with self._database.session() as session:
-            return int(await session.scalar(select(func.count()).select_from(self._matching().subquery())) or 0)
+            return int(await session.scalar(select(func.count()).select_from(matching)) or 0)
 
     async def calls(self, ids: Collection[str]) -> dict[str, Sized]:
         """Those of `ids` that the recipe takes."""

@@ -10,6 +10,7 @@ from gateway.db.database import Database
 from gateway.db.tables import DatasetVersionRow
 from gateway.kit.clock import now
 from gateway.kit.keyed_hash import end_user_hash
+from gateway.routes import built_datasets
 from gateway.services import Services
 from gateway.settings import Settings
 from tests.conftest import chat
@@ -161,7 +162,9 @@ class TestChanges:
 
 
 class TestPreview:
-    async def test_counts_what_selection_would_do(self, client: Client, sv: Services) -> None:
+    async def test_counts_what_selection_would_do(
+        self, client: Client, sv: Services, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         for number in range(3):
             answer = await client.post("/v1/chat/completions", json=chat("echo"))
             if number:
@@ -176,6 +179,8 @@ class TestPreview:
         assert (newest["matching"], newest["sample"], newest["taken"]) == (3, 1, 1)
         assert (await client.get("/v1/files")).json()["data"] == []
         assert (await client.get(URL)).json()["data"] == []
+        monkeypatch.setattr(built_datasets, "MOST_COUNTED", 2)
+        assert (await client.post(f"{URL}/preview", json={"recipe": SFT})).json()["matching"] == 2
 
 
 class TestExport:
