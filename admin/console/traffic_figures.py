@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from admin.console.api import Json
-from admin.console.render import decimal, milliseconds, number, percent, usd
+from admin.console.render import milliseconds, number, percent, usd
 
 SERIES = 6
 """Groups that a chart shows: it has as many colors."""
@@ -66,8 +66,8 @@ def figures(now: Json | None, before: Json | None) -> list[Figure]:
         *[_time(f"Latency {name}", now, before, "latency", f"{name}_ms") for name in ("p50", "p95", "p99")],
         _time("First token p50", now, before, "first_token", "p50_ms"),
         Figure("Tokens", number(tokens(now)), change(tokens(now), before and tokens(before))),
-        Figure("Cost of calls", usd(now["cost_usd"]), _cost_note(now, before)),
-        Figure("Cost per 1,000 calls", usd(now["cost_usd"] * 1000 / requests), ""),
+        Figure("Cost of calls", _amount(now["cost_usd"]), _cost_note(now, before)),
+        Figure("Cost per 1,000 calls", _amount(now["cost_usd"] * 1000 / requests), ""),
     ]
 
 
@@ -172,5 +172,6 @@ def _cost_note(now: Json, before: Json | None) -> str:
     return f"{told}; {unpriced:,} calls had no price" if unpriced else told
 
 
-def mean_cost(result: Json) -> str:
-    return usd(result["cost_usd"] / result["requests"]) if result["requests"] else decimal(None)
+def _amount(cost: float) -> str:
+    """As large as it may be where figures are large; tables tell it to the last digit."""
+    return usd(cost) if cost == 0 or cost >= 0.001 else "under $0.001"

@@ -134,9 +134,12 @@ function link(url, text) {
   return found;
 }
 
-document.addEventListener("theme", () => {
+function drawAnew() {
   for (const figure of shown) {
     if (figure.isConnected) show(figure, figure.chart.figures);
     else shown.delete(figure);
   }
-});
+}
+
+document.addEventListener("theme", drawAnew);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAnew);
