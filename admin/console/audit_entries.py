@@ -27,7 +27,7 @@ class Line(NamedTuple):
     when: int
     type: str
     who: str
-    """An email, or which key."""
+    """An email, or the id of a key."""
     kind: str
     """What acted: a person in a browser or a key."""
     address: str
@@ -50,7 +50,7 @@ def line_of(entry: Json) -> Line:
         id=entry["id"],
         when=entry["effective_at"],
         type=entry["type"],
-        who=person or (f"key {acted['id']}" if kind == "api_key" else "nobody known"),
+        who=person or (acted["id"] if kind == "api_key" else "nobody known"),
         kind="browser" if kind == "session" else "key",
         address=acted.get("ip_address") or "",
         agent=acted.get("user_agent") or "",

@@ -58,7 +58,7 @@ async def list_entries(page: CurrentPage) -> Response[str]:
         rows=rows,
         lines=[line_of(each) for each in rows["data"]],
         events=[("", "Everything"), *((each, each) for each in EVENTS)],
-        projects=[("", "All, and what belongs to none"), *((each["id"], each["name"]) for each in page.projects)],
+        projects=[("", "All"), *((each["id"], each["name"]) for each in page.projects)],
         values=Filled(page.request.query_params),
         filtered=any(page.query(name) for name in (*FILTERS, "from", "until")),
         error=error,

@@ -22,7 +22,7 @@ class TestWho:
         assert line_of(entry({}, {"type": "api_key", "api_key": key})).who == "ada@example.com"
         key = {"id": "key_1", "type": "service_account", "service_account": {"id": "key_1"}}
         line = line_of(entry({}, {"type": "api_key", "api_key": key}))
-        assert (line.who, line.kind) == ("key key_1", "key")
+        assert (line.who, line.kind) == ("key_1", "key")
 
     def test_nobody_known(self) -> None:
         assert line_of(entry({}, {"type": "session", "session": {"user": {}}})).who == "nobody known"
