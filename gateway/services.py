@@ -204,8 +204,7 @@ def _build(settings: Settings) -> Services:
     database, sealer = Database.of(settings), Sealer(read_keys(settings.encryption_key.reveal()))
     upstream_book, residency = UpstreamBook(sealer), Residency(settings.engine.urls)
     keys, catalog = KeyRing(settings.secret_key.reveal()), Catalog(settings, upstream_book)
-    route_book, prices = RouteBook(settings.routes), PriceBook(settings.prices)
-    refuse_faulty(route_book.configured)
+    route_book, prices = _route_book(settings), PriceBook(settings.prices)
     queue, background = Queue(settings.redis.url), Background()
     limit_book, shown_examples = LimitBook(settings), ShownExamples(database, background)
     spool = Spool(settings.data_dir / DIRECTORY, segment_bytes=settings.exchanges.segment_bytes)
@@ -232,14 +231,7 @@ def _build(settings: Settings) -> Services:
         budgets=budgets,
         upstreams=UpstreamClient(settings.timeouts),
         spool=spool,
-        drain=Drain(
-            spool,
-            database,
-            post=_ledger().post,
-            count=post_traffic,
-            released=budgets.released,
-            judgments=RuleJudgments(database),
-        ),
+        drain=_drain(spool, database, budgets),
         shown_examples=shown_examples,
         inline_rules=InlineRules(background, settings.routing.check_processes),
         metrics=Metrics(residency),
@@ -247,6 +239,18 @@ def _build(settings: Settings) -> Services:
         python_sandbox=_python_sandbox(settings.grading),
         background=background,
     )
+
+
+def _route_book(settings: Settings) -> RouteBook:
+    """Raises SettingsError: a route of the settings has rules that make no sense."""
+    book = RouteBook(settings.routes)
+    refuse_faulty(book.configured)
+    return book
+
+
+def _drain(spool: Spool, database: Database, budgets: Budgets) -> Drain:
+    post, judgments = _ledger().post, RuleJudgments(database)
+    return Drain(spool, database, post=post, count=post_traffic, released=budgets.released, judgments=judgments)
 
 
 def _limits(settings: Settings, book: LimitBook, background: Background) -> RateLimits:

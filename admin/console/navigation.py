@@ -31,8 +31,6 @@ PROJECT = {
     "Quality": {
         "Review": "review",
         "Judges": "judges",
-        "Evals": "evals",
-        "Guidance": "guidance",
     },
     "Training": {
         "Datasets": "datasets",

@@ -41,7 +41,7 @@ async def with_hash(session: AsyncSession, hash: bytes) -> ApiKeyRow | None:
 async def names(session: AsyncSession, ids: Sequence[str]) -> dict[str, str]:
     """What these keys are called, revoked ones included."""
     found = await session.execute(select(ApiKeyRow.id, ApiKeyRow.name).where(ApiKeyRow.id.in_(ids)))
-    return {id: name for id, name in found}
+    return {row.id: row.name for row in found}
 
 
 async def working(session: AsyncSession) -> list[Working]:
