@@ -90,15 +90,21 @@ def test_votes_become_judgments(page: Page, home: str, client: OpenAI) -> None:
 
 
 def test_a_dataset_of_preferences_takes_votes(page: Page, home: str, client: OpenAI) -> None:
+    before = votes_taken(client)
     compared(
         page, home, ["starter", "assistant"], "Which of the two lamps in your shop is the brighter one for a desk?"
     )
+    page.get_by_label("Blind").uncheck()  # the starter's answer is cut off: the other one must be the better
     page.get_by_role("button", name="Compare").click()
+    expect(page.get_by_role("heading", name="B: assistant")).to_be_visible()
     best(page, "B")
-    [voted] = [each for each in preferences(client, criterion="preference") if "assistant" in models_of(client, each)]
+    assert votes_taken(client) == before + 1
+
+
+def votes_taken(client: OpenAI) -> int:
     recipe = {"kind": "preference", "pairs": {"sources": ["votes"]}}
     preview: Any = client.post("/datasets/preview", body={"recipe": recipe}, cast_to=object)
-    assert voted["other_exchange_id"] in json.dumps(preview), preview
+    return preview["by_signal"].get("vote", 0)
 
 
 def test_of_three_the_best_is_preferred_over_each_other(page: Page, home: str, client: OpenAI) -> None:
