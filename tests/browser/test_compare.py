@@ -40,10 +40,6 @@ def served(client: OpenAI, exchange_id: str) -> str:
     return found["requested_model"]
 
 
-def models_of(client: OpenAI, judgment: dict[str, Any]) -> set[str]:
-    return {served(client, judgment["exchange_id"]), served(client, judgment["other_exchange_id"])}
-
-
 def test_votes_become_judgments(page: Page, home: str, client: OpenAI) -> None:
     compared(page, home, ["starter", "echo"], "Where is my order?\nMay I send it back?")
     page.get_by_role("button", name="Compare").click()
