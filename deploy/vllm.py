@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 from deploy.parts import Part, StackError
 from deploy.probes import LOOPBACK, answers_ok, takes
@@ -20,6 +21,7 @@ from deploy.process import Command
 from gateway.settings import Settings, VllmSettings, child_environment
 
 SERVER = ("-P", "-m", "vllm.entrypoints.openai.api_server")
+SERVER_ON_CPU = ("-P", str(Path(__file__).with_name("vllm_on_cpu.py")))
 START_SECONDS = 1800.0
 STOP_SECONDS = 8.0  # the gateway has stopped before it: no call is under way
 FINAL = (0, 1, 2)
@@ -82,7 +84,8 @@ class Vllm:
 
     def part(self, leash: tuple[str, ...], *, model: str, name: str, port: int) -> Part:
         """Nobody waits for it. `model` is a directory or a local Hugging Face id, `name` what clients call it."""
-        argv = (*leash, self.python, *SERVER, *self._arguments(model, name, port))
+        server = SERVER_ON_CPU if self.on_cpu else SERVER
+        argv = (*leash, self.python, *server, *self._arguments(model, name, port))
         command = Command(argv, self._environment(), stop_timeout=STOP_SECONDS)
         ready = partial(self._answers, name, port)
         return Part(

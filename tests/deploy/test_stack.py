@@ -12,6 +12,7 @@ import pytest
 
 from deploy.parts import StackError
 from deploy.stack import Model, find_model, make_admin_key
+from deploy.vllm import SERVER_ON_CPU
 from tests.deploy.support import alive, parts_of, stack
 
 UP = r"Ctrl-C stops everything"
@@ -146,7 +147,7 @@ class TestVllm:
             running.wait_for(r"engine +ready")
         engine, gateway = environment_of("engine", tmp_path), environment_of("gateway", tmp_path)
         argv = engine["argv"]
-        assert argv[:5] == ["engine", str(tmp_path / "python"), "-P", "-m", "vllm.entrypoints.openai.api_server"]
+        assert argv[:4] == ["engine", str(tmp_path / "python"), *SERVER_ON_CPU]
         assert argv[argv.index("--served-model-name") + 1] == "starter"
         assert argv[argv.index("--host") + 1] == "127.0.0.1"
         assert argv[argv.index("--max-loras") + 1] == "3"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deploy.parts import StackError
-from deploy.vllm import Vllm, VllmOptions, cause, find_vllm, options_of
+from deploy.vllm import SERVER, SERVER_ON_CPU, Vllm, VllmOptions, cause, find_vllm, options_of
 from gateway.settings import EngineSettings, Secret, Settings, VllmSettings
 
 STARTED = ("--model", "/m", "--served-model-name", "m", "--host", "127.0.0.1", "--port", "4711")
@@ -20,9 +20,11 @@ def vllm(on_cpu: bool = True, *, sleeps: bool = False, **settings: object) -> Vl
 
 def arguments(found: Vllm) -> list[str]:
     argv = found.part(("leash",), model="/m", name="m", port=4711).command.argv
-    assert argv[:5] == ("leash", "/opt/python", "-P", "-m", "vllm.entrypoints.openai.api_server")
-    assert argv[5:13] == STARTED
-    return list(argv[13:])
+    server = SERVER_ON_CPU if found.on_cpu else SERVER
+    first, rest = ("leash", "/opt/python", *server), 2 + len(server)
+    assert argv[:rest] == first
+    assert argv[rest : rest + len(STARTED)] == STARTED
+    return list(argv[rest + len(STARTED) :])
 
 
 def environment(found: Vllm) -> Mapping[str, str]:
