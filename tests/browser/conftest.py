@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 from openai import OpenAI
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from deploy.demo.stack import DemoStack, Key, running
 from tests.browser.product import running_product
@@ -24,6 +24,8 @@ from tests.openai_sdk.stacks import CONFIG, connect
 
 REQUIRED = os.environ.get("TUNEWAY_REQUIRE_BROWSER") == "1"
 ENABLE = "apt install chromium (or TUNEWAY_CHROMIUM=/path/to/chrome) enables it"
+PATIENCE = 60_000
+"""Milliseconds that anything may take: a busy machine is no failure."""
 EMAIL, PASSWORD = "ada@example.com", "correct horse battery"
 MODELS = '"unicode", "assistant", "gated"]'
 """Of the provider, beside those of the other suites."""
@@ -44,6 +46,7 @@ def chromium() -> str:
 @pytest.fixture(scope="package")
 def chrome() -> Iterator[Browser]:
     path = chromium()
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         yield browser
@@ -101,6 +104,7 @@ def signed_in(stack: DemoStack, admin: httpx.Client, chrome: Browser) -> Iterato
     person = {"email": EMAIL, "name": "Ada Lovelace", "password": PASSWORD, "role": "owner"}
     admin.post("/organization/users", json=person).raise_for_status()
     context = chrome.new_context(base_url=stack.url, viewport={"width": 1440, "height": 900}, reduced_motion="reduce")
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     page.goto("/console")
     page.get_by_label("Email").fill(EMAIL)
