@@ -56,7 +56,8 @@ def tell(*arguments: str) -> None:
 def tell_second(output: str) -> None:
     """300 answers with feedback, rules, a dataset, a job, and an eval whose interval keeps away from the base's."""
     assert re.search(r"300 answers in \d+ s: the reviewer liked \d+, and wrote \d+", output)
-    assert re.search(r"\d+ of 300 answers passed, 0 could not be judged", output)
+    [judged] = re.findall(r"\d+ of (\d+) answers passed, 0 could not be judged", output)
+    assert 300 <= int(judged) < 360  # a judge watches from the beginning of the second that it was made in
     assert re.search(r"\d+ rows to train on and \d+ beside them, never alike \(\d+ by edit, \d+ by human\)", output)
     [name] = set(re.findall(r"ft:starter:tuneway:reviewed:\w{8}", output))
     [base] = re.findall(r"^starter +\d+ +56 +\S+ +(\S+) to (\S+)", output, re.MULTILINE)
