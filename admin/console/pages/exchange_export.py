@@ -1,8 +1,6 @@
 """What the log's filters show, as a file: CSV for a spreadsheet, or JSON. Written while it is read."""
 
-import csv
-import io
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +8,7 @@ import msgspec
 from litestar import get
 from litestar.response import Stream
 
-from admin.console import exchange_filters
+from admin.console import exchange_filters, spreadsheet
 from admin.console.api import Json
 from admin.console.page import CurrentPage, Page
 
@@ -25,8 +23,6 @@ COLUMNS = (
     "streamed", "input_tokens", "cached_input_tokens", "output_tokens", "cost_usd", "duration_ms", "first_token_ms",
     "api_key_id", "purpose", "end_user", "metadata", "question", "answer",
 )  # fmt: skip
-FORMULAS = ("=", "+", "-", "@", "\t", "\r")
-"""A spreadsheet takes what begins so for a formula (OWASP, CSV injection)."""
 
 
 @get("/projects/{project_id:str}/exchanges/export")
@@ -61,9 +57,9 @@ async def _parts(page: Page, query: dict[str, str], part: Json) -> AsyncIterator
 
 
 async def _csv(parts: AsyncIterator[list[Json]]) -> AsyncIterator[bytes]:
-    yield _lines([COLUMNS])
+    yield spreadsheet.lines([COLUMNS])
     async for rows in parts:
-        yield _lines(_values(row) for row in rows)
+        yield spreadsheet.lines(_values(row) for row in rows)
 
 
 async def _json(parts: AsyncIterator[list[Json]]) -> AsyncIterator[bytes]:
@@ -87,11 +83,4 @@ def _values(row: Json) -> list[str]:
 def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    text = "" if value is None else str(value)
-    return f"'{text}" if isinstance(value, str) and text.startswith(FORMULAS) else text
-
-
-def _lines(rows: Iterator[Sequence[str]] | Sequence[Sequence[str]]) -> bytes:
-    written = io.StringIO()
-    csv.writer(written).writerows(rows)
-    return written.getvalue().encode()
+    return "" if value is None else str(value)

@@ -1,12 +1,10 @@
 """All keys of a project as a file."""
 
-import csv
-import io
 from datetime import UTC, datetime
-from typing import Any
 
 from litestar import Response, get
 
+from admin.console import spreadsheet
 from admin.console.api import Json, at_once
 from admin.console.page import CurrentPage
 from admin.console.pages.keys import key_url, spend_of_month
@@ -17,23 +15,18 @@ COLUMNS = (
     "id", "name", "redacted_value", "owner_type", "owner", "purpose", "created_at", "last_used_at", "expires_at", "logging",
     "allowed_models", "scopes", "tags", "tier", "month", "spent_usd",
 )  # fmt: skip
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""A spreadsheet would run what begins so."""
 
 
 @get("/projects/{project_id:str}/keys.csv")
-async def export_keys(page: CurrentPage) -> Response[str]:
+async def export_keys(page: CurrentPage) -> Response[bytes]:
     """With what each spent this month (UTC)."""
     keys, spent = await at_once(page.api.every(key_url(page), most=MOST), spend_of_month(page))
-    file = io.StringIO()
-    writer = csv.writer(file)
-    writer.writerow(COLUMNS)
-    writer.writerows([_safe(value) for value in _row(key, spent.get(key["id"], 0.0))] for key in keys)
+    rows = (_row(key, spent.get(key["id"], 0.0)) for key in keys)
     headers = {"content-disposition": 'attachment; filename="keys.csv"'}
-    return Response(file.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
+    return Response(spreadsheet.lines([COLUMNS, *rows]), media_type="text/csv; charset=utf-8", headers=headers)
 
 
-def _row(key: Json, spent: float) -> list[Any]:
+def _row(key: Json, spent: float) -> list[str]:
     owner = key["owner"]
     lists = [" ".join(key[name] or []) for name in ("allowed_models", "scopes")]
     moments = [_moment(key[name]) for name in ("created_at", "last_used_at", "expires_at")]
@@ -44,7 +37,3 @@ def _row(key: Json, spent: float) -> list[Any]:
 
 def _moment(unix: int | None) -> str:
     return f"{datetime.fromtimestamp(unix, UTC):%Y-%m-%dT%H:%M:%SZ}" if unix is not None else ""
-
-
-def _safe(value: str) -> str:
-    return f"'{value}" if value.startswith(FORMULA) else value

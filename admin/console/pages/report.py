@@ -1,7 +1,5 @@
 """Usage and quality of a month: to be read, printed, and downloaded as CSV or JSON."""
 
-import csv
-import io
 from dataclasses import dataclass
 from time import time
 from typing import Any
@@ -9,6 +7,7 @@ from typing import Any
 import msgspec
 from litestar import Response, get
 
+from admin.console import spreadsheet
 from admin.console.api import Json, at_once
 from admin.console.months import Month, latest, month_of
 from admin.console.page import CurrentPage, Page
@@ -21,8 +20,6 @@ TABLES = {True: ("model", "api_key_id"), False: ("project_id", "model", "api_key
 COLUMNS = ("part", "name", "id", "requests", "failed", "fallbacks", "p50_ms", "p95_ms", "p99_ms", "input_tokens",
            "output_tokens", "cost_of_calls_usd", "trainings", "trained_tokens", "device_hours", "cost_of_trainings_usd",
            "judgments", "score", "score_low", "score_high", "pass_rate", "pass_low", "pass_high")  # fmt: skip
-FORMULAS = ("=", "+", "-", "@", "\t", "\r")
-"""A spreadsheet takes what begins so for a formula (OWASP, CSV injection)."""
 Row = dict[str, Any]
 
 
@@ -185,12 +182,4 @@ def _quality(each: Json) -> Row:
 
 
 def _csv(rows: list[Row]) -> bytes:
-    text = io.StringIO()
-    lines = csv.writer(text)
-    lines.writerow(COLUMNS)
-    lines.writerows([_cell(row.get(name)) for name in COLUMNS] for row in rows)
-    return text.getvalue().encode()
-
-
-def _cell(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
+    return spreadsheet.lines([COLUMNS, *([row.get(name) for name in COLUMNS] for row in rows)])
