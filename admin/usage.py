@@ -56,14 +56,13 @@ async def rebuild_usage(settings: Settings) -> Outcome:
 
 async def _run(settings: Settings, *, mend: bool) -> Outcome:
     """Budgets in a transaction of their own: it has the ledger to itself, for as long as it takes to sum it up. And the sums
-    of traffic, which follow from the log, in another that has them to itself."""
+    of traffic, which follow from the log, a day after the other."""
     database = Database.of(settings)
     try:
         async with database.session() as session:
             ledger = await compare_with_exchanges(session)
             rollups = await (rebuild if mend else compare)(session)
-        async with database.session() as session:
-            rollups += await (rebuild_traffic if mend else compare_traffic)(session)
+        rollups += await (rebuild_traffic if mend else compare_traffic)(database)
         return Outcome(ledger, rollups, await _budgets(database, mend=mend))
     finally:
         await database.close()

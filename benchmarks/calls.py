@@ -95,7 +95,7 @@ def _gateway(checkout: Path, upstream: str, arguments: argparse.Namespace) -> Ge
         }  # fmt: skip
         script = Path(__file__).with_name("calls_measured.py")
         process = subprocess.Popen(
-            [sys.executable, str(script), json.dumps(told)],
+            [sys.executable, "-P", str(script), json.dumps(told)],
             env=os.environ | {"PYTHONPATH": str(checkout), "PYTHONHASHSEED": "0"},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
         )  # fmt: skip

@@ -53,7 +53,7 @@ async def main() -> None:
         secret_key=Secret("k" * 40),
         database=DatabaseSettings(url=told["database"]),
         redis=RedisSettings(url=told["redis"]),
-        exchanges=ExchangeSettings(drain_seconds=NEVER),
+        exchanges=ExchangeSettings(drain_seconds=NEVER, drain="inside"),
         upstreams=(UpstreamSettings(name="fake", base_url=told["upstream"], models=("echo",)),),
         prices=(PriceSettings(model="echo", input=5.0, cached_input=0.5, output=10.0),),
     )
@@ -63,7 +63,7 @@ async def main() -> None:
         await ensure_admin_key(session, ADMIN_KEY, secret_key=settings.secret_key.reveal())
     await database.close()
     app = build_app(settings)
-    async with app.litestar.lifespan():
+    async with app.lifespan():
         scopes = await _scopes(app)
         gc.collect()
         gc.freeze()

@@ -13,6 +13,7 @@ Whoever adds a page adds its URL to PAGES. With --keep the database stays, and t
 
 import argparse
 import asyncio
+import gc
 import os
 import statistics
 import tempfile
@@ -25,14 +26,23 @@ from typing import Any
 
 import httpx
 from sqlalchemy import event, text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from admin.console.urls import CONSOLE
 from admin.usage import rebuild_usage
+from benchmarks.console_evals import add_eval
 from gateway.app import App, build_app
 from gateway.db.database import Database
 from gateway.db.migrate import upgrade
+from gateway.db.partitions import PARTITIONED, next_month, parts, split
+from gateway.guidance import repository as guidance
 from gateway.keys.service import ensure_admin_key
+from gateway.kit.clock import from_unix, unix
+from gateway.kit.ids import first_request_id
+from gateway.protocol.guidance import GuidanceFilters
+from gateway.services import worker_services
 from gateway.settings import DatabaseSettings, RedisSettings, Secret, Settings
+from gateway.tasks.guide_projects import guide_project
 from tests.servers import start_postgres, start_redis
 
 ADMIN_KEY, SECRET = "sk-admin-for-a-benchmark", "k" * 40
@@ -65,19 +75,32 @@ PAGES = (
     ("exchanges with no such word", "{home}/exchanges?q=zebra"),
     ("exchanges, new ones", "{home}/exchanges/new?since={newest}"),
     ("an exchange", "{home}/exchanges/{middle}"),
+    ("evals", "{home}/evals"),
+    ("an eval", "{home}/evals/{eval}"),
+    ("an eval, to be run", "{home}/evals/{eval}/start"),
+    ("an eval, to be made", "{home}/evals/new"),
+    ("a run of an eval", "{home}/evals/{eval}/runs/{run}"),
+    ("a run of an eval, what failed", "{home}/evals/{eval}/runs/{run}?status=fail"),
+    ("an answer of a run of an eval", "{home}/evals/{eval}/runs/{run}/items/{item}"),
+    ("runs of an eval compared", "{home}/evals/{eval}/compare?base={base}&with={run}"),
     ("fine-tuning", "{home}/fine-tuning"),
+    ("guidance", "{home}/guidance"),
     ("models", "{home}/models"),
     ("versions compared", "{home}/models/compare"),
+    ("timeline", "{home}/timeline"),
     ("routes", "/console/routes"),
     ("people", "/console/people"),
     ("members of a project", "{home}/people"),
+    ("retention", "{home}/retention"),
     ("account", "/console/account"),
     ("webhooks", "/console/webhooks"),
     ("admin keys", "/console/admin-keys"),
     ("audit log", "/console/audit-log"),
     ("audit log of an event", "/console/audit-log?event_type=login.failed"),
+    ("settings", "/console/settings"),
 )
-"""Name and URL; `{home}`: the project's; `{newest}` and `{middle}`: exchanges; `{day}`, `{next_day}`: seconds."""
+"""Name and URL; `{home}`: the project's; `{newest}` and `{middle}`: exchanges; `{day}`, `{next_day}`: seconds; `{eval}`, `{run}`,
+`{base}`, `{item}`: of an eval with two runs of a thousand answers each."""
 
 WORDS = """
 CREATE TABLE IF NOT EXISTS benchmark_texts AS
@@ -202,8 +225,8 @@ async def _project(settings: Settings) -> AsyncGenerator[tuple[str, str]]:
 @asynccontextmanager
 async def _client(settings: Settings) -> AsyncGenerator[tuple[App, httpx.AsyncClient]]:
     """A gateway with its console, in this process; nobody has signed in."""
-    app = build_app(settings, CONSOLE)
-    async with app.litestar.lifespan():
+    app = build_app(settings, lambda: CONSOLE)
+    async with app.lifespan():
         transport: Any = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
         headers = {"origin": ORIGIN, "sec-fetch-site": "same-origin"}
         async with httpx.AsyncClient(transport=transport, base_url=ORIGIN, headers=headers, timeout=600) as client:
@@ -226,6 +249,8 @@ async def _fill(settings: Settings, database: Database, project: str, criterion:
         await session.execute(text("TRUNCATE exchanges, exchange_texts, unread_exchanges, judgments, ledger"))
         await session.execute(text(WORDS.format(**values)))
         await session.execute(text("DROP INDEX IF EXISTS ix_exchange_texts_words"))
+        for table in PARTITIONED:
+            await _make_months(session, table)
     for first in range(0, rows, CHUNK):
         calls = CALLS.format(**values, first=first, last=min(first + CHUNK, rows) - 1)
         async with database.session() as session:
@@ -239,6 +264,17 @@ async def _fill(settings: Settings, database: Database, project: str, criterion:
         autocommit = await connection.execution_options(isolation_level="AUTOCOMMIT")
         await autocommit.execute(text("VACUUM ANALYZE"))
     print(f"{rows:,} exchanges in {time.perf_counter() - began:.0f} s", flush=True)
+
+
+async def _make_months(session: AsyncSession, table: str) -> None:
+    """Parts as if the gateway had run all the time; once."""
+    earlier, *others = await parts(session, table)
+    month, bounds = next_month(from_unix(_start())), list[str]()
+    while earlier.end is not None and (bound := first_request_id(unix(month))) < earlier.end:
+        bounds.append(bound)
+        month = next_month(month)
+    if bounds and len(others) == 1:
+        await split(session, earlier, bounds)
 
 
 def _start() -> int:
@@ -259,14 +295,28 @@ async def _measured(
     day = _start() + DAYS // 2 * DAY
     values = {
         "home": f"/console/projects/{project}", "newest": newest, "middle": middle, "day": day, "next_day": day + DAY,
+        **await add_eval(database, project),
     }  # fmt: skip
+    await _guide(settings, project)
     found: dict[str, Measured] = {}
     async with _client(settings) as (app, client):
         await _sign_in(client)
+        gc.collect()
+        gc.freeze()  # as deploy/asgi.py does
         for name, url in PAGES:
             if arguments.only in name:
                 found[name] = await _measure(app, client, url.format(**values), arguments.rounds)
     return found
+
+
+async def _guide(settings: Settings, project: str) -> None:
+    """What a worker does once somebody has opened the page: the page shows what it made."""
+    async with worker_services(settings) as wv:
+        async with wv.database.session() as session:
+            await guidance.ask(session, project, GuidanceFilters())
+        began = time.perf_counter()
+        await guide_project(wv, project, guidance.key_of(GuidanceFilters()))
+        print(f"guidance computed by a worker in {time.perf_counter() - began:.1f} s", flush=True)
 
 
 async def _measure(app: App, client: httpx.AsyncClient, url: str, rounds: int) -> Measured:

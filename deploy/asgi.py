@@ -1,7 +1,30 @@
-"""The ASGI application that granian loads: settings are read here, once a process."""
+"""The ASGI application that uvicorn loads: settings are read here, once a process.
 
-from admin.console.urls import CONSOLE
-from gateway.app import build_app
-from gateway.settings import load
+What is imported here is what model calls need; the rest follows in a thread (gateway/app.py), so that a gateway answers
+in half the time. tests/architecture/test_imports.py knows what must not come back.
+"""
 
-app = build_app(load(), CONSOLE)
+from typing import TYPE_CHECKING
+
+from gateway.kit.long_lived import long_lived
+
+with long_lived():
+    from gateway.app import App
+    from gateway.settings import load
+
+if TYPE_CHECKING:
+    from litestar import Litestar
+
+settings = load()
+
+
+def build() -> "Litestar":
+    """Everything but model calls."""
+    with long_lived():
+        from admin.console.urls import CONSOLE
+        from gateway.litestar_app import build_routes
+
+        return build_routes(settings.max_body_bytes, CONSOLE)
+
+
+app = App(settings, build)

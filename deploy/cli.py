@@ -1,31 +1,44 @@
-"""The `tuneway` command."""
+"""The `tuneway` command.
+
+What a command needs is imported when it is called: the process of `tuneway gateway` stays beside those that
+serve, and as small as it is here. What works on the database itself is in deploy/database_commands.py.
+"""
 
 import asyncio
 import os
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
-from asyncpg import PostgresError
-from sqlalchemy.exc import SQLAlchemyError
 
-from admin.cli import COMMANDS
-from admin.routes import routes
-from admin.usage import check_usage, rebuild_usage
-from deploy import gateway_server
-from deploy.stack import StackOptions, serve
-from deploy.vllm import options_of
-from gateway.db.database import Database
-from gateway.db.migrate import upgrade
-from gateway.db.reseal import Resealed, reseal
-from gateway.errors import Unavailable
-from gateway.keys.service import ensure_admin_key
-from gateway.kit.sealing import Sealer, read_keys
 from gateway.settings import DatabaseSettings, RedisSettings, Settings, SettingsError, load, require_secret_key
+
+ELSEWHERE = {
+    "keys": "admin.keys:keys",
+    "admin-keys": "admin.admin_keys:admin_keys",
+    "budgets": "admin.budgets:budgets",
+    "prices": "admin.prices:prices",
+    "users": "admin.users:users",
+    "webhooks": "admin.webhooks:webhooks",
+    "routes": "admin.routes:routes",
+}
+"""Every command of an administrator; each is a client of the Administration API, over HTTP like any other."""
+
+
+class Commands(click.Group):
+    """Ours, and those from elsewhere, which are imported when somebody asks for them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *ELSEWHERE])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if (place := ELSEWHERE.get(cmd_name)) is None:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = place.partition(":")
+        return getattr(import_module(module), name)
+
 
 config_option = click.option(
     "--config",
@@ -34,15 +47,10 @@ config_option = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tuneway")
 def main() -> None:
     """Tuneway: an OpenAI-compatible gateway that fine-tunes."""
-
-
-for command in COMMANDS:
-    main.add_command(command)
-main.add_command(routes)
 
 
 @main.command("serve")
@@ -57,6 +65,9 @@ main.add_command(routes)
 @config_option
 def serve_command(data_dir: Path | None, config: Path | None, **given: Any) -> None:
     """Run the whole stack in the foreground; Ctrl-C stops it."""
+    from deploy.stack import StackOptions, serve
+    from deploy.vllm import options_of
+
     settings = _settings(config)
     options = StackOptions(
         data_dir=(data_dir or settings.data_dir).expanduser().resolve(),
@@ -79,15 +90,16 @@ def serve_command(data_dir: Path | None, config: Path | None, **given: Any) -> N
 def gateway_command(host: str, port: int, workers: int) -> None:
     """Run the gateway alone. Settings come from TUNEWAY_CONFIG and the environment."""
     _settings(None, needs_secret=True)
-    gateway_server.serve(host=host, port=port, workers=workers)
+    from deploy import gateway_server
+
+    sys.exit(gateway_server.serve(host=host, port=port, workers=workers))
 
 
 @main.command("worker")
 def worker_command() -> None:
     """Run background tasks (fine-tuning jobs) until SIGTERM."""
-    worker: Any = import_module(
-        "deploy.worker"
-    )  # what judges and statistics need takes other commands a second to import
+    from deploy import worker
+
     sys.exit(worker.run(_settings(None)))
 
 
@@ -96,10 +108,12 @@ def worker_command() -> None:
 def migrate_command(reseal: bool) -> None:
     """Bring the database to the newest schema; with TUNEWAY_ADMIN_KEY set, make sure that key is an admin key."""
     settings = _settings(None, needs_secret=True)
-    with _told("could not be brought up to date"):
-        asyncio.run(_migrate(settings))
+    from deploy.database_commands import migrate, reseal_all, tell, told
+
+    with told("could not be brought up to date"):
+        asyncio.run(migrate(settings))
         if reseal:
-            _tell(asyncio.run(_reseal(settings)))
+            tell(asyncio.run(reseal_all(settings)))
 
 
 @main.command("reseal")
@@ -112,9 +126,11 @@ def reseal_command() -> None:
     if not settings.encryption_key:
         print("tuneway: wrong configuration: encryption_key: there is none to seal with", file=sys.stderr)
         sys.exit(2)
-    with _told("could not be read"):
-        done = asyncio.run(_reseal(settings))
-    _tell(done)
+    from deploy.database_commands import reseal_all, tell, told
+
+    with told("could not be read"):
+        done = asyncio.run(reseal_all(settings))
+    tell(done)
     sys.exit(1 if done.broken else 0)
 
 
@@ -131,7 +147,10 @@ def rebuild_command(check: bool) -> None:
     Ends with status 1 when the ledger itself is not what the exchange log says: that is told, and not mended.
     """
     settings = _settings(None)
-    with _told("could not be compared"):
+    from admin.usage import check_usage, rebuild_usage
+    from deploy.database_commands import told
+
+    with told("could not be compared"):
         found = asyncio.run(check_usage(settings) if check else rebuild_usage(settings))
     for line in found.lines():
         print(line)
@@ -145,42 +164,6 @@ def rebuild_command(check: bool) -> None:
 def engine_command(arguments: tuple[str, ...]) -> None:
     """Run the embedded inference engine (needs tuneway[train]); see `tuneway engine --help`."""
     os.execv(sys.executable, [sys.executable, "-m", "trainer.engine", *arguments])  # noqa: S606
-
-
-async def _migrate(settings: Settings) -> None:
-    database = Database.of(settings)
-    try:
-        await upgrade(database.engine)
-        if admin_key := os.environ.get("TUNEWAY_ADMIN_KEY"):
-            async with database.session() as session:
-                await ensure_admin_key(session, admin_key, secret_key=settings.secret_key.reveal())
-    finally:
-        await database.close()
-
-
-async def _reseal(settings: Settings) -> Resealed:
-    database = Database.of(settings)
-    try:
-        async with database.session() as session:
-            return await reseal(session, Sealer(read_keys(settings.encryption_key.reveal())))
-    finally:
-        await database.close()
-
-
-def _tell(done: Resealed) -> None:
-    for problem in done.broken:
-        print(f"tuneway: {problem}", file=sys.stderr)
-    print(f"Secrets sealed anew: {done.renewed}; sealed with the first key before: {done.current}.")
-
-
-@contextmanager
-def _told(what: str) -> Generator[None]:
-    """A database that does not do what it should is one sentence and exit status 1."""
-    try:
-        yield
-    except (OSError, ImportError, SQLAlchemyError, PostgresError, Unavailable) as error:
-        reason = " ".join(str(error).split("\n(Background", 1)[0].split()) or repr(error)
-        raise click.ClickException(f"the database (database.url) {what}: {reason}") from error
 
 
 def _unless_default(url: str, default: str) -> str | None:

@@ -1,14 +1,12 @@
 """Writes the example configuration from gateway/settings.py: every setting, its default and what it means."""
 
-import ast
-import inspect
-import itertools
 import textwrap
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from gateway.kit.section import default_of, meanings
 from gateway.settings import (
     LimitSettings,
     PriceSettings,
@@ -82,33 +80,15 @@ def render() -> str:
 
 def _fields(kind: type[msgspec.Struct], examples: dict[str, Any]) -> str:
     return "".join(
-        _field(kind, each.name, examples.get(each.name, _default(each))) for each in msgspec.structs.fields(kind)
+        _field(kind, each.name, examples.get(each.name, default_of(each))) for each in msgspec.structs.fields(kind)
     )
-
-
-def _default(field: msgspec.structs.FieldInfo) -> Any:
-    """msgspec makes a factory of an empty dict."""
-    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
 
 
 def _field(kind: type[msgspec.Struct], name: str, value: Any) -> str:
     """Comment lines, then `name = value`; what has no default is shown commented out."""
-    meaning = "".join(f"# {line}\n" for line in textwrap.wrap(_meanings(kind).get(name, ""), 110))
+    meaning = "".join(f"# {line}\n" for line in textwrap.wrap(meanings(kind).get(name, ""), 110))
     assert value is not msgspec.NODEFAULT, f"{kind.__name__}.{name} needs an example"
     return meaning + (f"# {name} = ...\n" if value is None else f"{name} = {_toml(value)}\n")
-
-
-def _meanings(kind: type[msgspec.Struct]) -> dict[str, str]:
-    """Docstring of each field, inherited ones too: the string that stands under it in the source."""
-    found: dict[str, str] = {}
-    for parent in kind.__mro__[: kind.__mro__.index(msgspec.Struct)]:
-        (definition,) = ast.parse(inspect.getsource(parent)).body
-        assert isinstance(definition, ast.ClassDef)
-        for field, below in itertools.pairwise(definition.body):
-            named = isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-            if named and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-                found[field.target.id] = str(below.value.value)  # type: ignore[union-attr]
-    return found
 
 
 def _toml(value: Any) -> str:

@@ -1,51 +1,116 @@
-"""build_app(settings): the only wiring of the service."""
+"""build_app(settings): the only wiring of the service.
 
+Model calls and /health are answered as soon as the services are up. Everything else needs the web framework, its routes and
+the console, which take longer to import than all the rest: they are loaded in a thread behind the first calls, and who asks
+for them meanwhile waits.
+"""
+
+import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
+import traceback
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from litestar import Litestar, Request, Response
-from litestar.di import Provide
-from litestar.types import ControllerRouterHandler
-
-from gateway.errors import Surprise, refusal_of, to_openai_error
+from gateway.errors import Refusal, refusal_of
 from gateway.kit.ids import new_request_id
-from gateway.routes import HOT, ROUTES, cross_origin
-from gateway.routes.callers import provide_admin, provide_caller, provide_services, provide_source
-from gateway.routes.model_calls import Receive, Scope, Send, answer, encode_headers, send_error, send_whole
+from gateway.kit.outbox import Outbox
+from gateway.routes import cross_origin
+from gateway.routes.asgi import AsgiChannel, Receive, Scope, Send, encode_headers, send_error, send_whole
+from gateway.routes.model_calls import HOT, answer
 from gateway.services import Services, gateway_services
 from gateway.settings import Settings
 
+if TYPE_CHECKING:
+    from litestar import Litestar
+    from litestar.types import ControllerRouterHandler
+
 log = logging.getLogger(__name__)
+
+HEALTH = "/health"
+ALIVE = b'{"status":"ok"}'
 
 
 class App:
-    """The ASGI application: model calls go straight to their handler, everything else through Litestar."""
+    """The ASGI application, not yet started: `lifespan` opens its connections.
 
-    def __init__(self, settings: Settings, litestar: Litestar) -> None:
+    Args:
+        build: makes everything but model calls (gateway/litestar_app.py). Called once, in a thread, after the start.
+    """
+
+    def __init__(self, settings: Settings, build: "Callable[[], Litestar]") -> None:
         self.settings = settings
-        self.litestar = litestar
-        litestar.state.settings = settings
-        litestar.state.service = self
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        endpoint = HOT.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
-        if endpoint is not None:
-            await answer(self.services, endpoint, scope, receive, send)
-        elif scope["type"] == "http":
-            await self._through_litestar(scope, receive, send)
-        else:
-            await self.litestar(scope, receive, send)  # type: ignore[arg-type]
+        self._build = build
+        self.services: Services
+        """While the lifespan lasts."""
+        self.outbox = Outbox()
+        self._litestar: Litestar | None = None
+        self._loading: asyncio.Task[Litestar] | None = None
 
     @property
-    def services(self) -> Services:
-        return self.litestar.state.services
+    def litestar(self) -> "Litestar":
+        """Once `everything` has returned."""
+        assert self._litestar is not None, "it is not loaded yet"
+        return self._litestar
 
-    async def _through_litestar(self, scope: Scope, receive: Receive, send: Send) -> None:
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncGenerator[None]:
+        """Model calls are answered inside."""
+        async with gateway_services(self.settings) as services:
+            self.services = services
+            self._loading = services.background.spawn(self._load(services), "load what answers all but model calls")
+            yield
+
+    async def everything(self) -> "Litestar":
+        """What answers all but model calls, as soon as it is there. Raises what kept it from being loaded."""
+        if self._litestar is None:
+            assert self._loading is not None, "it has not been started"
+            return await asyncio.shield(self._loading)
+        return self._litestar
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            endpoint = HOT.get(scope["path"]) if scope["method"] == "POST" else None
+            if endpoint is not None:
+                channel = AsgiChannel(self.services, scope, receive, send, self.everything)
+                await answer(self.services, endpoint, channel)
+            else:
+                await self._other(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await (await self.everything())(scope, receive, send)  # type: ignore[arg-type]
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """ASGI's lifespan protocol."""
+        started = False
+        try:
+            await receive()
+            async with self.lifespan():
+                await send({"type": "lifespan.startup.complete"})
+                started = True
+                await receive()
+        except BaseException:
+            kind = "shutdown" if started else "startup"
+            await send({"type": f"lifespan.{kind}.failed", "message": traceback.format_exc()})
+            raise
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _load(self, services: Services) -> "Litestar":
+        litestar = await asyncio.to_thread(self._build)
+        litestar.state.services = services
+        litestar.state.settings = self.settings
+        litestar.state.service = self
+        self._litestar = litestar
+        return litestar
+
+    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Every answer, of an unknown URL too, carries a request id."""
         request_id = new_request_id()
         own = {"x-request-id": request_id, "openai-version": "2020-10-01"}
+        if scope["path"] == HEALTH and scope["method"] == "GET":
+            await send_whole(send, 200, own | {"content-type": "application/json"}, ALIVE)
+            return
         if granted := cross_origin.preflight(self.settings.feedback, scope):
             await send_whole(send, 200, own | granted, b"")
             return
@@ -58,49 +123,29 @@ class App:
             await send(message)
 
         try:
-            await self.litestar(scope, receive, send_marked)  # type: ignore[arg-type]
-        except Exception as error:  # noqa: BLE001 what escapes the framework itself
-            await send_error(send, refusal_of(error), request_id, cause=error, headers=for_pages)
+            litestar = await self.everything()
+            await litestar(scope, receive, send_marked)  # type: ignore[arg-type]
+        except Exception as error:  # noqa: BLE001 what escapes the framework itself, or was not loaded
+            await send_error(send, self._refusal(error), request_id, cause=error, headers=for_pages)
+
+    def _refusal(self, error: Exception) -> Refusal:
+        if self._litestar is None:
+            return refusal_of(error)
+        from gateway.framework_errors import refusal_behind  # it is loaded by now
+
+        return refusal_behind(error)
 
 
-def build_app(settings: Settings, routers: Sequence[ControllerRouterHandler] = ()) -> App:
-    """The service, not yet started: it opens its connections in the ASGI lifespan.
+def build_app(settings: Settings, routers: "Callable[[], Sequence[ControllerRouterHandler]]" = tuple) -> App:
+    """The service with every URL.
 
     Args:
-        routers: what a layer above adds (the console).
+        routers: what a layer above adds (the console), called when it is loaded.
     """
-    return App(settings, build_routes(settings.max_body_bytes, routers))
 
+    def build() -> "Litestar":
+        from gateway.litestar_app import build_routes  # behind the first calls
 
-def build_routes(max_body_bytes: int, routers: Sequence[ControllerRouterHandler] = ()) -> Litestar:
-    """Every URL, for one app at a time. It takes a fifth of a second, and of the settings it knows this number alone."""
-    return Litestar(
-        route_handlers=[*ROUTES, *routers],
-        lifespan=[_lifespan],
-        exception_handlers={Exception: _render},
-        dependencies={
-            "sv": Provide(provide_services, sync_to_thread=False),
-            "caller": Provide(provide_caller),
-            "admin": Provide(provide_admin),
-            "source": Provide(provide_source, sync_to_thread=False),
-        },
-        openapi_config=None,
-        logging_config=None,
-        request_max_body_size=max_body_bytes,
-    )
+        return build_routes(settings.max_body_bytes, routers())
 
-
-@asynccontextmanager
-async def _lifespan(app: Litestar) -> AsyncGenerator[None]:
-    async with gateway_services(app.state.settings) as services:
-        app.state.services = services
-        yield
-
-
-def _render(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """The one exception handler: any error becomes OpenAI's error object."""
-    refusal = refusal_of(error, method=request.method, path=request.url.path)
-    if isinstance(refusal, Surprise):
-        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    status, body, headers = to_openai_error(refusal)
-    return Response(body, status_code=status, headers=headers, media_type="application/json")
+    return App(settings, build)

@@ -25,7 +25,8 @@
     ├── UpstreamFailed                 502  an upstream broke, or cannot be reached
     │   └── UpstreamTimeout            504
     ├── Unavailable                    503  a part of this service is away; try again
-    │   └── ModelLoading               503
+    │   ├── ModelLoading               503
+    │   └── SpoolFull                  503  the call could not be recorded, so nobody was asked
     ├── ModelUnservable                503  a model that the engine refuses; trying again does not help
     ├── ExportFailed                   500  weights that could not be merged
     └── Surprise                       500  a bug here; the message says nothing, the log says all
@@ -38,14 +39,9 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import msgspec
-from litestar.exceptions import HTTPException
 
 ECHO_LIMIT = 500
 """Characters of a client's own input that an error message may repeat."""
-
-
-LEFT = "client disconnected prematurely"
-"""How the framework says, as an error of its own, that a client left in the middle of a JSON body."""
 
 
 class ErrorObject(msgspec.Struct, kw_only=True):
@@ -322,6 +318,18 @@ class ModelLoading(Unavailable):
     code = "model_loading"
 
 
+class SpoolFull(Unavailable):
+    """The exchange log takes nothing: what cannot be recorded must not be paid for. Args: why: a sentence."""
+
+    code = "exchange_log_full"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"{why} So no model was asked, and nothing is charged; please retry, and tell your administrator if this lasts.",
+            retry_after=5,
+        )
+
+
 class ModelUnservable(Refusal):
     """The model exists, but its files are gone or the engine does not take them: SDKs need not try again."""
 
@@ -353,25 +361,9 @@ class Surprise(Refusal):
         )
 
 
-def refusal_of(error: BaseException, *, method: str = "", path: str = "") -> Refusal:
-    """The refusal that `error` amounts to: itself, the framework's own (404, 405, 413, bad form), or a Surprise."""
-    if isinstance(error, Refusal):
-        return error
-    if not isinstance(error, HTTPException):
-        return Surprise()
-    if error.detail == LEFT:
-        return ClientLeft()
-    match error.status_code:
-        case 404:
-            return UnknownUrl(method, path)
-        case 405:
-            return MethodNotAllowed(method, path)
-        case 413:
-            return ContentTooLarge("The request body is larger than this endpoint takes.")
-        case status if status < 500:
-            return InvalidRequest(str(error.detail)[:ECHO_LIMIT])
-        case _:
-            return Surprise()
+def refusal_of(error: BaseException) -> Refusal:
+    """The refusal that `error` amounts to: itself, or a Surprise (the web framework's own: gateway/framework_errors.py)."""
+    return error if isinstance(error, Refusal) else Surprise()
 
 
 def to_openai_error(refusal: Refusal) -> tuple[int, bytes, dict[str, str]]:

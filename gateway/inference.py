@@ -2,7 +2,7 @@
 
 1. authenticate (memory), decode the envelope, plan who may answer (gateway/routing/resolve.py); each can refuse.
 2. send, with retries and fallbacks (gateway/routing/attempts.py): to the last byte of a whole reply, to the first token
-   of a stream. One try is in gateway/sending.py.
+   of a stream. One try is in gateway/sending.py. Where an answer may be given again (gateway/caching.py), it is.
 3. answer, whole or piece by piece, held against the rules of its route first (gateway/inline_rules.py). A stream that
    breaks from here on ends with an error frame.
 4. `finish()`: usage -> cost -> spool. Exactly once for every call of a known key, however it ends, and before the last
@@ -13,13 +13,14 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import msgspec
 
+from gateway import caching
 from gateway.errors import ClientLeft, Refusal, Surprise, UpstreamTimeout, refusal_of, to_openai_error
 from gateway.exchanges import record, withholding
-from gateway.exchanges.assemble import reply_text
+from gateway.exchanges.assemble import assemble, reply_text
 from gateway.exchanges.policy import kept
 from gateway.exchanges.record import Outcome, Record
 from gateway.few_shots import Prompt, prompted
@@ -36,8 +37,11 @@ from gateway.limits.tokens import reserved
 from gateway.metering.cost import Cost, cost
 from gateway.metering.prices import Price
 from gateway.metering.usage import Usage, estimate_usage, read_usage
+from gateway.overhead import FIRST_TOKEN, REST, WHOLE
 from gateway.protocol.decode import decode
 from gateway.protocol.envelope import ChatEnvelope, CompletionEnvelope, Envelope, is_true, text_of
+from gateway.reply_cache import replay
+from gateway.reply_cache.entry import Entry
 from gateway.routing.attempts import Answered, Attempts
 from gateway.routing.choice import ordered
 from gateway.routing.deployment import Deployment
@@ -46,9 +50,13 @@ from gateway.sending import Answer, Opened, Outgoing, Sending
 from gateway.services import Services
 from gateway.spending import Funds, fund
 from gateway.streaming import DONE, Relay, StreamedReply, error_frame
+from gateway.traced_sending import TracedSending
+from gateway.tracing import Trace
 
 log = logging.getLogger(__name__)
 
+NOT_HELD_BACK = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+"""Of a stream, by proxies on its way."""
 TOO_LATE = UpstreamTimeout("The reply was not complete within the time that this call may take.")
 
 
@@ -84,6 +92,8 @@ class Call:
     fall_back: bool = True
     """False: only the first choice may answer (the header `x-tuneway-fallback: off`)."""
     client: Client | None = None
+    headers: caching.Headers = ()
+    """As they came, names in lower case: what it wants of the reply cache."""
     created_at: float = field(default_factory=time.time)
     started: float = field(default_factory=time.perf_counter)
     key: ApiKey | None = None
@@ -94,6 +104,10 @@ class Call:
     """What is sent in the place of the body, where its route shows the model examples."""
     admission: Admission | None = None
     """What rate limits let it through with."""
+    place: caching.Place | None = None
+    """Where its answer is kept, when it may be given again."""
+    hit: Entry | None = None
+    """What was kept there."""
     funds: Funds | None = None
     """What it may spend; None: as much as it likes."""
     sending: Sending | None = None
@@ -103,6 +117,10 @@ class Call:
     answered: Answered[Answer] | None = None
     found: Found = NOTHING
     """What rules of its route said of the answer."""
+    trace_headers: dict[str, str] = field(default_factory=dict[str, str])
+    """The caller's Trace Context, for the upstream."""
+    trace: Trace | None = None
+    """Where the call becomes spans."""
 
     @property
     def case(self) -> Case | None:
@@ -147,6 +165,9 @@ class Reply:
 async def run(sv: Services, call: Call) -> Reply | StreamedReply:
     """Answer one call. Raises a Refusal; then the exchange is already recorded."""
     call.key = key = call.key or sv.keys.authenticate_project(call.authorization)
+    if sv.telemetry is not None:
+        call.trace = sv.telemetry.traces.begin(call.trace_headers)
+    sv.spool.check()  # what could not be recorded is not asked
     try:
         require(key.scopes, MODEL_REQUEST)
         call.envelope = decode(call.endpoint.decoder, call.body)
@@ -155,17 +176,28 @@ async def run(sv: Services, call: Call) -> Reply | StreamedReply:
         asked = call.prompt.envelope if call.prompt else call.envelope
         cover = sv.budgets.of(key.project_id, key.id)
         call.admission = await _admitted(sv, call, key, asked, call.plan, unpaid=cover is not None)
-        if cover:
+        hit = await _hit(sv, call, key, call.plan) if call.plan.cache is not None else None
+        if cover and hit is None:
             call.funds = await fund(sv, cover, call.plan, asked, call.sent_body, call.created_at)
             call.plan = call.funds.plan if call.funds else call.plan
             if call.admission:
                 call.admission.paid()
-        answer = await _answer(sv, call, call.envelope, call.plan)
+        answer = await _answer(sv, call, call.envelope, call.plan) if hit is None else None
+        again = _again(call, call.envelope, hit) if hit is not None else None
         if isinstance(answer, Opened):
             return _stream(sv, call, call.envelope, answer)
     except BaseException as error:
         finish(sv, call, End(error=error, left=isinstance(error, ClientLeft)))
+        if isinstance(error, Exception):
+            await sv.spool.synced()
         raise
+    if again is not None:
+        return await _given_again(sv, call, again)
+    return await _whole(sv, call, cast("bytes", answer))
+
+
+async def _whole(sv: Services, call: Call, answer: bytes) -> Reply:
+    """A reply that is all there."""
     reply_id, usage = read_usage(answer)
     usage = usage or estimate_usage(call.sent_body, answer.decode(errors="replace"))
     try:
@@ -173,6 +205,10 @@ async def run(sv: Services, call: Call) -> Reply | StreamedReply:
             call.found = await sv.inline_rules.check(case, answer)
     finally:  # however that ends: the answer has its price
         nano = finish(sv, call, End(reply=answer, reply_id=reply_id, usage=usage))
+    if call.place is not None:
+        _keep(sv, call, call.place, answer)
+    if sv.spool.grouped:
+        await sv.spool.synced()
     if withheld := call.found.refusal:
         answer = withholding.body(answer, call.found.withheld, withheld)
     return Reply(_headers(sv, call, "application/json") | _cost_header(nano) | call.found.headers, answer)
@@ -204,6 +240,58 @@ async def _admitted(
     return await sv.limits.admit(applicant, buckets, lambda: reserved(envelope, call.sent_body), unpaid=unpaid)
 
 
+async def _hit(sv: Services, call: Call, key: ApiKey, plan: Plan) -> Entry | None:
+    """What was answered before to the very same. Raises InvalidRequest."""
+    place = caching.place_of(sv, key, plan, call.endpoint.path, call.headers, call.sent_body)
+    if place is None:
+        return None
+    call.place = place
+    call.hit = await sv.replies.get(place.name) if place.is_read else None
+    sv.metrics.observe_cache(hit=call.hit is not None)
+    return call.hit
+
+
+def _again(call: Call, envelope: Envelope, hit: Entry) -> replay.Again:
+    """An answer that was kept, for this call: it costs nothing, and counts as a request."""
+    assert call.plan is not None
+    called = (each.deployment for each in call.plan.targets if each.deployment.model == hit.model)
+    call.deployment = next(called, None)
+    options = envelope.stream_options
+    usage = bool(options and options.include_usage)
+    again = replay.again(hit.body, call.request_id, streamed=bool(envelope.stream), usage=usage)
+    if call.admission:
+        call.admission.paid()
+    return again
+
+
+async def _given_again(sv: Services, call: Call, again: replay.Again) -> Reply | StreamedReply:
+    """It is recorded first, whatever becomes of it."""
+    first_at = time.perf_counter() if again.frames is not None else None
+    finish(sv, call, End(reply=again.body, reply_id=again.id, first_at=first_at))
+    if sv.spool.grouped:
+        await sv.spool.synced()
+    if again.frames is None:
+        return Reply(_headers(sv, call, "application/json") | _cost_header(0), again.body)
+    reply = caching.Replayed(_headers(sv, call, "text/event-stream; charset=utf-8") | NOT_HELD_BACK)
+    reply.frames = _replayed(reply, [*again.frames, DONE])
+    return reply
+
+
+async def _replayed(reply: StreamedReply, frames: list[bytes]) -> AsyncGenerator[bytes]:
+    for frame in frames:
+        if reply.left:
+            break
+        yield frame
+    reply.ended.set()
+
+
+def _keep(sv: Services, call: Call, place: caching.Place, answer: bytes) -> None:
+    """Args: answer: whole, as a model gave it."""
+    is_checked = call.case is None or bool(call.found.verdicts)  # a call that is cancelled ends before it is
+    if call.answered is not None and is_checked and caching.passed(call.found.verdicts):
+        caching.keep(sv, place, call.answered, answer, call.body, call.request_id)
+
+
 async def complete(sv: Services, authorization: bytes, body: bytes) -> bytes:
     """The reply to a chat completion that this server makes for a caller, with the caller's key: like any other call.
 
@@ -217,13 +305,14 @@ async def complete(sv: Services, authorization: bytes, body: bytes) -> bytes:
 
 async def _answer(sv: Services, call: Call, envelope: Envelope, plan: Plan) -> Answer:
     """Ask whoever the plan names until somebody answers."""
-    outgoing = Outgoing(call.endpoint.path, call.sent_body, envelope, call.request_id)
+    outgoing = Outgoing(call.endpoint.path, call.sent_body, envelope, call.request_id, trace=call.trace_headers)
     if call.funds:
         outgoing.limits = call.funds.limits
     call.sending = sending = Sending(sv, outgoing, plan.timeouts)
     candidates = ordered(plan, envelope, sv.traffic.load)
     call.deployment = candidates[0].deployment
-    call.attempts = attempts = Attempts(plan, candidates, sending, sv.traffic, call.end_with_client)
+    sender = TracedSending(sending, call.trace) if call.trace else sending
+    call.attempts = attempts = Attempts(plan, candidates, sender, sv.traffic, call.end_with_client)
     sv.calls.add(attempts)
     try:
         call.answered = answered = await attempts.run()
@@ -243,8 +332,9 @@ def _stream(sv: Services, call: Call, envelope: Envelope, opened: Opened) -> Str
         strip_running=not (options and options.continuous_usage_stats),
     )
     drain = 0.0 if call.deployment.upstream.is_engine else sv.settings.timeouts.drain
-    reply = StreamedReply(_headers(sv, call, "text/event-stream; charset=utf-8"), opened.upstream, drain)
-    sent = relay.frames(opened.primed, opened.events)
+    headers = _headers(sv, call, "text/event-stream; charset=utf-8") | NOT_HELD_BACK
+    reply = StreamedReply(headers, opened.upstream, drain)
+    sent = relay.frames(opened.primed, opened.rest)
     if case := call.case:
         sent = frames(sv.inline_rules, case, relay, sent, call.learn)
     reply.frames = _frames(sv, call, reply, relay, sent)
@@ -271,19 +361,39 @@ async def _frames(
     finally:
         reply.left = reply.left or not ended  # closed from outside: the server could not send on
         error = _end_stream(sv, call, reply, relay, error)
+    if sv.spool.grouped:
+        unsynced = await _unsynced(sv)
+        error = error or unsynced
     yield error_frame(error) if error else DONE
+
+
+async def _unsynced(sv: Services) -> Refusal | None:
+    """The refusal that a client hears of where the record of its call may be lost with the power."""
+    try:
+        await sv.spool.synced()
+    except Refusal as failed:
+        return failed
+    return None
 
 
 def _end_stream(sv: Services, call: Call, reply: StreamedReply, relay: Relay, error: Refusal | None) -> Refusal | None:
     """Hang up and record; the refusal that the client should still hear of."""
-    reply.hang_up()
+    reply.hang_up(finished=relay.finished)
     raw = relay.raw()
     try:
         usage = relay.usage or estimate_usage(call.sent_body, reply_text(raw))
         end = End(
-            reply=raw, reply_id=relay.reply_id, usage=usage, error=error, left=reply.left, first_at=relay.first_at
+            reply=raw,
+            reply_id=relay.reply_id,
+            usage=usage,
+            error=error,
+            left=reply.left,
+            first_at=relay.first_at,
+            ended_at=relay.ended_at,
         )
         finish(sv, call, end)
+        if call.place is not None and relay.finished and relay.usage and error is None:
+            _keep(sv, call, call.place, assemble(raw))
     except Refusal as full:
         return full
     finally:
@@ -305,6 +415,8 @@ class End:
     """The client closed its connection before the end."""
     first_at: float | None = None
     """When the first piece of a stream came."""
+    ended_at: float | None = None
+    """When the upstream of a stream had said all."""
 
 
 def finish(sv: Services, call: Call, end: End) -> int | None:
@@ -324,12 +436,41 @@ def finish(sv: Services, call: Call, end: End) -> int | None:
         call.funds.reservation.settle(charged.total if charged else 0)
     entry = _record(sv, call, end, charged, priced=price is not None or usage is None)
     sv.spool.append(record.encode(kept(entry)))
-    sv.metrics.observe(entry)
-    sv.metrics.observe_refusal(end.error)
-    sv.metrics.observe_checks(call.found.verdicts)
+    sv.metrics.calls.observe(entry)
+    _observe_overhead(sv, call, end)
+    if call.trace is not None and sv.telemetry is not None:
+        sv.telemetry.traces.ended(call.trace, entry, call.started, end.error)
+    if end.error is not None:
+        sv.metrics.observe_refusal(end.error)
+    if call.found.verdicts:
+        sv.metrics.observe_checks(call.found.verdicts)
     if call.attempts:
         sv.metrics.observe_attempts(call.attempts.made, call.answered)
     return charged.total if charged else None
+
+
+def _observe_overhead(sv: Services, call: Call, end: End) -> None:
+    """What all of this added to the call (gateway/overhead.py)."""
+    sending, overhead, now = call.sending, sv.metrics.overhead, time.perf_counter()
+    if sending is None or sending.asked is None or sending.answered is None:
+        return
+    before = sending.asked - call.started
+    if end.first_at is None:
+        overhead.observe(WHOLE, before + now - sending.answered)
+        return
+    overhead.observe(FIRST_TOKEN, before + end.first_at - sending.answered)
+    if end.ended_at is not None:
+        overhead.observe(REST, now - end.ended_at)
+
+
+def _upstream_ms(call: Call, end: End, now: float) -> float | None:
+    """From the first upstream that was asked to the last byte of the answer: with retries, their pauses and fallbacks, and
+    without checks and what is done with the answer here. None: nobody was asked."""
+    sending = call.sending
+    if sending is None or sending.sent is None:
+        return None
+    whole = sending.answered if end.first_at is None and end.error is None else None
+    return ((whole or end.ended_at or now) - sending.sent) * 1000
 
 
 def _price(sv: Services, call: Call, deployment: Deployment) -> Price | None:
@@ -350,7 +491,7 @@ def _record(sv: Services, call: Call, end: End, charged: Cost | None, *, priced:
         endpoint=call.endpoint.path,
         requested_model=call.envelope.model if call.envelope else "",
         served_model=deployment.model if deployment and end.reply is not None else None,
-        upstream=deployment.upstream.name if deployment else None,
+        upstream=deployment.upstream.name if deployment and not call.hit else None,
         streamed=bool(call.envelope and call.envelope.stream),
         outcome=_outcome(call, end),
         status=to_openai_error(refusal)[0] if refusal and end.reply is None else 200,
@@ -362,21 +503,21 @@ def _record(sv: Services, call: Call, end: End, charged: Cost | None, *, priced:
         cached_input_tokens=usage.cached_input_tokens if usage else None,
         output_tokens=usage.output_tokens if usage else None,
         usage_estimated=usage.estimated if usage else False,
-        cost_nano=charged.total if charged else None,
         priced=priced,
         duration_ms=(now - call.started) * 1000,
         first_token_ms=(end.first_at - call.started) * 1000 if end.first_at else None,
-        upstream_ms=(now - call.sent) * 1000 if call.sent else None,
+        upstream_ms=_upstream_ms(call, end, now),
         request_metadata=call.envelope.metadata if call.envelope else None,
         route=call.plan.route_label if call.plan else None,
         attempts=_attempts(call),
         logging=key.logging,
         user_id=key.user_id,
-        **(_parts(charged) if charged else {}),
+        **_money(call, charged),
         purpose=key.purpose,
         end_user=_end_user(sv, key, call.envelope) if call.envelope else None,
         stored=isinstance(call.envelope, ChatEnvelope) and is_true(call.envelope.store) and end.reply is not None,
         verdicts=call.found.record,
+        cache_hit=call.hit is not None,
     )
 
 
@@ -386,8 +527,11 @@ def _attempts(call: Call) -> bytes | None:
     return msgspec.json.encode(made) if len(made) > 1 else None
 
 
-def _parts(charged: Cost) -> dict[str, Any]:
+def _money(call: Call, charged: Cost | None) -> dict[str, Any]:
+    if charged is None:
+        return {"cost_nano": 0 if call.hit else None}
     return {
+        "cost_nano": charged.total,
         "input_nano": charged.input,
         "cached_input_nano": charged.cached_input,
         "output_nano": charged.output,
@@ -412,26 +556,41 @@ def _outcome(call: Call, end: End) -> Outcome:
 
 def _headers(sv: Services, call: Call, content_type: str) -> dict[str, str]:
     """What every model reply carries (contract section 0), which model served it, and how that came about."""
-    assert call.answered is not None
     assert call.plan is not None
-    assert call.attempts is not None
     headers = {
         "content-type": content_type,
+        "x-request-id": call.request_id,
         "openai-processing-ms": str(round((time.perf_counter() - call.started) * 1000)),
         "openai-organization": sv.settings.organization,
         "openai-version": "2020-10-01",
-        "x-tuneway-model": call.answered.deployment.model,
+        "x-tuneway-model": _model(call),
         **call.rate_limit_headers,
     }
     if route := call.plan.route_label:
         headers["x-tuneway-route"] = route
     if call.prompt:
         headers["x-tuneway-few-shot"] = str(call.prompt.examples)
-    if call.answered.fallback:
+    if call.answered and call.answered.fallback:
         headers["x-tuneway-fallback"] = call.answered.fallback
-    if (attempts := len(call.attempts.made)) > 1:
+    if call.attempts and (attempts := len(call.attempts.made)) > 1:
         headers["x-tuneway-attempts"] = str(attempts)
+    if call.place is not None:
+        headers |= _cache_headers(call)
     return headers
+
+
+def _model(call: Call) -> str:
+    """What answered."""
+    if call.hit is not None:
+        return call.hit.model
+    assert call.answered is not None
+    return call.answered.deployment.model
+
+
+def _cache_headers(call: Call) -> dict[str, str]:
+    if call.hit is None:
+        return {caching.HEADER: "miss"}
+    return {caching.HEADER: "hit", "age": str(call.hit.age(time.time()))}
 
 
 def _cost_header(cost: int | None) -> dict[str, str]:

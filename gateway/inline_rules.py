@@ -66,12 +66,16 @@ class Found:
     @property
     def refusal(self) -> Withheld | None:
         """For the log."""
+        if not self.verdicts:
+            return None
         names = sorted(set(self.withheld.values()))
         return Withheld(self.verdicts[0].route, names) if names else None
 
     @property
     def headers(self) -> dict[str, str]:
         """`name` of each check that an answer does not pass, `name=error` where that could not be told."""
+        if not self.verdicts:
+            return {}
         flags = {each.check: each.check for each in self.verdicts if each.passed is False}
         errors = {each.check: f"{each.check}=error" for each in self.verdicts if each.passed is None}
         told = errors | flags

@@ -1,19 +1,19 @@
 """Prometheus metrics of this process. Labels are few and bounded: never a key or a client's text."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
 from itertools import product
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from gateway.call_counts import CallCounts
 from gateway.errors import BudgetBusy, BudgetExhausted, RateLimited
 from gateway.exchanges.checked import ERROR_CODES, CheckSaid
-from gateway.exchanges.record import Record
 from gateway.limits.limit import KINDS
+from gateway.overhead import Overhead
 from gateway.routing.attempts import Answered, Attempt
 from gateway.routing.residency import Residency
 
@@ -21,7 +21,6 @@ SCOPES = ("key", "project")
 """Whose a rate limit is: one key's, or shared."""
 BROKEN = {"flag": "flagged", "block": "blocked"}
 """What becomes of an answer that breaks a check's rules, by the check's mode."""
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 
 class Metrics:
@@ -31,23 +30,14 @@ class Metrics:
         self.registry = CollectorRegistry()
         if residency:
             self.registry.register(Replicas(residency))
-        self.calls = Counter(
-            "tuneway_calls", "Model calls by how they ended", ["endpoint", "outcome"], registry=self.registry
-        )
-        self.seconds = Histogram(
-            "tuneway_call_seconds",
-            "Whole call, upstream included",
-            ["endpoint"],
-            buckets=SECONDS,
-            registry=self.registry,
-        )
-        self.tokens = Counter("tuneway_tokens", "Tokens metered", ["direction"], registry=self.registry)
-        self.unpriced = Counter("tuneway_unpriced_calls", "Calls whose model has no price", registry=self.registry)
+        self.overhead = Overhead()
+        self.registry.register(self.overhead)
+        self.calls = CallCounts()
+        self.registry.register(self.calls)
         self._tell_of_attempts()
         self._tell_of_refusals()
         self._show_refusals()
-        self._input, self._output = self.tokens.labels("input"), self.tokens.labels("output")
-        self._ended = cache(self._that_ended)
+        self._tell_of_cache()
 
     def _tell_of_attempts(self) -> None:
         self.failed_attempts = Counter(
@@ -68,8 +58,17 @@ class Metrics:
             ["upstream", "model"],
             registry=self.registry,
         )
-        self.spool_bytes = Gauge(
-            "tuneway_spool_bytes", "Exchanges on local disk that the database does not have yet", registry=self.registry
+
+    def _tell_of_cache(self) -> None:
+        lookups = Counter(
+            "tuneway_cache_lookups",
+            "Calls that could have been answered with a kept reply: those that were (hit), and others (miss)",
+            ["result"],
+            registry=self.registry,
+        )
+        self._hits, self._misses = lookups.labels("hit"), lookups.labels("miss")
+        self.cache_bytes = Gauge(
+            "tuneway_cache_bytes", "Kept replies in the memory of this process, about", registry=self.registry
         )
 
     def _tell_of_refusals(self) -> None:
@@ -102,16 +101,6 @@ class Metrics:
             registry=self.registry,
         )
 
-    def observe(self, entry: Record) -> None:
-        """Count one finished exchange."""
-        calls, seconds = self._ended(entry.endpoint, entry.outcome)
-        calls.inc()
-        seconds.observe(entry.duration_ms / 1000)
-        self._input.inc(entry.input_tokens or 0)
-        self._output.inc(entry.output_tokens or 0)
-        if not entry.priced:
-            self.unpriced.inc()
-
     def observe_refusal(self, error: BaseException | None) -> None:
         """Count what a call ended with, where a rate limit or a budget refused it."""
         match error:
@@ -126,6 +115,10 @@ class Metrics:
         """Count what rules said of one answer."""
         for each in verdicts:
             self.checks.labels(each.mode, _outcome(each)).inc()
+
+    def observe_cache(self, *, hit: bool) -> None:
+        """Count one look for a kept reply."""
+        (self._hits if hit else self._misses).inc()
 
     def observe_attempts(self, made: Iterable[Attempt], answered: Answered[Any] | None) -> None:
         """Count what was tried for one call."""
@@ -152,10 +145,6 @@ class Metrics:
         for mode, broken in BROKEN.items():
             self.checks.labels(mode, "passed")
             self.checks.labels(mode, broken)
-
-    def _that_ended(self, endpoint: str, outcome: str) -> tuple[Counter, Histogram]:
-        """Of the calls that end so; looked up once, because a look-up costs more than the counting."""
-        return self.calls.labels(endpoint, outcome), self.seconds.labels(endpoint)
 
     def show_judging(self, waiting: int, lag_seconds: float) -> None:
         """Of the whole installation: every gateway process tells the same, so take the maximum over them."""

@@ -15,10 +15,12 @@ from gateway.exchanges.assemble import assemble
 from gateway.exchanges.checked import RuleSaid
 from gateway.exchanges.subjects import subject
 from gateway.rule_frames import Said, decode_question, encode_said
+from judges.rules import schemas
 from judges.rules.detection import language_of
 from judges.rules.run import RuleVerdict, check, overall
 from judges.rules.written import AnyRule, decode
 from judges.subject import Subject
+from judges.text_similarity import similarity
 
 MEMORY_BYTES = 2 * 1024**3
 """Of address space."""
@@ -32,6 +34,9 @@ def main() -> int:
     with suppress(ValueError, OSError):  # macOS knows the limit by name only
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     language_of("The model behind this is read at the first text.")
+    for metric in ("bleu", "fuzzy_match", "meteor"):  # and what these need is imported then
+        similarity(metric, "a text", "another text")
+    schemas.problem({})
     questions, answers = sys.stdin.buffer, sys.stdout.buffer
     _write(answers, b"")
     with suppress(BrokenPipeError):

@@ -13,7 +13,7 @@ from gateway.protocol.envelope import Envelope, ask_for_usage, limit_answer
 from gateway.protocol.routes import RouteTimeouts
 from gateway.routing.deployment import Deployment
 from gateway.services import Services
-from gateway.streaming import prime, split
+from gateway.streaming import Batch, batches, one_by_one, prime, split
 from gateway.upstreams.client import UpstreamReply, Way
 from gateway.upstreams.dialect import Dialect, dialect_of
 from gateway.upstreams.room import room_for_answer
@@ -29,6 +29,8 @@ class Outgoing:
     """As the client sent it."""
     envelope: Envelope
     request_id: str
+    trace: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The caller's `traceparent` and `tracestate`."""
     limits: Mapping[str, int] = field(default_factory=dict[str, int])
     """Model -> the tokens that its answer may have; for models that are not told, what the call says."""
 
@@ -38,10 +40,9 @@ class Opened:
     """A stream whose first token is here, in OpenAI's form."""
 
     upstream: UpstreamReply
-    primed: list[bytes]
-    """Its events up to that one."""
-    events: AsyncIterator[bytes]
-    """The rest."""
+    primed: Batch
+    """Its events up to that one, and what came with it."""
+    rest: AsyncIterator[Batch]
 
 
 Answer = bytes | Opened
@@ -57,6 +58,10 @@ class Sending:
         self._timeouts = timeouts
         self.sent: float | None = None
         """When the first upstream was called (time.perf_counter)."""
+        self.asked: float | None = None
+        """When it was, or when a model that has to be loaded first was waited for."""
+        self.answered: float | None = None
+        """When the answer was here: all of it, or the first token of a stream."""
 
     async def replicas(self, deployment: Deployment, on_wait: Callable[[], None]) -> Sequence[str]:
         """Those of a provider; those of the engine that are up and, for a fine-tuned model, have it.
@@ -81,13 +86,21 @@ class Sending:
             raise ModelLoading("The engine sleeps while a training uses its memory; please retry.")
         return awake
 
-    async def send(self, deployment: Deployment, replica: str) -> Answer:
-        """Raises Refusal; it hangs up whenever it does not return."""
+    async def send(self, deployment: Deployment, replica: str, trace: Mapping[str, str] | None = None) -> Answer:
+        """Raises Refusal; it hangs up whenever it does not return.
+
+        Args:
+            trace: sent in the place of the caller's own Trace Context.
+        """
         upstream, dialect, call = deployment.upstream, dialect_of(deployment.upstream.kind), self._call
         limit, url = call.limits.get(deployment.model), replica + dialect.path(call.path)
-        way = Way(dialect.headers(upstream.api_key, upstream.headers), upstream.proxy, self._timeouts, dialect.error)
+        headers = dialect.headers(upstream.api_key, upstream.headers)
+        if trace := trace or call.trace:
+            headers = {**trace, **headers}
+        way = Way(headers, upstream.proxy, self._timeouts, dialect.error)
         began = time.perf_counter()
         self.sent = self.sent or began
+        self.asked = self.asked or began
         try:
             reply = await self._post(deployment, dialect, url, way, limit)
         except UpstreamRefused as refusal:
@@ -131,22 +144,26 @@ class Sending:
         """Its first token, however much of the time for it went by until the status line."""
         limit = self._timeouts.first_token
         left = max(0.0, limit - (time.perf_counter() - began)) if limit else None
-        events = dialect.events(split(reply.chunks()))
+        pieces = reply.chunks()
+        rest = batches(pieces) if dialect.passes_on else one_by_one(dialect.events(split(pieces)))
         try:
             async with asyncio.timeout(left):
-                primed = await prime(events)
+                primed = await prime(rest)
         except TimeoutError:
             reply.close()
             raise UpstreamTimeout(f"The upstream `{upstream}` did not answer in time.") from None
         except BaseException:
             reply.close()
             raise
+        self.answered = time.perf_counter()
         reply.allow_idle(self._timeouts.idle)
-        return Opened(reply, primed, events)
+        return Opened(reply, primed, rest)
 
     async def _whole(self, reply: UpstreamReply, dialect: Dialect, upstream: str) -> bytes:
         reply.allow_idle(self._timeouts.idle)
-        body = dialect.reply(await reply.read())
+        read = await reply.read()
+        self.answered = time.perf_counter()
+        body = dialect.reply(read)
         if body[:1] != b"{" and not body.lstrip().startswith(b"{"):
             raise UpstreamFailed(f"The upstream `{upstream}` answered with something that is not JSON.")
         return body
@@ -156,6 +173,7 @@ class Sending:
         model, urls, residency = deployment.model, deployment.upstream.base_urls, self._sv.residency
         if not residency.ready(model) and any(map(residency.is_up, urls)):
             on_wait()
+            self.asked = self.asked or time.perf_counter()
             await self._sv.loader.wait_until_loaded(deployment, self._sv.settings.engine.load_seconds)
         ready = residency.ready(model)
         if holding := [url for url in urls if url in ready]:

@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from gateway.alert_settings import AlertSettings
+from gateway.cache_settings import CacheSettings
 from gateway.kit.money import MAX_PRICE_USD, nano_from_usd
 from gateway.kit.sealing import read_keys
 from gateway.kit.section import Secret, Section, refuse_less_than_one
@@ -21,30 +23,15 @@ from gateway.protocol.models import RESERVED
 from gateway.protocol.route_rules import faults, name_fault
 from gateway.protocol.routes import RouteSpec
 from gateway.protocol.upstreams import Kind
+from gateway.retention_settings import RetentionSettings
 from gateway.sign_in_settings import ConsoleSettings, OidcSettings, SignInSettings
+from gateway.telemetry_settings import TelemetrySettings
+from gateway.vllm_settings import VllmSettings
 
 PREFIX = "TUNEWAY_"
 NOT_SETTINGS = {"TUNEWAY_CONFIG", "TUNEWAY_ADMIN_KEY", "TUNEWAY_URL"}
 """Read by the command line, not part of the settings."""
 SECRET_KEY_LENGTH = 32
-LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""The values of vLLM's --max-lora-rank (vllm/config/lora.py, 0.32)."""
-_LOCAL = "it listens on a free port of this machine, which must not be reachable from elsewhere"
-VLLM_OPTIONS_OF_OURS = {
-    "--host": _LOCAL,
-    "--port": _LOCAL,
-    "--uds": _LOCAL,
-    "--model": "`tuneway serve --model` names it",
-    "--served-model-name": "`tuneway serve --model` names it",
-    "--api-key": "set [engine] api_key",
-    "--api-server-count": "vLLM loads no adapters at run time into several API servers",
-    "--no-enable-lora": "fine-tuned models need it; use `tuneway serve --engine none` and [[upstreams]] without them",
-}
-VLLM_VARIABLES_OF_OURS = {
-    "VLLM_API_KEY": "set [engine] api_key",
-    "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "it is always set",
-    "VLLM_SKIP_MODEL_NAME_VALIDATION": "the base would answer in the name of an adapter that is not loaded",
-}
 
 
 class SettingsError(Exception):
@@ -100,48 +87,10 @@ class EngineSettings(Section, frozen=True):
         return tuple(url.rstrip("/") for url in ((self.url, *self.replicas) if self.url else ()))
 
 
-class VllmSettings(Section, frozen=True):
-    """The vLLM that `tuneway serve --engine vllm` runs. What is left out keeps vLLM's own default."""
-
-    python: str = ""
-    """Python of the environment that vLLM is installed in; empty means the one that runs Tuneway."""
-    max_loras: int = 4
-    """Fine-tuned models that answer in the same moment; calls of others wait."""
-    max_cpu_loras: int | None = None
-    """Fine-tuned models kept in memory, max_loras or more; others are read from disk when they are called."""
-    max_lora_rank: int = 64
-    """Largest rank of an adapter that is served: 1, 8, 16, 32, 64, 128, 256, 320 or 512. Memory is set aside for it."""
-    max_model_len: int | None = None
-    """Tokens of prompt and answer together."""
-    dtype: Literal["auto", "half", "float16", "bfloat16", "float", "float32"] | None = None
-    """What it computes in. float32 is what training on a CPU computes in."""
-    gpu_memory_utilization: float | None = None
-    """The part of the GPU's memory that it takes, 0 to 1."""
-    tensor_parallel_size: int | None = None
-    """GPUs that share the model."""
-    max_num_seqs: int | None = None
-    """Calls that are answered at the same time."""
-    enable_sleep_mode: bool | None = None
-    """Lets it give its memory away and take it back; on by itself with [engine] sharing = "sleep"."""
-    extra_args: tuple[str, ...] = ()
-    """More of its options, as in ["--quantization", "fp8", "--enable-auto-tool-choice", "--tool-call-parser", "hermes"]."""
-    environment: dict[str, str] = {}
-    """Variables of its environment. { "HF_HUB_OFFLINE" = "0" } lets it download; VLLM_CPU_KVCACHE_SPACE (GiB) and OMP_NUM_THREADS count on a CPU."""
-
-    def __post_init__(self) -> None:
-        refuse_less_than_one(self, ("max_loras", "max_model_len", "tensor_parallel_size", "max_num_seqs"))
-        if self.max_lora_rank not in LORA_RANKS:
-            raise ValueError(f"max_lora_rank: {self.max_lora_rank} is none of {', '.join(map(str, LORA_RANKS))}")
-        if self.max_cpu_loras is not None and self.max_cpu_loras < self.max_loras:
-            raise ValueError(f"max_cpu_loras: {self.max_cpu_loras} is less than max_loras ({self.max_loras})")
-        if self.gpu_memory_utilization is not None and not 0 < self.gpu_memory_utilization <= 1:
-            raise ValueError(f"gpu_memory_utilization: {self.gpu_memory_utilization} is not more than 0 and at most 1")
-        for option in self.extra_args:
-            if (instead := VLLM_OPTIONS_OF_OURS.get(option.split("=")[0].replace("_", "-"))) is not None:
-                raise ValueError(f"extra_args: {option} is not for here: {instead}")
-        for variable in self.environment:
-            if (instead := VLLM_VARIABLES_OF_OURS.get(variable)) is not None:
-                raise ValueError(f"environment: {variable} is not for here: {instead}")
+FRAMING_HEADERS = frozenset(
+    {"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
+)
+"""They say how one message is sent (RFC 9110, section 7.6.1; RFC 9112, section 6): another's would be read as two."""
 
 
 class UpstreamSettings(Section, frozen=True, kw_only=True):
@@ -169,6 +118,12 @@ class UpstreamSettings(Section, frozen=True, kw_only=True):
     """Sent with every call, beside the key."""
     proxy: str | None = None
     """URL of an HTTP proxy on the way."""
+
+    def __post_init__(self) -> None:
+        if self.proxy and not self.proxy.lower().startswith(("http://", "https://")):  # never shown: it has a password
+            raise ValueError(f"upstream `{self.name}`: proxy: it does not begin with http:// or https://")
+        if framing := sorted(name for name in self.headers if name.lower() in FRAMING_HEADERS):
+            raise ValueError(f"upstream `{self.name}`: headers: `{framing[0]}` is written by the gateway for each call")
 
     @property
     def base_urls(self) -> tuple[str, ...]:
@@ -230,6 +185,19 @@ class ExchangeSettings(Section, frozen=True):
     """A spool segment is closed and handed to the database at this size."""
     drain_seconds: float = 0.5
     """How often the spool is drained into the database."""
+    drain: Literal["process", "inside"] = "process"
+    """Where: in a process beside each gateway process, or inside of it, where it takes time from calls."""
+    sync: Literal["os", "group"] = "os"
+    """What a finished call survives: "os", that the process is killed; "group", that the power is lost, too: replies then wait for the disk, together."""
+    max_spool_bytes: int = 4 * 1024 * 1024 * 1024
+    """So many bytes of finished calls may wait on the disk for the database, for each gateway process; then calls are refused with 503 until it takes them."""
+    blob_bytes: int = 256 * 1024
+    """A body of a call that has this many bytes or more when it is compressed is kept in the file storage ([files]), not in the database; 0: none is."""
+
+    def __post_init__(self) -> None:
+        refuse_less_than_one(self, ("segment_bytes", "max_spool_bytes"))
+        if self.blob_bytes and self.blob_bytes < 1024:
+            raise ValueError(f"blob_bytes: {self.blob_bytes} is too small; at least 1024, or 0 for none")
 
 
 class BudgetSettings(Section, frozen=True):
@@ -327,22 +295,6 @@ class WorkerSettings(Section, frozen=True):
         refuse_less_than_one(self, ("judges", "eval_calls", "judge_lag_minutes"))
 
 
-class AlertSettings(Section, frozen=True):
-    error_rate: float = 0.01
-    """GET /v1/organization/alerts tells of projects of which more than this share of the calls of the last hour failed (5xx, or a model that was asked)."""
-    p95_ms: float = 5000.0
-    """And of those where more than one answer in twenty took longer."""
-    min_calls: int = 20
-    """Of fewer calls in that hour neither is told."""
-    budget_percent: float = 80.0
-    """And of budgets of which so much is spent."""
-    spool_mb: float = 64.0
-    """And of a gateway process with more finished calls on its disk that are not in the database yet."""
-
-    def __post_init__(self) -> None:
-        refuse_less_than_one(self, ("min_calls",))
-
-
 class FeedbackSettings(Section, frozen=True):
     origins: tuple[str, ...] = ()
     """Web pages that may send feedback from the browser, as in ["https://app.example.com"]; "*" is every page. Keys in pages should have the scope api.feedback.write alone."""
@@ -433,11 +385,14 @@ class Settings(Section, frozen=True):
     worker: WorkerSettings = WorkerSettings()
     feedback: FeedbackSettings = FeedbackSettings()
     alerts: AlertSettings = AlertSettings()
+    retention: RetentionSettings = RetentionSettings()
     limits: RateLimitSettings = RateLimitSettings()
     routing: RoutingSettings = RoutingSettings()
+    cache: CacheSettings = CacheSettings()
     console: ConsoleSettings = ConsoleSettings()
     sign_in: SignInSettings = SignInSettings()
     oidc: OidcSettings = OidcSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     upstreams: tuple[UpstreamSettings, ...] = ()
     routes: tuple[RouteSettings, ...] = ()
     prices: tuple[PriceSettings, ...] = ()

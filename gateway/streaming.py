@@ -49,53 +49,85 @@ class Splitter:
     """Bytes in any pieces -> whole events without their blank line. CRLF becomes LF."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._parts: list[bytes] = []
+        self._size = 0
 
     def feed(self, piece: bytes) -> list[bytes]:
         """Events that `piece` completes. Raises UpstreamFailed on an event over BUFFER_LIMIT."""
-        buffer = self._rest + piece if self._rest else piece
+        parts = self._parts
+        if parts and not self._may_complete(piece):  # one large event: joined once, at its end
+            self._keep([*parts, piece], self._size + len(piece))
+            return []
+        buffer = b"".join((*parts, piece)) if parts else piece
         if b"\r" in buffer:
             buffer, tail = (buffer[:-1], b"\r") if buffer.endswith(b"\r") else (buffer, b"")
             buffer = buffer.replace(b"\r\n", b"\n") + tail
-        *events, self._rest = buffer.split(END)
-        if len(self._rest) > BUFFER_LIMIT:
-            raise UpstreamFailed("The upstream's stream is not a stream of server-sent events.")
+        *events, rest = buffer.split(END)
+        self._keep([rest] if rest else [], len(rest))
         return [event.lstrip(b"\n") for event in events if event.strip()]
 
     def flush(self) -> list[bytes]:
         """A last event that came without its blank line."""
-        rest, self._rest = self._rest.strip(), b""
+        rest = b"".join(self._parts).strip()
+        self._parts = []
         return [rest] if rest else []
+
+    def _may_complete(self, piece: bytes) -> bool:
+        cut = piece[:1] == b"\n" and self._parts[-1][-1:] in (b"\n", b"\r")
+        return cut or END in piece or b"\r" in piece
+
+    def _keep(self, parts: list[bytes], size: int) -> None:
+        if size > BUFFER_LIMIT:
+            raise UpstreamFailed("The upstream's stream is not a stream of server-sent events.")
+        self._parts, self._size = parts, size
+
+
+Batch = Sequence[bytes]
+"""Events that came together, and are sent on together."""
+
+
+async def batches(pieces: AsyncIterator[bytes]) -> AsyncIterator[Batch]:
+    """Events of a body, as many at a time as are there."""
+    splitter = Splitter()
+    async for piece in pieces:
+        if events := splitter.feed(piece):
+            yield events
+    if events := splitter.flush():
+        yield events
 
 
 async def split(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Events of a body."""
-    splitter = Splitter()
-    async for piece in pieces:
-        for event in splitter.feed(piece):
+    """Events of a body, one by one."""
+    async for batch in batches(pieces):
+        for event in batch:
             yield event
-    for event in splitter.flush():
-        yield event
 
 
-async def prime(events: AsyncIterator[bytes]) -> list[bytes]:
-    """The events up to the first one that holds a piece of the answer: nothing of them was sent yet, so whatever goes
-    wrong before it can still be mended elsewhere. Comments before the first of them are left out.
+async def one_by_one(events: AsyncIterator[bytes]) -> AsyncIterator[Batch]:
+    """Each a batch of its own."""
+    async for event in events:
+        yield (event,)
+
+
+async def prime(rest: AsyncIterator[Batch]) -> list[bytes]:
+    """The events up to the first one that holds a piece of the answer, and what came with it: nothing of them was sent yet,
+    so whatever goes wrong before it can still be mended elsewhere. Comments before the first of them are left out.
 
     Raises:
         Refusal: the upstream failed before it, one of them is an error, or the body ends without any.
     """
     primed: list[bytes] = []
-    async for event in events:
-        if not (payload := payload_of(event)):
-            if primed:
-                primed.append(event)
-            continue
-        if (error := error_of(event)) is not None:
-            raise error
-        primed.append(event)
-        if _holds_answer(payload):
-            return primed
+    async for batch in rest:
+        for place, event in enumerate(batch):
+            if not (payload := payload_of(event)):
+                if primed:
+                    primed.append(event)
+                continue
+            if (error := error_of(event)) is not None:
+                raise error
+            primed.append(event)
+            if _holds_answer(payload):
+                return [*primed, *batch[place + 1 :]]
     raise UpstreamFailed("The upstream ended its stream before the first piece of its answer.")
 
 
@@ -152,44 +184,64 @@ class Relay:
         self.reply_id: str | None = None
         self.usage: Usage | None = None
         self.first_at: float | None = None
+        self.ended_at: float | None = None
+        """When the upstream said [DONE] (time.perf_counter)."""
         self.finished = False
         """The upstream said [DONE]."""
+        self._error: Refusal | None = None
         self._events: list[bytes] = []
 
     def raw(self) -> bytes:
         """Everything the upstream sent, for the log."""
         return END.join(self._events)
 
-    async def frames(self, primed: Sequence[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """Frames for the client, up to but without [DONE].
+    async def frames(self, primed: Batch, rest: AsyncIterator[Batch]) -> AsyncIterator[bytes]:
+        """Frames for the client, those of a batch in one piece, up to but without [DONE].
 
         Raises:
             Refusal: the upstream broke, sent an error, or stopped before it was done.
         """
-        for event in primed:
-            frame = self._take(event)
-            if self.finished:
-                return
-            if frame is not None:
-                yield frame
-        async for event in rest:
-            if (error := error_of(event)) is not None:
-                raise error
-            frame = self._take(event)
-            if self.finished:
-                return
-            if frame is not None:
-                yield frame
-        if not any(_finished.search(event) for event in self._events[-3:]):
+        if frames := self._passed_on(primed):
+            yield frames
+        if not self._ended:
+            async for batch in rest:
+                if frames := self._passed_on(batch):
+                    yield frames
+                if self._ended:
+                    break
+        if self._error is not None:
+            raise self._error
+        if not self.finished and not any(_finished.search(event) for event in self._events[-3:]):
             raise UpstreamFailed("The upstream ended its stream before the reply was complete.")
 
+    @property
+    def _ended(self) -> bool:
+        return self.finished or self._error is not None
+
+    def _passed_on(self, batch: Batch) -> bytes:
+        """What the client gets of these events. Most are pieces of text, of which there is nothing to learn."""
+        frames: list[bytes] = []
+        for event in batch:
+            if self.reply_id and event.startswith(b"data: {") and not (b'"usage"' in event or b'"error"' in event):
+                self._events.append(event)
+                frames.append(event)
+                continue
+            if (error := error_of(event)) is not None:
+                self._error = error
+                break
+            if (frame := self._take(event)) is not None:
+                frames.append(frame)
+            if self.finished:
+                break
+        return END.join((*frames, b"")) if frames else b""
+
     def _take(self, event: bytes) -> bytes | None:
-        """Note what an event tells; the frame to pass on, or None for one that the client did not ask for."""
+        """Note what an event tells; the event to pass on, or None for one that the client did not ask for."""
         payload = payload_of(event)
         if not payload:
-            return event + END
+            return event
         if payload == b"[DONE]":
-            self.finished = True
+            self.finished, self.ended_at = True, time.perf_counter()
             return None
         self._events.append(event)
         if self.first_at is None:
@@ -198,7 +250,7 @@ class Relay:
             self.reply_id = read_usage(payload)[0]
         if b'"usage"' in payload:
             return self._take_usage(event, payload)
-        return event + END
+        return event
 
     def _take_usage(self, event: bytes, payload: bytes) -> bytes | None:
         usage = read_usage(payload)[1]
@@ -206,17 +258,17 @@ class Relay:
         try:
             fields = _decode_fields(payload)
         except (ValueError, RecursionError):
-            return event + END
+            return event
         is_final = bytes(fields.get("choices", _NULL)).replace(b" ", b"") == b"[]"
         if is_final and usage:
-            return event + END if self._show_usage else None
+            return event if self._show_usage else None
         if self._show_usage and not (usage and self._strip_running):
-            return event + END
+            return event
         if self._show_usage:
             fields["usage"] = _NULL
         else:
             fields.pop("usage", None)
-        return b"data: " + _encode(fields) + END
+        return b"data: " + _encode(fields)
 
 
 class StreamedReply:
@@ -251,11 +303,18 @@ class StreamedReply:
         else:
             self.hang_up()
 
-    def hang_up(self) -> None:
-        """Once its last frame is sent, or when nothing more is wanted."""
+    def hang_up(self, *, finished: bool = False) -> None:
+        """Once its last frame is sent, or when nothing more is wanted.
+
+        Args:
+            finished: the upstream has said its last word.
+        """
         for timer in self._timers:
             timer.cancel()
-        self._upstream.close()
+        if finished:
+            self._upstream.leave()
+        else:
+            self._upstream.close()
 
     def _too_late(self) -> None:
         self.late = True

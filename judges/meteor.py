@@ -8,8 +8,6 @@ WordNet, data that would have to be downloaded; it is left out, so a paraphrase 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
-import snowballstemmer
-
 ALPHA, BETA, GAMMA = 0.9, 3.0, 0.5
 
 _Numbered = dict[int, str]
@@ -34,6 +32,8 @@ def meteor(hypothesis: list[str], reference: list[str]) -> float:
 
 def _stem() -> Callable[[str], str]:
     """Porter's stem of an English word; any other word is itself. Each caller's own: the stemmer has a state."""
+    import snowballstemmer  # stemmers of 30 languages: not where graders are only stored
+
     porter = snowballstemmer.stemmer("porter")
     return lambda word: porter.stemWord(word) if word.isascii() else word
 

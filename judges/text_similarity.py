@@ -13,23 +13,13 @@ Two texts without any token are equal (1) when both are empty of them and differ
 """
 
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
-
-from rapidfuzz import fuzz, utils
-from rapidfuzz.distance import LCSseq
-from sacrebleu.metrics.bleu import BLEU
-from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
-from sacrebleu.tokenizers.tokenizer_char import TokenizerChar
-from sacrebleu.tokenizers.tokenizer_re import TokenizerRegexp
-from sacrebleu.tokenizers.tokenizer_zh import TokenizerZh
 
 from judges.grade import GraderFailed
 from judges.graders import Metric
 from judges.meteor import meteor
-from judges.words import is_wordless, words
+from judges.words import words
 
 MAX_CHARACTERS = 50_000
 """Of either text."""
@@ -39,14 +29,6 @@ seconds. It looks where one text is half as long again as the other; 30,000 char
 WINDOWS_FROM = 1.5
 """RapidFuzz's `WRatio`: from this ratio of the lengths on."""
 GLEU_ORDER = 4
-
-_CACHING: tuple[Any, ...] = (Tokenizer13a, TokenizerZh, TokenizerChar, TokenizerRegexp)
-_TOKENIZERS: dict[str, Callable[[str], str]] = {"13a": Tokenizer13a(), "zh": TokenizerZh(), "char": TokenizerChar()}
-"""None of these downloads anything."""
-_BLEU = BLEU(tokenize="none", smooth_method="exp", effective_order=True, force=True)
-
-_han = re.compile("[\u3400-\u9fff]")
-_kana = re.compile("[\u3040-\u30ff]")
 
 
 def similarity(metric: Metric, hypothesis: str, reference: str) -> float:
@@ -66,6 +48,8 @@ def similarity(metric: Metric, hypothesis: str, reference: str) -> float:
 
 
 def fuzzy_match(hypothesis: str, reference: str) -> float:
+    from rapidfuzz import fuzz, utils  # libraries come with the metrics: a process that only stores graders needs none
+
     if hypothesis == reference:
         return 1.0  # also of nothing but signs, which default_process takes away
     left, right = utils.default_process(hypothesis), utils.default_process(reference)
@@ -79,14 +63,18 @@ def fuzzy_match(hypothesis: str, reference: str) -> float:
 
 
 def bleu(hypothesis: str, reference: str) -> float:
-    left, right = _tokenized(hypothesis, reference)
+    from judges.sacre_bleu import sentence_score, tokenized  # as for fuzzy_match
+
+    left, right = tokenized(hypothesis, reference)
     if not left or not right:
         return _of_nothing(left, right)
-    return _BLEU.sentence_score(" ".join(left), [" ".join(right)]).score / 100
+    return sentence_score(left, right)
 
 
 def gleu(hypothesis: str, reference: str) -> float:
-    left, right = _tokenized(hypothesis, reference)
+    from judges.sacre_bleu import tokenized  # as for fuzzy_match
+
+    left, right = tokenized(hypothesis, reference)
     if not left or not right:
         return _of_nothing(left, right)
     grams = [_up_to(tokens, GLEU_ORDER) for tokens in (left, right)]
@@ -105,6 +93,8 @@ def rouge_n(order: int, hypothesis: str, reference: str) -> float:
 
 
 def rouge_l(hypothesis: str, reference: str) -> float:
+    from rapidfuzz.distance import LCSseq  # as for fuzzy_match
+
     left, right = words(hypothesis), words(reference)
     if not left or not right:
         return _of_nothing(left, right)
@@ -138,25 +128,6 @@ def _ngrams(tokens: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
 
 def _up_to(tokens: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
     return sum((_ngrams(tokens, each) for each in range(1, order + 1)), Counter[tuple[str, ...]]())
-
-
-def _tokenized(hypothesis: str, reference: str) -> tuple[list[str], list[str]]:
-    """Both as sacreBLEU splits them. It keeps the last 65,536 texts in memory, of any size: they are dropped here."""
-    tokenize = _TOKENIZERS[_tokenizer(reference)]
-    try:
-        return tokenize(hypothesis.rstrip()).split(), tokenize(reference.rstrip()).split()
-    finally:
-        for kind in _CACHING:
-            kind.__call__.cache_clear()
-
-
-def _tokenizer(reference: str) -> str:
-    """13a splits at spaces: a Chinese sentence would be one token, and every BLEU 0 or 100."""
-    if _kana.search(reference):
-        return "char"
-    if _han.search(reference):
-        return "zh"
-    return "char" if is_wordless(reference) else "13a"
 
 
 def _rouge(order: int) -> Callable[[str, str], float]:

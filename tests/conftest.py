@@ -1,4 +1,4 @@
-"""One PostgreSQL and one Redis a session, a fresh database a test; the gateway in-process or behind granian."""
+"""One PostgreSQL and one Redis a session, a fresh database a test; the gateway in-process or behind uvicorn."""
 
 import asyncio
 import gc
@@ -22,12 +22,13 @@ from litestar.types import ControllerRouterHandler
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from gateway.access import passwords
-from gateway.app import App, build_routes
+from gateway.app import App
 from gateway.db import database as database_module
 from gateway.db.base import Base
 from gateway.db.database import Database
 from gateway.db.migrate import upgrade
 from gateway.keys.service import ensure_admin_key
+from gateway.litestar_app import build_routes
 from gateway.services import Services
 from gateway.settings import (
     DatabaseSettings,
@@ -53,6 +54,8 @@ FAKE_MODELS = (
 _numbers = itertools.count()
 _emptied: list[str] = []
 """URLs of databases that a test has left empty."""
+_parts: dict[str, str] = {}
+"""Of tables, as the migrations leave them: name -> bounds."""
 _idle_engines: dict[tuple[sqlalchemy.URL, int, float], list[AsyncEngine]] = {}
 """URL, connections and seconds -> engines without connections that no `Database` uses now."""
 _idle_routes: dict[tuple[int, int], list[Litestar]] = {}
@@ -109,6 +112,8 @@ def template_url(session_dir: Path) -> Iterator[str]:
         async def migrate() -> None:
             engine = create_async_engine(url)
             await upgrade(engine)
+            async with engine.connect() as connection:
+                _parts.update((row[0], row[1]) for row in await connection.execute(sqlalchemy.text(PARTS)))
             await engine.dispose()
 
         asyncio.run(migrate())
@@ -137,8 +142,11 @@ def own_database(template_url: str) -> Iterator[str]:
 
 OTHERS = """SELECT count(*), pg_stat_clear_snapshot() FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"""
-TABLES = """SELECT relname::text, pg_relation_size(oid) > 0 FROM pg_class
-WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"""
+TABLES = """SELECT relname::text, EXISTS (
+    SELECT 1 FROM pg_partition_tree(oid) each WHERE pg_relation_size(each.relid) > 0
+) OR pg_relation_size(oid) > 0 FROM pg_class
+WHERE relkind IN ('r', 'p') AND NOT relispartition AND relnamespace = 'public'::regnamespace"""
+PARTS = "SELECT relname::text, pg_get_expr(relpartbound, oid) FROM pg_class WHERE relispartition AND relkind = 'r'"
 
 
 async def _empty(url: str) -> bool:
@@ -153,6 +161,8 @@ async def _empty(url: str) -> bool:
             return False
         written: dict[str, bool] = dict(await connection.fetch(TABLES))
         if written.keys() != {"alembic_version", *Base.metadata.tables}:
+            return False
+        if dict(await connection.fetch(PARTS)) != _parts:
             return False
         full = [name for name in Base.metadata.tables if written[name]]
         deletions = "".join(f'DELETE FROM "{name}";' for name in full)
@@ -203,7 +213,7 @@ def settings(database_url: str, redis_url: str, upstream: Upstream, tmp_path: Pa
         encryption_key=Secret("e5" * 32),
         database=DatabaseSettings(url=database_url, pool_size=4),
         redis=RedisSettings(url=redis_url),
-        exchanges=ExchangeSettings(drain_seconds=0.05),
+        exchanges=ExchangeSettings(drain_seconds=0.05, drain="inside"),
         upstreams=(
             UpstreamSettings(name="fake", base_url=upstream.url, api_key=Secret("sk-fake"), models=FAKE_MODELS),
         ),
@@ -263,7 +273,8 @@ async def app(settings: Settings, database: Database, cheap_passwords: None) -> 
     async with database.session() as session:
         await ensure_admin_key(session, ADMIN_KEY, secret_key=settings.secret_key.reveal())
     with app_of(settings) as app:
-        async with app.litestar.lifespan():
+        async with app.lifespan():
+            await app.everything()
             yield app
 
 
@@ -306,7 +317,7 @@ def app_of(settings: Settings, routers: Sequence[ControllerRouterHandler] = ()) 
     idle = _idle_routes.setdefault((settings.max_body_bytes, id(routers)), [])
     routes = idle.pop() if idle else build_routes(settings.max_body_bytes, routers)
     routes.state = State()
-    yield App(settings, routes)
+    yield App(settings, lambda: routes)
     idle.append(routes)
 
 

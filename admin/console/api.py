@@ -6,7 +6,7 @@ nothing that the API cannot do, and a forged form is refused where a forged call
 
 import asyncio
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.cookies import Morsel, SimpleCookie
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
@@ -14,6 +14,8 @@ from urllib.parse import quote, unquote, urlencode
 import msgspec
 from litestar import Request
 from litestar.datastructures import Cookie
+
+from gateway.access import page_memory
 
 PASSED_ON = (b"cookie", b"host", b"origin", b"sec-fetch-site", b"user-agent", b"x-forwarded-for", b"x-forwarded-proto")
 """Headers of the page's request that say who asks, and from where."""
@@ -61,6 +63,8 @@ class Api:
     """What a form or script proved itself with; pages that only read have none."""
     authorization: str | None = None
     """A key instead of the session."""
+    _memory: dict[Any, Any] = field(default_factory=dict[Any, Any], repr=False)
+    """Of who asks (gateway/access/page_memory.py)."""
 
     async def get(self, path: str, **query: Any) -> Json:
         """The object. Raises ApiRefused."""
@@ -118,7 +122,9 @@ class Api:
     ) -> dict[str, Any]:
         """What the service is called with, by ASGI. Args: length: of the body, in bytes."""
         headers = [*self._headers(content_type), (b"content-length", str(length).encode())]
-        return _scope(self.request, method, f"/v1{path}", _query(query), headers)
+        scope = _scope(self.request, method, f"/v1{path}", _query(query), headers)
+        scope["state"] = {page_memory.NAME: self._memory}
+        return scope
 
     def _headers(self, content_type: str) -> list[tuple[bytes, bytes]]:
         own = {
@@ -190,7 +196,6 @@ def _scope(
         "client": outer["client"],
         "server": outer["server"],
         "extensions": {},
-        "state": {},
     }
 
 

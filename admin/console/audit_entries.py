@@ -20,6 +20,10 @@ DEEPEST = 3
 """Levels that are taken apart; what lies below is shown as it is."""
 
 
+MOST_NAMED = 6
+"""Of a list; all of it is in the export."""
+
+
 class Line(NamedTuple):
     """An entry."""
 
@@ -78,6 +82,9 @@ def _said(value: Any) -> str:
         case bool():
             return "yes" if value else "no"
         case list():
-            return ", ".join(_said(each) for each in value) or "none"
+            more = f", and {len(value) - MOST_NAMED:,} more" if len(value) > MOST_NAMED else ""
+            return (", ".join(_said(each) for each in value[:MOST_NAMED]) or "none") + more
+        case dict():
+            return " ".join(f"{name}={_said(each)}" for name, each in value.items()) or "none"
         case _:
             return str(value)

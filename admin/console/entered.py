@@ -53,6 +53,23 @@ def parted(form: Mapping[str, Any], name: str) -> list[str]:
     return [each.strip() for each in re.split(r"[,\n]", text(form, name)) if each.strip()]
 
 
+def pairs(form: Mapping[str, Any], name: str, param: str) -> dict[str, str]:
+    """key=value, one a line. Raises ApiRefused, of `param`."""
+    found: dict[str, str] = {}
+    for line in lines(form, name):
+        key, separator, value = line.partition("=")
+        if not separator:
+            message = "Write metadata as key=value, one a line, as in team=support."
+            raise ApiRefused(400, {"message": message, "param": param})
+        found[key.strip()] = value.strip()
+    return found
+
+
+def pair_lines(pairs: Mapping[str, str]) -> str:
+    """The same as it is filled in."""
+    return "\n".join(f"{key}={value}" for key, value in pairs.items())
+
+
 def utc(form: Mapping[str, Any], name: str) -> int | None:
     """Unix seconds of a `datetime-local`; None for an empty field. Raises ApiRefused."""
     written = text(form, name)

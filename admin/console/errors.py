@@ -10,7 +10,8 @@ from admin.console.api import ApiRefused
 from admin.console.page import HTML, GoTo
 from admin.console.render import rendered
 from admin.console.security import HEADERS
-from gateway.errors import Surprise, refusal_of, to_openai_error
+from gateway.errors import Surprise, to_openai_error
+from gateway.framework_errors import refusal_behind
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def _refused(request: Request[Any, Any, Any], error: ApiRefused) -> Response[str
 
 def _surprise(request: Request[Any, Any, Any], error: Exception) -> Response[str]:
     """Also what the framework itself refuses: a method that a page does not have, a form that is too large."""
-    refusal = refusal_of(error, method=request.method, path=request.url.path)
+    refusal = refusal_behind(error, method=request.method, path=request.url.path)
     if isinstance(refusal, Surprise):
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return error_page(request, to_openai_error(refusal)[0], str(refusal))

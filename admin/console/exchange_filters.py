@@ -22,6 +22,7 @@ ASKED = {
     "end_user": "User (hash)",
     "purpose": "Purpose",
     "streamed": "Streamed",
+    "cache_hit": "From the cache",
     "error_code": "Error",
     "min_duration_ms": "At least ms",
     "min_cost_usd": "At least USD",
@@ -42,8 +43,9 @@ WORDS = {
     },
     "judged_by": {"human": "a person", "rule": "a rule", "llm": "a model", "external": "another system"},
     "passed": {"true": "passed", "false": "failed"},
-    "purpose": {"none": "applications", "judge": "judges", "eval": "evals"},
+    "purpose": {"none": "applications", "judge": "judges", "eval": "evals", "guidance": "guidance"},
     "streamed": {"true": "yes", "false": "no"},
+    "cache_hit": {"true": "yes", "false": "no"},
 }
 """Values of a choice -> how they are shown."""
 MOST_METADATA = 10

@@ -1,34 +1,20 @@
 """Judges as a form has them: fields to what the API takes, and back."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 from admin.console.api import ApiRefused, Json
-
-RULES: dict[str, tuple[str, str]] = {
-    "json": ("Is JSON", '{"type": "json"}'),
-    "json_schema": ("Fits a JSON Schema", '{"type": "json_schema", "schema": {"type": "object"}}'),
-    "regex": ("Matches a pattern", '{"type": "regex", "pattern": "", "must": "match"}'),
-    "length": ("Has a length", '{"type": "length", "unit": "words", "least": 1, "most": 200}'),
-    "language": ("Is in a language", '{"type": "language", "languages": ["en"]}'),
-    "must_cite_if_claims": ("Cites what it claims", '{"type": "must_cite_if_claims"}'),
-    "citations_in_context": ("Citations are real", '{"type": "citations_in_context"}'),
-    "groundedness": ("Is grounded in its context", '{"type": "groundedness", "least": 0.8}'),
-    "refusal": ("Does not refuse", '{"type": "refusal"}'),
-    "repetition": ("Does not repeat itself", '{"type": "repetition"}'),
-    "personal_data": ("Tells no personal data", '{"type": "personal_data"}'),
-    "secrets": ("Tells no secrets", '{"type": "secrets"}'),
-    "tool_calls": ("Calls tools rightly", '{"type": "tool_calls", "required": false}'),
-}
-"""Type -> what it says of an answer, and how it begins. docs/validators.md has their fields."""
+from admin.console.entered import pair_lines, pairs
+from admin.console.rules.form import fields_for, rows_for, rules_of
 
 
 def spec_of(form: Mapping[str, Any]) -> dict[str, Any]:
     """Raises ApiRefused: a rule's JSON cannot be read."""
     if form.get("type") == "rule":
-        return {"type": "rule", "rules": list(_rules(form))}
-    sampling = {"temperature": _number(form.get("temperature"))}
+        return {"type": "rule", "rules": rules_of(form)}
+    kept = cast("dict[str, Any]", _json_of(form.get("kept") or "{}", "kept"))
+    temperature = _number(form.get("temperature"))
     spec: dict[str, Any] = {
         "type": "llm",
         "model": str(form.get("model") or "").strip(),
@@ -37,10 +23,9 @@ def spec_of(form: Mapping[str, Any]) -> dict[str, Any]:
         "prompt": form.get("prompt") or "",
         "reference": bool(form.get("reference")),
         "repeats": _number(form.get("repeats")) or 1,
-        "sampling": {name: value for name, value in sampling.items() if value is not None},
+        "sampling": _others(kept.get("sampling")) | ({} if temperature is None else {"temperature": temperature}),
     }
-    kept = _json_of(form.get("kept") or "{}", "kept")
-    return {**cast("dict[str, Any]", kept), **spec}
+    return {**kept, **spec}
 
 
 def watch_of(form: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -52,6 +37,7 @@ def watch_of(form: Mapping[str, Any]) -> dict[str, Any] | None:
         "rate": share / 100 if isinstance(share, int | float) else share,
         "routes": _names(form.get("routes")),
         "models": _names(form.get("models")),
+        "metadata": pairs(form, "watch_metadata", "watch.metadata"),
         "max_per_hour": _number(form.get("max_per_hour")),
     }
     return {name: value for name, value in watch.items() if value is not None}
@@ -83,23 +69,22 @@ def fields_of(judge: Json) -> dict[str, Any]:
     if watch:
         fields |= {"rate": f"{watch['rate'] * 100:g}", "max_per_hour": watch["max_per_hour"] or ""}
         fields |= {name: ", ".join(watch[name]) for name in ("routes", "models")}
-        fields["watch_metadata"] = watch["metadata"]
+        fields["watch_metadata"] = pair_lines(watch["metadata"])
     if judge["kind"] == "rule":
-        return fields | {
-            f"rule_{place}": json.dumps(rule, ensure_ascii=False) for place, rule in enumerate(spec["rules"])
-        }
+        return fields | fields_for(rows_for(spec["rules"]))
     fields |= {name: spec.get(name) for name in ("model", "prompt", "combine", "repeats")}
     fields |= {"panel": ", ".join(spec.get("panel", [])), "reference": "true" if spec.get("reference") else ""}
-    fields["temperature"] = (spec.get("sampling") or {}).get("temperature", "")
-    fields["kept"] = json.dumps({name: spec[name] for name in ("examples", "structured") if name in spec})
+    sampling = spec.get("sampling") or {}
+    fields["temperature"] = sampling.get("temperature", "")
+    kept = {name: spec[name] for name in ("examples", "structured") if name in spec}
+    fields["kept"] = json.dumps(kept | {"sampling": _others(sampling)})
     return fields
 
 
-def _rules(form: Mapping[str, Any]) -> Iterator[Any]:
-    """Those that are filled in."""
-    for name, value in form.items():
-        if name.startswith("rule_") and str(value).strip():
-            yield _json_of(str(value), name)
+def _others(sampling: Any) -> dict[str, Any]:
+    """What of it the form does not show."""
+    said = cast("dict[str, Any]", sampling) if isinstance(sampling, dict) else {}
+    return {name: value for name, value in said.items() if name != "temperature"}
 
 
 def _json_of(text: str, param: str) -> Any:

@@ -31,15 +31,19 @@ PROJECT = {
     "Quality": {
         "Review": "review",
         "Judges": "judges",
+        "Evals": "evals",
+        "Guidance": "guidance",
     },
     "Training": {
         "Datasets": "datasets",
         "Examples": "examples",
         "Fine-tuning": "fine-tuning",
         "Models": "models",
+        "Timeline": "timeline",
     },
     "Project": {
         "Members": "people",
+        "Retention": "retention",
     },
 }
 """Title -> text -> the end of the URL, of pages of a project."""
@@ -55,17 +59,21 @@ ORGANIZATION = {
     "Webhooks": "webhooks",
     "Audit log": "audit-log",
     "Report": "report",
+    "Settings": "settings",
 }
+OF_OWNERS = {"Settings"}
+"""What others may not read."""
 
 
-def sections(request: Request[Any, Any, Any], project: dict[str, Any] | None) -> list[Section]:
-    """The menu of a page."""
+def sections(request: Request[Any, Any, Any], project: dict[str, Any] | None, *, owner: bool) -> list[Section]:
+    """The menu of a page. Args: owner: of the organisation."""
     path = request.url.path.rstrip("/")
     found: list[Section] = []
     if project is not None:
         base = f"/console/projects/{project['id']}"
         found += [Section(title, _items(base, pages, path)) for title, pages in PROJECT.items()]
-    return [*found, Section("Organization", _items("/console", ORGANIZATION, path))]
+    offered = {text: end for text, end in ORGANIZATION.items() if owner or text not in OF_OWNERS}
+    return [*found, Section("Organization", _items("/console", offered, path))]
 
 
 def _items(base: str, pages: dict[str, str], path: str) -> list[Item]:

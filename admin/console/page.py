@@ -102,9 +102,9 @@ class Page:
             answer.set_cookie(_flash(quote(done[:500]), 60))
         return answer
 
-    def here(self, **changes: Any) -> str:
-        """This page's URL with other parameters; None takes one out."""
-        return url_with(self.request, changes)
+    def here(self, path: str | None = None, /, **changes: Any) -> str:
+        """This page's URL with other parameters; None takes one out. Args: path: of another URL that shows the same."""
+        return url_with(self.request, changes, path)
 
     def within(self, *parts: str) -> str:
         """A URL below the page's project."""
@@ -149,13 +149,13 @@ def sign_in_url(request: Request[Any, Any, Any]) -> str:
     return f"{SIGN_IN}?{urlencode({'next': wanted})}" if request.method == "GET" else SIGN_IN
 
 
-def url_with(request: Request[Any, Any, Any], changes: Mapping[str, Any]) -> str:
+def url_with(request: Request[Any, Any, Any], changes: Mapping[str, Any], path: str | None = None) -> str:
     pairs = [(name, value) for name, value in request.query_params.multi_items() if name not in changes]
     for name, value in changes.items():
         pairs += [
             (name, str(each)) for each in (value if isinstance(value, list) else [value]) if each not in (None, "")
         ]
-    return request.url.path + (f"?{urlencode(pairs)}" if pairs else "")
+    return (path or request.url.path) + (f"?{urlencode(pairs)}" if pairs else "")
 
 
 def _flash(value: str, seconds: int) -> Cookie:

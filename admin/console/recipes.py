@@ -8,13 +8,15 @@ from typing import Any
 import msgspec
 
 from admin.console.api import ApiRefused, Json
+from admin.console.entered import pair_lines, pairs
 from gateway.protocol.recipes import PAIR_SOURCES, PERSONAL_KINDS, Recipe
 
-CONDITIONS = 3
-"""Rows for criteria on the form; JSON takes more."""
+CONDITIONS, MOST_CONDITIONS = 3, 20
+"""Rows for criteria on the form: so many, or one more than are filled in."""
 SIGNALS = ("edits", "human", "rule_and_judge", "unjudged", "allow_untrusted")
 CAPS = ("per_user", "per_topic", "total")
-OF_CONDITION = ("criterion", "source", "passed", "min_score", "min_judges", "agreement")
+OF_CONDITION = ("criterion", "version", "source", "passed", "labels", "min_score", "min_judges", "agreement")
+OF_PAIRS = ("min_margin", "max_similarity", "min_differing_tokens")
 SEVERAL = ("redaction", "pair_sources", "evals")
 """Fields with any number of values."""
 
@@ -49,7 +51,8 @@ def recipe_of(fields: Fields) -> dict[str, Any]:
             }
         ),
         "split": _split(fields),
-        "contamination": {"evals": fields["evals"]},
+        "contamination": _contamination(fields),
+        "self_training": _self_training(fields),
     }
     if recipe["kind"] == "preference":
         recipe["pairs"] = _pairs(fields)
@@ -59,9 +62,16 @@ def recipe_of(fields: Fields) -> dict[str, Any]:
 def fields_for(recipe: Mapping[str, Any]) -> Fields:
     """The form of a recipe with every default filled in; in JSON where the form cannot say it."""
     fields = {**_source_fields(recipe), **_rule_fields(recipe)}
-    if _complete(recipe_of(fields)) != _complete(recipe):
+    if not _says(fields, recipe):
         fields["json"] = written(recipe)
     return fields
+
+
+def _says(fields: Fields, recipe: Mapping[str, Any]) -> bool:
+    try:
+        return _complete(recipe_of(fields)) == _complete(recipe)
+    except ApiRefused:  # metadata of several lines
+        return False
 
 
 def usual() -> Fields:
@@ -100,6 +110,12 @@ def _of_json(text: str) -> dict[str, Any]:
     return found
 
 
+def conditions(fields: Fields) -> int:
+    """Rows for criteria."""
+    filled = [place for place in range(MOST_CONDITIONS) if fields.get(f"criterion_{place}")]
+    return max(CONDITIONS, min(MOST_CONDITIONS, filled[-1] + 2 if filled else 0))
+
+
 def _exchanges(fields: Fields) -> dict[str, Any] | None:
     if not fields.get("from_log"):
         return None
@@ -107,7 +123,7 @@ def _exchanges(fields: Fields) -> dict[str, Any] | None:
         {
             "models": _names(fields.get("models")),
             "routes": _names(fields.get("routes")),
-            "metadata": _metadata(fields.get("metadata", "")),
+            "metadata": pairs(fields, "metadata", "recipe.sources.exchanges.metadata"),
             "excluded_users": _names(fields.get("excluded_users")),
             "excluded": _names(fields.get("excluded")),
             "created_after": _second("created_after", fields.get("created_after")),
@@ -124,26 +140,37 @@ def _examples(fields: Fields) -> dict[str, Any] | None:
 
 
 def _conditions(fields: Fields) -> Iterator[dict[str, Any]]:
-    for place in range(CONDITIONS):
+    for place in range(MOST_CONDITIONS):
         said = {name: fields.get(f"{name}_{place}", "") for name in OF_CONDITION}
         if said["criterion"]:
-            numbers = {name: _number(said[name]) for name in ("min_score", "min_judges")}
+            numbers = {name: _number(said[name]) for name in ("version", "min_score", "min_judges")}
             passed = {"true": True, "false": False}.get(said["passed"])
-            share = {"agreement": _share(said["agreement"])}
+            labels = {"labels": _names(said["labels"]) or None, "agreement": _share(said["agreement"])}
             yield _given(
-                {"criterion": said["criterion"], "source": said["source"], "passed": passed, **numbers, **share}
+                {"criterion": said["criterion"], "source": said["source"], "passed": passed, **numbers, **labels}
             )
 
 
 def _split(fields: Fields) -> dict[str, Any]:
     by = ["conversation", *(["user"] if fields.get("split_user") else [])]
-    return _given({"validation": _share(fields.get("validation")), "by": by})
+    threshold = _number(fields.get("split_threshold"))
+    return _given({"validation": _share(fields.get("validation")), "by": by, "threshold": threshold})
+
+
+def _contamination(fields: Fields) -> dict[str, Any]:
+    files, threshold = _names(fields.get("eval_files")), _number(fields.get("eval_threshold"))
+    return _given({"evals": fields["evals"], "files": files, "threshold": threshold})
+
+
+def _self_training(fields: Fields) -> dict[str, Any]:
+    share, depth = _share(fields.get("own_share")), _number(fields.get("own_depth"))
+    return _given({"max_share": share, "max_depth": depth})
 
 
 def _pairs(fields: Fields) -> dict[str, Any]:
-    margin = _number(fields.get("min_margin"))
-    balance = bool(fields.get("balance_length"))
-    return _given({"sources": fields["pair_sources"], "min_margin": margin, "balance_length": balance})
+    numbers = {name: _number(fields.get(name)) for name in OF_PAIRS}
+    boxes = {name: bool(fields.get(name)) for name in ("balance_length", "allow_refusals")}
+    return _given({"sources": fields["pair_sources"], **numbers, **boxes})
 
 
 def _source_fields(recipe: Mapping[str, Any]) -> Fields:
@@ -153,19 +180,24 @@ def _source_fields(recipe: Mapping[str, Any]) -> Fields:
         "from_log": "true" if recipe["sources"]["exchanges"] is not None else "",
         "from_examples": "true" if recipe["sources"]["examples"] is not None else "",
         **{name: ", ".join(exchanges.get(name, [])) for name in ("models", "routes", "excluded_users", "excluded")},
-        "metadata": "\n".join(f"{name}={value}" for name, value in exchanges.get("metadata", {}).items()),
+        "metadata": pair_lines(exchanges.get("metadata", {})),
         **{name: _moment(exchanges.get(name)) for name in ("created_after", "created_before")},
         "example_tags": ", ".join(examples.get("tags", [])),
         "excluded_examples": ", ".join(examples.get("excluded", [])),
         "example_score": _text(examples.get("min_score")),
         "evals": recipe["contamination"]["evals"],
+        "eval_files": ", ".join(recipe["contamination"]["files"]),
+        "eval_threshold": _text(recipe["contamination"]["threshold"]),
+        "own_share": _percent(recipe["self_training"]["max_share"]),
+        "own_depth": _text(recipe["self_training"]["max_depth"]),
     }
 
 
 def _rule_fields(recipe: Mapping[str, Any]) -> Fields:
     fields: Fields = {name: "true" if recipe["positive"][name] else "" for name in SIGNALS}
-    for place, condition in enumerate(recipe["criteria"][:CONDITIONS]):
+    for place, condition in enumerate(recipe["criteria"]):
         fields |= {f"{name}_{place}": _text(condition.get(name)) for name in OF_CONDITION}
+        fields[f"labels_{place}"] = ", ".join(condition["labels"])
         fields[f"agreement_{place}"] = _percent(condition["agreement"])
     pairs, duplicates = recipe["pairs"], recipe["duplicates"]
     return fields | {
@@ -181,9 +213,10 @@ def _rule_fields(recipe: Mapping[str, Any]) -> Fields:
         "near_threshold": _text(duplicates["threshold"]),
         "validation": _percent(recipe["split"]["validation"]),
         "split_user": "true" if "user" in recipe["split"]["by"] else "",
+        "split_threshold": _text(recipe["split"]["threshold"]),
         "pair_sources": pairs["sources"],
-        "min_margin": _text(pairs["min_margin"]),
-        "balance_length": "true" if pairs["balance_length"] else "",
+        **{name: _text(pairs[name]) for name in OF_PAIRS},
+        **{name: "true" if pairs[name] else "" for name in ("balance_length", "allow_refusals")},
     }
 
 
@@ -201,18 +234,6 @@ def _given(values: dict[str, Any]) -> dict[str, Any]:
 
 def _names(text: str | None) -> list[str]:
     return [each.strip() for each in (text or "").split(",") if each.strip()]
-
-
-def _metadata(text: str) -> dict[str, str]:
-    """Raises ApiRefused."""
-    found: dict[str, str] = {}
-    for line in filter(None, (line.strip() for line in text.splitlines())):
-        name, separator, value = line.partition("=")
-        if not separator:
-            message = "Write metadata as key=value, one a line, as in team=support."
-            raise ApiRefused(400, {"message": message, "param": "recipe.sources.exchanges.metadata"})
-        found[name.strip()] = value.strip()
-    return found
 
 
 def _number(text: str | None) -> int | float | str | None:

@@ -15,6 +15,8 @@ from admin.console.navigation import sections
 TEMPLATES = Path(__file__).parent / "templates"
 NONE = "\u2013"
 """An en dash: nothing was measured."""
+LEAST_USD = Decimal("0.000001")
+"""Less is no amount that somebody reads; exports have it exactly."""
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -60,20 +62,23 @@ def decimal(value: float | None, digits: int = 2) -> str:
     return NONE if value is None else f"{value:,.{digits}f}"
 
 
-def usd(value: str | float | Decimal | None) -> str:
-    """Dollars: to the cent from a dollar on, to three significant digits below."""
+def usd(value: str | float | Decimal | None, exact: bool = False) -> str:
+    """Dollars: to the cent from a dollar on, to three significant digits below; under a millionth of one it says only
+    that, unless it is to be `exact`."""
     if value is None:
         return NONE
     amount = Decimal(str(value))
     if amount == 0 or abs(amount) >= 1:
         return f"${amount:,.2f}" if amount >= 0 else f"-${-amount:,.2f}"
+    if abs(amount) < LEAST_USD and not exact:
+        return f"<${LEAST_USD}" if amount > 0 else f"-<${LEAST_USD}"
     digits = max(2, 2 - amount.adjusted())
     return f"${amount:.{digits}f}" if amount > 0 else f"-${-amount:.{digits}f}"
 
 
 def nano(value: int | None) -> str:
     """Nano-dollars as dollars."""
-    return usd(None if value is None else Decimal(value) / 10**9)
+    return usd(None if value is None else Decimal(value) / 10**9, exact=True)
 
 
 def milliseconds(value: float | None) -> str:

@@ -27,6 +27,11 @@ def static_file(request: Request[Any, Any, Any], name: FromPath[str]) -> Respons
     return Response(body, media_type=kind, headers={"cache-control": kept})
 
 
+@get("/favicon.ico", sync_to_thread=False, status_code=204, include_in_schema=False)
+def no_icon() -> None:
+    """Pages carry their icon in themselves; a browser that leaves one before it has read that asks here."""
+
+
 def url(name: str) -> str:
     """Where a browser finds it: another content, another URL."""
     return f"/console/static/{name}?v={_files().get(name, (b'', ''))[1]}"

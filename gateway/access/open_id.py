@@ -11,7 +11,6 @@ import secrets
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 from urllib.parse import urlencode
@@ -22,6 +21,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
+from gateway.access.flow import FLOW_SECONDS, Flow, Identity
 from gateway.errors import Forbidden, InvalidRequest, Unavailable
 from gateway.kit.keyed_hash import keyed_hash
 from gateway.kit.sealing import CannotOpen, Place, Sealer
@@ -39,32 +39,8 @@ REFRESH_SECONDS = 30.0
 """The keys are not fetched for an unknown key more often than this."""
 TIMEOUT_SECONDS = 10.0
 ANSWER_BYTES = 1024 * 1024
-FLOW_SECONDS = 600
-"""How long somebody may take to sign in at the provider."""
 COOKIE_PLACE = Place("cookies", "tuneway_oidc", "flow")
 FAILED = "sign_in_failed"
-
-
-class Flow(msgspec.Struct, frozen=True):
-    """A sign-in under way: what the browser brings back, sealed, in a cookie."""
-
-    state: str
-    nonce: str
-    verifier: str
-    return_to: str
-    expires_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Whom the provider vouches for."""
-
-    issuer: str
-    subject: str
-    email: str
-    """In lower case; empty where the provider does not tell it."""
-    email_verified: bool
-    name: str | None
 
 
 class OpenIdProvider:
@@ -103,14 +79,14 @@ class OpenIdProvider:
             raise InvalidRequest(
                 "No sign-in is under way in this browser, or it has cookies switched off. Please begin again.",
                 param="state",
-                code=FAILED,
+                code="sign_in_not_begun",
             ) from None
         flow = msgspec.json.decode(opened, type=Flow)
         if not hmac.compare_digest(flow.state.encode(), (state or "").encode()) or flow.expires_at < time.time():
             raise InvalidRequest(
                 "This is not the sign-in that the browser began last, or it took too long. Please begin again.",
                 param="state",
-                code=FAILED,
+                code="sign_in_expired",
             )
         return flow
 

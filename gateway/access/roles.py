@@ -3,7 +3,7 @@
 | role                     | may                                                                              |
 |--------------------------|----------------------------------------------------------------------------------|
 | owner (organisation)     | everything                                                                       |
-| reader (organisation)    | read everything (GET)                                                            |
+| reader (organisation)    | read everything (GET), but for the settings of the gateway                       |
 | owner (of a project)     | also change what is below the URL of that project                                |
 | member (of a project)    | read what is below the URL of that project                                       |
 
@@ -36,6 +36,7 @@ GET POST         /v1/organization/projects
 GET              /v1/organization/projects/{}
 POST             /v1/organization/projects/{}/archive
 POST DELETE      /v1/organization/projects/{}/rate_limits/{}
+POST             /v1/organization/projects/{}/retention
 GET POST         /v1/organization/users
 GET POST DELETE  /v1/organization/users/{}
 POST             /v1/organization/users/{}/password
@@ -99,6 +100,11 @@ GET POST DELETE  /v1/fine_tuning/checkpoints/{}
 """
 """Readers of the organisation read it, owners change it."""
 
+OWNED = """
+GET              /v1/organization/settings
+"""
+"""Owners of the organisation read it: it tells of the machines behind the gateway, and every person is a reader."""
+
 PROJECT = """
 POST             /v1/organization/projects/{}
 GET POST         /v1/organization/projects/{}/users
@@ -113,6 +119,7 @@ POST             /v1/organization/projects/{}/working_keys
 GET              /v1/organization/projects/{}/rate_limits
 GET              /v1/organization/projects/{}/traffic
 GET              /v1/organization/projects/{}/alerts
+GET              /v1/organization/projects/{}/retention
 GET POST DELETE  /v1/organization/projects/{}/model_permissions
 GET POST DELETE  /v1/organization/projects/{}/spend_limit
 GET POST         /v1/organization/projects/{}/spend_alerts
@@ -132,6 +139,7 @@ PERSONAL = """
 GET              /v1/sessions
 GET DELETE       /v1/sessions/current
 DELETE           /v1/sessions/{}
+POST             /v1/sessions/current/name
 POST             /v1/sessions/current/password
 POST             /v1/sessions/current/totp
 POST             /v1/sessions/current/totp/confirm
@@ -148,6 +156,7 @@ def _lines(text: str) -> list[tuple[str, str]]:
 
 TABLE: dict[tuple[str, str], Need] = (
     {each: Need.READER if each[0] in READ else Need.OWNER for each in _lines(ORGANIZATION)}
+    | dict.fromkeys(_lines(OWNED), Need.OWNER)
     | {each: Need.PROJECT_READER if each[0] in READ else Need.PROJECT_OWNER for each in _lines(PROJECT)}
     | dict.fromkeys(_lines(PROJECT_READ), Need.PROJECT_READER)
     | dict.fromkeys(_lines(PERSONAL), Need.PERSON)

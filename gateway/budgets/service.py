@@ -64,8 +64,8 @@ class Budgets:
             Unavailable: the lease is used up and the database cannot be reached.
         """
         self.note(cover, created_at)
-        accounts = [found for each in cover.hard if (found := self._account(each, created_at)) is not None]
-        most = demand.most
+        most, now = demand.most, self._now()
+        accounts = [found for each in cover.hard if (found := self._account(each, created_at, now)) is not None]
         for account in accounts:
             if account.granted - account.spent - account.reserved < most or account.turn.locked():
                 return await self._wait_for_all(accounts, demand)
@@ -75,8 +75,10 @@ class Budgets:
 
     def note(self, cover: Cover, created_at: float) -> None:
         """A call came in: the windows of its soft budgets are needed."""
-        for budget in cover.soft:
-            self._account(budget, created_at)
+        if cover.soft:
+            now = self._now()
+            for budget in cover.soft:
+                self._account(budget, created_at, now)
 
     async def released(self, holder: str) -> None:
         """A process has ended, and all that it spent is in the ledger: what it did not spend is free again."""
@@ -128,8 +130,8 @@ class Budgets:
             account.free(reserved - amount)
         return Reservation(accounts, amount, self._settled)
 
-    def _account(self, budget: Budget, created_at: float) -> Account | None:
-        """None: a total that began later."""
+    def _account(self, budget: Budget, created_at: float, now: float) -> Account | None:
+        """None: a total that began later. Args: now: by the event loop's clock."""
         account = self._current.get(budget.id)
         if account is None or not account.starts <= created_at < account.ends:
             account = self._enter(budget, created_at)
@@ -138,7 +140,7 @@ class Budgets:
         if account.budget is not budget:
             account.renew(budget)
             self._open_later(account)
-        account.used_at = self._now()
+        account.used_at = now
         return account
 
     def _enter(self, budget: Budget, created_at: float) -> Account | None:
@@ -166,7 +168,7 @@ class Budgets:
             del self._current[account.budget.id]
 
     def _settled(self, account: Account) -> None:
-        if account.wanted_until > self._now() or account.slack < 0:
+        if account.slack < 0 or (account.wanted_until and account.wanted_until > self._now()):
             self.leasing.give_back_soon(account)
 
     def _held(self) -> list[Place]:

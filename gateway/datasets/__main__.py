@@ -4,6 +4,7 @@
     python -m gateway.datasets import FILE [--options JSON] [--training FILE] [--validation FILE] [--model DIR]
     python -m gateway.datasets export FILE --format openai|trl|sharegpt|alpaca|parquet|csv --output FILE
     python -m gateway.datasets fit FILE --schema FILE [--max-lines N]
+    python -m gateway.datasets items FILE [--limit N] [--output FILE]
 
 Prints one JSON object. Exits 3 when the memory does not suffice (with `--bound BYTES`, a limit that it sets itself).
 """
@@ -17,6 +18,7 @@ import msgspec
 
 from gateway.datasets.bounds import bind
 from gateway.datasets.cleaning.exports import export
+from gateway.datasets.eval_items import import_items
 from gateway.datasets.fitting import fit
 from gateway.datasets.importing import import_file
 from gateway.datasets.tokens import TokenCounter
@@ -45,6 +47,8 @@ def main() -> int:
 def _answer(arguments: argparse.Namespace) -> bytes:
     if arguments.command == "fit":
         return msgspec.json.encode(fit(arguments.schema, arguments.file, max_lines=arguments.max_lines))
+    if arguments.command == "items":
+        return msgspec.json.encode(import_items(arguments.file, arguments.output, limit=arguments.limit))
     if arguments.command == "export":
         return msgspec.json.encode(export(arguments.file, arguments.output, arguments.format))
     counter = TokenCounter(arguments.model)
@@ -79,6 +83,10 @@ def _parser() -> argparse.ArgumentParser:
     fits.add_argument("file", type=Path)
     fits.add_argument("--schema", type=Path, required=True, help="JSON Schema of an item")
     fits.add_argument("--max-lines", type=int, default=sys.maxsize)
+    items = commands.add_parser("items", help="turn a table or training examples into the items of an eval")
+    items.add_argument("file", type=Path)
+    items.add_argument("--limit", type=int, help="the first so many")
+    items.add_argument("--output", type=Path, help="where the items go")
     for command in (report, imports):
         command.add_argument("file", type=Path)
         command.add_argument("--model", type=Path, help="directory of the base model, for its tokenizer")

@@ -11,6 +11,9 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
+from gateway.db.blobs import LargeBodies
+from gateway.db.connection import refuses_a_value
+from gateway.db.large_bodies import DATABASE
 from gateway.errors import InvalidRequest, Unavailable
 from gateway.settings import Settings
 
@@ -18,6 +21,9 @@ log = logging.getLogger(__name__)
 
 UNSTORABLE = {"22021", "22P05"}
 """SQLSTATEs of a text that holds the character NUL, and of a JSON text that does."""
+
+OF_SQLALCHEMY = ("prepared_statement_cache_size", "prepared_statement_name_func", "async_creator_fn", "async_fallback")
+"""Of a URL, and not asyncpg's."""
 
 AWAY = (OperationalError, InterfaceError, PoolTimeout, OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
 
@@ -34,7 +40,9 @@ class Database:
             pool_pre_ping=True,
             connect_args={"timeout": timeout},
         )
-        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False, info={DATABASE: self})
+        self.large_bodies: LargeBodies | None = None
+        """Whoever opens the database says so; without it bodies stay in their rows, and those elsewhere cannot be read."""
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -77,6 +85,12 @@ class Database:
                 raise
             raise Unavailable("The database cannot be reached right now.") from error
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What asyncpg connects with, for who does without SQLAlchemy (gateway/db/connection.py)."""
+        _, arguments = self.engine.dialect.create_connect_args(self.engine.url)
+        return {name: value for name, value in arguments.items() if name not in OF_SQLALCHEMY}
+
     async def ping(self) -> None:
         """Raises Unavailable when the server does not answer."""
         async with self.session() as session:
@@ -87,6 +101,6 @@ class Database:
 
 
 def _refuses_a_value(error: BaseException) -> bool:
-    """The server said so, or the driver could not encode it (it calls that an interface error, and a ValueError)."""
+    """The server said so, or the driver could not encode it."""
     cause = error.orig.__cause__ if isinstance(error, DBAPIError) and error.orig else error
-    return isinstance(cause, ValueError) or getattr(cause, "sqlstate", None) in UNSTORABLE
+    return (cause is not None and refuses_a_value(cause)) or getattr(cause, "sqlstate", None) in UNSTORABLE

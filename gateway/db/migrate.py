@@ -4,6 +4,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -18,6 +19,11 @@ def alembic_config(connection: Connection | None = None) -> Config:
     config.set_main_option("file_template", "%%(year)d_%%(month).2d_%%(day).2d_%%(slug)s")
     config.attributes["connection"] = connection
     return config
+
+
+def newest() -> str:
+    """The revision that this version of Tuneway brings a database to."""
+    return str(ScriptDirectory(str(MIGRATIONS)).get_current_head())
 
 
 async def upgrade(engine: AsyncEngine) -> None:

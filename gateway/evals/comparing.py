@@ -8,7 +8,16 @@ from dataclasses import dataclass
 import msgspec
 from scipy import stats
 
-from gateway.evals.figures import Comparison, Difference, Estimate, Flip, Graded, RunComparison, WinRate
+from gateway.evals.figures import (
+    ComparedRuns,
+    Comparison,
+    Difference,
+    Estimate,
+    Flip,
+    Graded,
+    RunComparison,
+    WinRate,
+)
 from gateway.evals.measuring import numbers
 from judges.metrics.corpus import win_rate
 from judges.statistics.corrections import holm
@@ -34,20 +43,38 @@ class Pair:
     def cluster(self) -> str:
         return self.first[0].cluster
 
+    @property
+    def number(self) -> int:
+        return self.first[0].number
 
-def compare(wanted: Comparison) -> RunComparison:
+    @property
+    def base_number(self) -> int:
+        return self.second[0].number
+
+
+def compare(wanted: Comparison) -> ComparedRuns:
     """One primary difference that decides; the others are corrected for being many."""
-    pairs, left_out = _paired(wanted.run.items, wanted.base.items)
+    pairs, alone = _paired(wanted.run.items, wanted.base.items)
+    primary_score, _ = _primary(wanted)
+    flips = _flips(pairs, primary_score)
+    moved = [(each.number, each.base_number) for each in pairs if each.number != each.base_number]
+    elsewhere: list[tuple[int, int | None]] = [*moved, *((number, None) for number in alone)]
+    return ComparedRuns(
+        comparison=_comparison(wanted, pairs, flips, len(alone)),
+        flips=[(n, base, change == "pass_to_fail") for n, base, change in map(msgspec.structs.astuple, flips)],
+        elsewhere=sorted(elsewhere, key=lambda each: each[0]),
+    )
+
+
+def _comparison(wanted: Comparison, pairs: Sequence[Pair], flips: list[Flip], left_out: int) -> RunComparison:
     primary_score, name = _primary(wanted)
     primary = _difference(name, pairs, primary_score, binary=True)
     secondary = [found for found in _secondary(wanted, pairs, name) if found.n]
     adjusted = holm({each.name: each.p for each in secondary if each.p is not None})
-    wins = _wins(pairs, primary_score)
-    flips = _flips(pairs, primary_score)
     return RunComparison(
         primary=_judged(primary, primary.p),
         secondary=[_judged(each, adjusted.get(each.name)) for each in secondary],
-        win_rate=wins,
+        win_rate=_wins(pairs, primary_score),
         flips=flips[:MAX_FLIPS],
         pass_to_fail=sum(flip.change == "pass_to_fail" for flip in flips),
         fail_to_pass=sum(flip.change == "fail_to_pass" for flip in flips),
@@ -93,17 +120,18 @@ def _number_of(name: str) -> Score:
     return lambda item: numbers(item).get(name) if item.status != "error" else None
 
 
-def _paired(run: Sequence[Graded], base: Sequence[Graded]) -> tuple[list[Pair], int]:
-    """By what the items say; of items that are alike, the first with the first. And how many found no other."""
+def _paired(run: Sequence[Graded], base: Sequence[Graded]) -> tuple[list[Pair], list[int]]:
+    """By what the items say; of items that are alike, the first with the first. And the numbers of those that found no
+    other."""
     others = _by_item(base)
     pairs: list[Pair] = []
-    left_out = 0
+    alone: list[int] = []
     for key, answers in _by_item(run).items():
         if key in others:
             pairs.append(Pair(answers, others[key]))
         else:
-            left_out += 1
-    return pairs, left_out
+            alone.append(answers[0].number)
+    return pairs, alone
 
 
 def _by_item(items: Sequence[Graded]) -> dict[tuple[str, int], list[Graded]]:
@@ -200,8 +228,8 @@ def _flips(pairs: Sequence[Pair], score: Score) -> list[Flip]:
     """Items of which more than half of the repeats pass in one run and not in the other; what got worse comes first."""
     found = [
         Flip(
-            datasource_item_id=pair.first[0].number,
-            base_datasource_item_id=pair.second[0].number,
+            datasource_item_id=pair.number,
+            base_datasource_item_id=pair.base_number,
             change="pass_to_fail" if second > 0.5 else "fail_to_pass",
         )
         for pair, first, second in _values(pairs, score)

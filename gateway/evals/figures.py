@@ -105,6 +105,15 @@ class LabelFigures(msgspec.Struct, frozen=True, kw_only=True):
     n: int
 
 
+class LatencyFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """Milliseconds of the calls that were answered, to the last byte, as the worker saw them: without its own queue, and
+    without what a limit made it wait."""
+
+    p50_ms: float
+    p95_ms: float
+    n: int
+
+
 class SteadinessFigures(msgspec.Struct, frozen=True, kw_only=True):
     """Of a run with repeats."""
 
@@ -144,6 +153,8 @@ class RunMetrics(msgspec.Struct, frozen=True, kw_only=True):
     perplexity: PerplexityFigures | None
     steadiness: SteadinessFigures | None
     quality: QualityFigures
+    latency: LatencyFigures | None = None
+    """None where the answers were there already."""
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,6 +196,16 @@ class WinRate(msgspec.Struct, frozen=True, kw_only=True):
     wins: int
     losses: int
     ties: int
+
+
+class ComparedRuns(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of two runs (gateway/evals/comparisons.py). Items are named by their place in their run's data."""
+
+    comparison: "RunComparison"
+    flips: list[tuple[int, int, bool]]
+    """All of them: the run's item, the base's, and whether it got worse (they come first)."""
+    elsewhere: list[tuple[int, int | None]]
+    """Items of the run that the base has at another place, or (None) not at all."""
 
 
 class RunComparison(msgspec.Struct, frozen=True, kw_only=True):

@@ -45,10 +45,16 @@ def beside(answer: str, reference: str) -> ItemMetrics:
 
 
 def stored(
-    found: ItemMetrics | None, log_probabilities: tuple[float, ...] | None, answer: str, usage: dict[str, Any]
+    found: ItemMetrics | None,
+    log_probabilities: tuple[float, ...] | None,
+    answer: str,
+    usage: dict[str, Any],
+    took_ms: float | None = None,
 ) -> dict[str, Any]:
-    """The column."""
+    """The column. Args: took_ms: the call that was answered."""
     kept: dict[str, Any] = {"usage": usage} if usage else {}
+    if took_ms is not None:
+        kept["took_ms"] = round(took_ms, 1)
     if found:
         kept |= {"numbers": found.numbers, "bleu": found.bleu, "tokenizer": found.tokenizer}
         kept |= {"labels": found.labels} if found.labels else {}

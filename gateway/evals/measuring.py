@@ -40,6 +40,7 @@ def measure(run: RunFigures) -> RunMetrics:
         labels=_labels(graded),
         perplexity=_perplexity(graded),
         steadiness=_steadiness(graded, run.repeats),
+        latency=_latency(run.items),
         quality=figures.QualityFigures(
             score=found.score, verdict=found.verdict, reasons=found.reasons, next_step=found.next_step
         ),
@@ -162,6 +163,15 @@ def _bleu(items: Sequence[Graded]) -> figures.BleuFigures | None:
 def _bleu_of(total: Any) -> float:
     whole = [int(each) for each in total]
     return float(BLEU.compute_bleu(whole[:4], whole[4:8], whole[8], whole[9], smooth_method="exp").score)
+
+
+def _latency(items: Sequence[Graded]) -> figures.LatencyFigures | None:
+    """Also of answers that could not be graded: they took their time, too."""
+    took = [float(item.metrics["took_ms"]) for item in items if "took_ms" in item.metrics]
+    if not took:
+        return None
+    middle, slow = np.quantile(took, (0.5, 0.95))
+    return figures.LatencyFigures(p50_ms=float(middle), p95_ms=float(slow), n=len(took))
 
 
 def _perplexity(items: Sequence[Graded]) -> figures.PerplexityFigures | None:

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Select, delete, func, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway.db.tables import EvalOutputItemRow, EvalRow, EvalRunRow
+from gateway.db.tables import EvalComparisonRow, EvalOutputItemRow, EvalRow, EvalRunRow
 from gateway.errors import NotFound
 
 Item = EvalOutputItemRow
@@ -49,6 +49,11 @@ def graded(run_id: str, statuses: Sequence[str] = GRADED) -> Select[EvalOutputIt
     return select(Item).where(Item.run_id == run_id, Item.status.in_(statuses))
 
 
+def graded_at(run_id: str, numbers: Sequence[int]) -> Select[EvalOutputItemRow]:
+    """What has ended of a run for the items at these places of its data."""
+    return graded(run_id).where(Item.number.in_(numbers))
+
+
 async def find_item(session: AsyncSession, run_id: str, item_id: str) -> EvalOutputItemRow:
     """Raises NotFound."""
     row = await session.scalar(graded(run_id).where(Item.id == item_id))
@@ -81,4 +86,7 @@ async def _remove(session: AsyncSession, which: ColumnElement[bool]) -> None:
     await session.execute(ends)
     hidden = update(Run).where(which, Run.deleted_at.is_(None)).values(deleted_at=func.now(), data_source={})
     await session.execute(hidden)
-    await session.execute(delete(Item).where(Item.run_id.in_(select(Run.id).where(which))))
+    runs = select(Run.id).where(which)
+    await session.execute(delete(Item).where(Item.run_id.in_(runs)))
+    compared = or_(EvalComparisonRow.run_id.in_(runs), EvalComparisonRow.base_run_id.in_(runs))
+    await session.execute(delete(EvalComparisonRow).where(compared))

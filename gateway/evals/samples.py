@@ -35,9 +35,13 @@ class Answered:
     """Prompt, completion, and what of the prompt was cached."""
     log_probabilities: tuple[float, ...] | None = None
     """Of the tokens of the answer, where the model told them."""
+    took_ms: float | None = None
+    """The call, to its last byte; None of an answer that was there."""
 
 
-def of_completion(body: bytes, messages: Sequence[dict[str, Any]], usage: tuple[int, int, int]) -> Answered:
+def of_completion(
+    body: bytes, messages: Sequence[dict[str, Any]], usage: tuple[int, int, int], took_ms: float | None = None
+) -> Answered:
     """The first choice of a chat completion. Raises NoAnswer."""
     try:
         completion: Any = _decode(body)
@@ -54,6 +58,7 @@ def of_completion(body: bytes, messages: Sequence[dict[str, Any]], usage: tuple[
         model=str(completion.get("model") or ""),
         usage=usage,
         log_probabilities=_log_probabilities(choice.get("logprobs")),
+        took_ms=took_ms,
     )
 
 

@@ -1,6 +1,6 @@
 """How far a run is, and how it stands: counted where the items are, while it runs as after its end."""
 
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 from sqlalchemy import text
@@ -17,7 +17,9 @@ WHERE i.run_id = :run GROUP BY 1
 """)
 USAGE = text("""
 SELECT u.key AS model, sum(cast(u.value ->> 'calls' AS bigint)) AS calls, sum(cast(u.value ->> 'prompt' AS bigint)) AS prompt,
-       sum(cast(u.value ->> 'completion' AS bigint)) AS completion, sum(cast(u.value ->> 'cached' AS bigint)) AS cached
+       sum(cast(u.value ->> 'completion' AS bigint)) AS completion, sum(cast(u.value ->> 'cached' AS bigint)) AS cached,
+       coalesce(sum(cast(u.value ->> 'cost' AS bigint)), 0) AS cost_nano,
+       coalesce(sum(cast(u.value ->> 'priced' AS bigint)), 0) AS priced
 FROM eval_output_items i CROSS JOIN LATERAL jsonb_each(i.metrics -> 'usage') u
 WHERE i.run_id = :run GROUP BY 1 ORDER BY 1
 """)
@@ -37,6 +39,10 @@ class UsageTally:
     prompt: int
     completion: int
     cached: int
+    cost_nano: int = 0
+    """Of those calls that had a price."""
+    priced: int = 0
+    """Calls; none of those that were made before this was counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +64,7 @@ async def tally(session: AsyncSession, run_id: str) -> Tally:
     criteria = {
         row.id: CriterionTally(row.passed, row.failed, row.errored) for row in await session.execute(CRITERIA, values)
     }
-    usage = [
-        UsageTally(row.model, int(row.calls), int(row.prompt), int(row.completion), int(row.cached))
-        for row in await session.execute(USAGE, values)
-    ]
+    usage = [UsageTally(row.model, *(int(each) for each in row[1:])) for row in await session.execute(USAGE, values)]
     return Tally(
         passed=counts.get("pass", 0),
         failed=counts.get("fail", 0),
@@ -79,7 +82,7 @@ def stored(found: Tally) -> dict[str, Any]:
         "failed": found.failed,
         "errored": found.errored,
         "criteria": {id: [each.passed, each.failed, each.errored] for id, each in found.criteria.items()},
-        "usage": [[each.model, each.calls, each.prompt, each.completion, each.cached] for each in found.usage],
+        "usage": [list(astuple(each)) for each in found.usage],
     }
 
 

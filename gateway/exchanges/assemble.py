@@ -1,6 +1,7 @@
 """The JSON body that a stream would have been without `stream: true`, for the log. Runs when the spool is drained.
 
-An upstream may send anything: what does not have the expected form is left out, and never an exception.
+An upstream may send anything: what does not have the expected form is left out, and never an exception. Pieces of text are
+gathered and joined once, so that a token costs the same however many came before it.
 """
 
 from collections.abc import Iterator
@@ -12,6 +13,10 @@ _json = msgspec.json.Decoder()
 _encode = msgspec.json.Encoder().encode
 
 OBJECTS = {"chat.completion.chunk": "chat.completion"}
+
+
+class _Pieces(list[str]):
+    """A text that is still coming."""
 
 
 def assemble(events: bytes) -> bytes:
@@ -69,7 +74,7 @@ def _take_top(body: dict[str, Any], chunk: dict[str, Any]) -> None:
 
 def _take_choice(choice: dict[str, Any], part: dict[str, Any]) -> None:
     if "text" in part:
-        choice["text"] = choice.get("text", "") + _text(part["text"])
+        choice.setdefault("text", _Pieces()).append(_text(part["text"]))
     if _is_object(part.get("delta")):
         message = choice.setdefault("message", {"role": "assistant", "content": None, "refusal": None})
         _take_delta(message, part["delta"])
@@ -87,43 +92,63 @@ def _take_delta(message: dict[str, Any], delta: dict[str, Any]) -> None:
             for part in filter(_is_object, value if isinstance(value, list) else []):
                 _take_tool_call(calls, part)
         elif name == "function_call" and isinstance(value, dict):  # the form before tool_calls
-            message[name] = {
-                key: (known if isinstance(known, dict) else {}).get(key, "") + _text(value.get(key))
-                for key in ("name", "arguments")
-            }
-        elif isinstance(value, str) and name != "role" and (known is None or isinstance(known, str)):
-            message[name] = (known or "") + value
-        elif isinstance(known, list) and isinstance(value, list):
+            if not isinstance(known, dict):
+                message[name] = known = {}
+            _take_function(known, value)
+        elif isinstance(value, str) and name != "role" and (known is None or isinstance(known, _Pieces)):
+            if known is None:
+                message[name] = known = _Pieces()
+            known.append(value)
+        elif isinstance(known, list) and isinstance(value, list) and not isinstance(known, _Pieces):
             known.extend(value)
         elif known is None:
             message[name] = value
 
 
 def _take_tool_call(calls: dict[int, dict[str, Any]], part: dict[str, Any]) -> None:
-    empty = {"id": None, "type": "function", "function": {"name": "", "arguments": ""}}
-    call = calls.setdefault(_index(part, len(calls)), empty)
+    index = _index(part, len(calls))
+    if index not in calls:
+        calls[index] = {"id": None, "type": "function", "function": {}}
+    call = calls[index]
     call["id"] = part.get("id") or call["id"]
     function = part.get("function")
-    if isinstance(function, dict):
-        for name in ("name", "arguments"):
-            call["function"][name] += _text(function.get(name))
+    _take_function(call["function"], function if isinstance(function, dict) else {})
+
+
+def _take_function(known: dict[str, Any], part: dict[str, Any]) -> None:
+    for name in ("name", "arguments"):
+        known.setdefault(name, _Pieces()).append(_text(part.get(name)))
 
 
 def _take_logprobs(choice: dict[str, Any], logprobs: dict[str, Any]) -> None:
     kept: dict[str, Any] = choice["logprobs"] or {}
     for name, value in logprobs.items():
         known = kept.get(name)
-        kept[name] = known + value if isinstance(known, list) and isinstance(value, list) else known or value
+        if isinstance(known, list) and isinstance(value, list):
+            known.extend(value)
+        else:
+            kept[name] = known or value
     choice["logprobs"] = kept
 
 
 def _finished(choice: dict[str, Any]) -> dict[str, Any]:
-    """Tool calls, gathered by index, become the list that OpenAI has."""
-    if "tool_calls" in (message := choice.get("message", {})):
-        calls = message.pop("tool_calls")
-        if calls:
-            message["tool_calls"] = [calls[index] for index in sorted(calls)]
+    """Pieces become texts, and tool calls, gathered by index, the list that OpenAI has."""
+    message: dict[str, Any] = choice.get("message", {})
+    calls = message.pop("tool_calls", {})
+    for function in (*(call["function"] for call in calls.values()), message.get("function_call")):
+        if isinstance(function, dict):
+            _join(function)
+    for texts in (choice, message):
+        _join(texts)
+    if calls:
+        message["tool_calls"] = [calls[index] for index in sorted(calls)]
     return choice
+
+
+def _join(texts: dict[str, Any]) -> None:
+    for name, value in texts.items():
+        if isinstance(value, _Pieces):
+            texts[name] = "".join(value)
 
 
 def _index(part: dict[str, Any], default: int = 0) -> int:

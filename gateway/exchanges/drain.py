@@ -2,12 +2,11 @@
 
 A batch is one transaction: the exchange log, stored completions, the ledger with whatever follows from it, and the sums of
 traffic. An exchange that the log has is posted to the ledger no second time, so that a segment may be read again. One that was deleted meanwhile
-comes without its bodies (gateway/exchanges/erasure.py).
+comes without its bodies (gateway/exchanges/deletions.py).
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -15,13 +14,12 @@ from typing import Any, Protocol
 
 import asyncpg
 
-from gateway.db.database import Database
 from gateway.errors import Unavailable
-from gateway.exchanges import erasure, record, stored_completions
+from gateway.exchanges import bodies, deletions, record, storing
 from gateway.exchanges.policy import erased
 from gateway.exchanges.record import Record
 from gateway.exchanges.rows import COLUMNS, exchange_row, ledger_row, stored_row
-from gateway.exchanges.spool import LOCK, Segment, Spool, orphan_segments
+from gateway.exchanges.segments import Segment, orphan_segments, remove_empty
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +27,12 @@ BATCH_RECORDS = 2000
 BATCH_BYTES = 4 * 1024 * 1024
 REFUSED = (asyncpg.DataError, ValueError, OverflowError, TypeError)
 """A value that the server or the driver does not take."""
-STORE = "INSERT INTO exchanges SELECT * FROM incoming ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING id"
-ONLY_NEW = "DELETE FROM incoming WHERE NOT id = ANY($1::text[])"
+INCOMING = "CREATE TEMP TABLE IF NOT EXISTS incoming (LIKE exchanges INCLUDING DEFAULTS) ON COMMIT DELETE ROWS"
+"""Once a connection, as in gateway/metering/ledger.py."""
+_columns = ", ".join(COLUMNS)
+STORE = f"""
+INSERT INTO exchanges ({_columns}) SELECT {_columns} FROM incoming ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING id
+"""  # noqa: S608 names of this package
 TO_BE_READ = "INSERT INTO unread_exchanges SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
 """By a worker, so that they can be searched."""
 REJECTED = "rejected"
@@ -41,8 +43,8 @@ Row = Mapping[str, Any]
 
 Post = Callable[[Any, Sequence[Row]], Awaitable[None]]
 """Writes rows to the ledger, given asyncpg's connection inside the transaction (gateway/metering/ledger.py)."""
-Count = Callable[[Any, str], Awaitable[None]]
-"""Counts new exchanges, given the connection and the table that holds them (gateway/metering/traffic_rollups.py)."""
+Count = Callable[[Any, Sequence[Record]], Awaitable[None]]
+"""Counts new exchanges, given the connection (gateway/metering/traffic_counts.py)."""
 Released = Callable[[str], Awaitable[None]]
 """Told that a process has ended, by the name of its spool, once all that it spent is in the ledger; maybe twice."""
 
@@ -59,10 +61,31 @@ class Judgments(Protocol):
         ...
 
 
+class Source(Protocol):
+    """A spool: that of this process, or of the one that it follows (followed.py)."""
+
+    directory: Path
+
+    @property
+    def size(self) -> int:
+        """Bytes that the database does not have."""
+        ...
+
+    def pending(self) -> list[Segment]: ...
+
+    def drained(self, segment: Segment, offset: int) -> None: ...
+
+    def gone(self, segment: Segment) -> None: ...
+
+    def orphans(self) -> Iterator[Path]: ...
+
+    def close(self, *, leave: bool = False) -> None: ...
+
+
 async def _nothing_held(holder: str) -> None: ...
 
 
-async def _nothing_counted(connection: Any, rows: str) -> None: ...
+async def _nothing_counted(connection: Any, exchanges: Sequence[Record]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +93,7 @@ class Rows:
     """Of one exchange."""
 
     record: Record
-    exchange: Row
+    exchange: dict[str, Any]
     """In the log."""
     charge: Row | None
     """In the ledger."""
@@ -83,15 +106,15 @@ class Rows:
 
 
 class Drain:
-    """Empties this process's spool and those of dead processes.
+    """Empties one process's spool and those of dead processes.
 
     The name of a spool's directory is the `holder` of what its process spends (gateway/db/tables/ledger.py).
     """
 
     def __init__(
         self,
-        spool: Spool,
-        database: Database,
+        spool: Source,
+        database: bodies.Transactions,
         *,
         post: Post,
         count: Count = _nothing_counted,
@@ -107,11 +130,11 @@ class Drain:
 
     async def drain(self) -> None:
         """Write everything that was appended before this call. Raises Unavailable while the database is away."""
-        for segment in list(self._spool.segments):
+        for segment in self._spool.pending():
             await self._drain_segment(segment)
             if segment.sealed:
                 self._discard(segment)
-                self._spool.segments.remove(segment)
+                self._spool.gone(segment)
 
     async def adopt_orphans(self) -> int:
         """Drain what dead processes left, and remove it; returns the number of exchanges found."""
@@ -121,9 +144,7 @@ class Drain:
                 found += await self._drain_segment(segment, own=False)
                 self._discard(segment)
             await self._released(directory.name)
-            (directory / LOCK).unlink(missing_ok=True)
-            with suppress(OSError):  # another process looked in at this moment; the next round removes it
-                directory.rmdir()
+            remove_empty(directory)
         if found:
             log.info("recovered %d exchanges from the spool of a process that died", found)
         return found
@@ -200,22 +221,23 @@ class Drain:
         for each in rows:
             by_id.setdefault(each.record.id, each)
         judged = await self._judged(by_id)
+        blobs = await bodies.move(self._database, [each.exchange for each in by_id.values()])
         async with self._database.raw() as connection:
-            for id in await erasure.deleted(connection, [each.record for each in by_id.values()]):
+            for id in await deletions.deleted(connection, [each.record for each in by_id.values()]):
                 by_id[id] = Rows.of(erased(by_id[id].record), holder)
             records = [tuple(each.exchange.values()) for each in by_id.values()]
-            await connection.execute("CREATE TEMP TABLE incoming (LIKE exchanges) ON COMMIT DROP")
+            await connection.execute(INCOMING)
             await connection.copy_records_to_table("incoming", records=records, columns=COLUMNS)
             new = [by_id[each["id"]] for each in await connection.fetch(STORE)]
-            await stored_completions.write(connection, [each.stored for each in new if each.stored is not None])
+            await bodies.settle(connection, blobs, [each.exchange for each in new])
+            await storing.write(connection, [each.stored for each in new if each.stored is not None])
             unread = [each.record.id for each in new if each.record.logging == "full"]
             await connection.execute(TO_BE_READ, unread)
             await self._post(connection, [each.charge for each in new if each.charge is not None])
             if self._judgments and judged:
                 told = {each.record.id for each in new if each.record.verdicts}
                 await self._judgments.write(connection, [each for each in judged if each["exchange_id"] in told])
-            await connection.execute(ONLY_NEW, [each.record.id for each in new])
-            await self._count(connection, "incoming")  # last: it locks what every process counts in
+            await self._count(connection, [each.record for each in new])  # last: it locks what all count in
 
     async def _judged(self, by_id: Mapping[str, Rows]) -> list[dict[str, Any]]:
         """Before the transaction: what judges are needed for it is made in another."""

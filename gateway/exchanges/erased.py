@@ -6,7 +6,7 @@ from sqlalchemy import literal, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.tables import ExchangeDeletionRow, ExchangeRow
-from gateway.exchanges.erasure import LOCK, USER
+from gateway.exchanges.deletions import LOCK, USER
 
 
 async def hold_off(session: AsyncSession, ids: Collection[str]) -> frozenset[str]:

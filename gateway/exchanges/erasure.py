@@ -6,31 +6,32 @@ be done twice.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Text, case, delete, func, literal, null, or_, select, text, update
+from sqlalchemy import Text, and_, case, delete, func, literal, null, or_, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from gateway.db.guidance_lock import hold_while_erasing
 from gateway.db.mirror import touch
+from gateway.db.reply_generations import forget_replies
 from gateway.db.tables import (
     DatasetItemRow,
     EvalOutputItemRow,
     EvalRunRow,
+    ExchangeBlobRow,
     ExchangeDeletionRow,
     ExchangeRow,
     ExchangeTextRow,
+    GuidanceReportRow,
     JudgingTaskRow,
     JudgmentRow,
     StoredCompletionRow,
     TrainingExampleRow,
 )
-from gateway.exchanges.record import Record
-from gateway.kit.clock import from_unix, now
+from gateway.exchanges.deletions import LOCK
+from gateway.kit.clock import now
 
-LOCK = 0x_45_52_41_53_45
-"""Of an advisory lock: drains share it, and an announcement waits until they have written what they had read."""
 ERASED = "(erased)"
 EXAMPLES = "training_examples"
 """The mirror of those that are shown to models (gateway/examples/shown.py)."""
@@ -38,34 +39,13 @@ AT_A_TIME = 1000
 """Exchanges in one transaction."""
 CALLS = "calls"
 """In the metadata of a judgment of a run of an eval: more calls that repeat the answer (gateway/tasks/finish_eval_items.py)."""
-USER = "user_"
-"""Before the hash of an end user: the key of a deletion of all that is theirs, of whatever was called until then."""
-
-
-async def deleted(connection: Any, records: Sequence[Record]) -> list[str]:
-    """Ids of those that were deleted before they came to the log. Args: connection: asyncpg's, in a transaction."""
-    await connection.execute("SELECT pg_advisory_xact_lock_shared($1)", LOCK)
-    keys = {each.id for each in records} | {USER + each.end_user for each in records if each.end_user}
-    wanted = "SELECT exchange_id, project_id, deleted_at FROM exchange_deletions WHERE exchange_id = ANY($1)"
-    said = {each["exchange_id"]: each for each in await connection.fetch(wanted, list(keys))}
-    return [each.id for each in records if said and _is_deleted(each, said)]
-
-
-def _is_deleted(each: Record, said: dict[str, Any]) -> bool:
-    own, of_user = said.get(each.id), said.get(USER + (each.end_user or ""))
-    if own is not None and own["project_id"] == each.project_id:
-        return True
-    return of_user is not None and _began(each) <= of_user["deleted_at"]
-
-
-def _began(each: Record) -> datetime:
-    return from_unix(each.created_at)
 
 
 async def announce(session: AsyncSession, project_id: str, keys: Sequence[str], by: str) -> None:
     """In a transaction that ends soon after. Args: keys: ids of exchanges, or `USER` + hash; by: who deletes."""
     await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
     await _tell(session, project_id, keys, by)
+    await forget_replies(session, project_id)
 
 
 async def _tell(session: AsyncSession, project_id: str, keys: Sequence[str], by: str) -> None:
@@ -95,6 +75,7 @@ async def erase(session: AsyncSession, project_id: str, ids: Sequence[str], by: 
     known = select(func.count()).where(ExchangeDeletionRow.exchange_id.in_(ids))
     before = await session.scalar(known) or 0
     await _end_judging(session, project_id, ids)
+    await _forget_guidance(session, project_id)
     answers = sorted({*ids, *await _erase_eval_items(session, project_id, ids)})
     asked: list[str] = []
     for start in range(0, len(answers), AT_A_TIME):
@@ -115,6 +96,14 @@ async def _end_judging(session: AsyncSession, project_id: str, ids: Sequence[str
     open_ = (JudgingTaskRow.project_id == project_id, JudgingTaskRow.done_at.is_(None), named)
     statement = update(JudgingTaskRow).where(*open_).values(done_at=now())
     await session.execute(statement.execution_options(synchronize_session=False))
+
+
+async def _forget_guidance(session: AsyncSession, project_id: str) -> None:
+    """It may name what calls had in their metadata. Whoever computes it now has read what goes here, and stores nothing."""
+    await hold_while_erasing(session, project_id)
+    own = update(GuidanceReportRow).where(GuidanceReportRow.project_id == project_id)
+    forgotten = own.values(report=null(), computed_at=null(), generation=GuidanceReportRow.generation + 1)
+    await session.execute(forgotten.execution_options(synchronize_session=False))
 
 
 async def _erase_eval_items(session: AsyncSession, project_id: str, ids: Sequence[str]) -> list[str]:
@@ -161,9 +150,40 @@ async def _erase_judged(session: AsyncSession, project_id: str, ids: Sequence[st
     return [id for call, others, _ in rows for id in (call, *(others or ())) if id]
 
 
+async def empty_aged(session: AsyncSession, project_id: str, ids: Sequence[str]) -> None:
+    """What the log itself and its stored completions say of exchanges that nobody may keep any longer (docs/retention.md):
+    nobody asked for these to be deleted, so what was made of them stays. At most AT_A_TIME ids."""
+    stored = (StoredCompletionRow.project_id == project_id, StoredCompletionRow.exchange_id.in_(ids))
+    gone = update(StoredCompletionRow).where(*stored, StoredCompletionRow.deleted_at.is_(None))
+    values = {"deleted_at": now(), "completion_metadata": null()}
+    await session.execute(gone.values(**values).execution_options(synchronize_session=False))
+    await _empty(session, project_id, ids)
+
+
+async def take_words(session: AsyncSession, project_id: str, since: str, end: str) -> int:
+    """Of judgments of exchanges from the id `since` on, before `end`: what repeats them. Returns of how many; 0:
+    there are no more."""
+    says = or_(
+        JudgmentRow.edited_message.is_not(None),
+        JudgmentRow.rationale.is_not(None),
+        JudgmentRow.judgment_metadata.is_not(None),
+        and_(JudgmentRow.kind == "text", JudgmentRow.raw_value.is_not(None)),
+    )
+    aged = (JudgmentRow.project_id == project_id, JudgmentRow.exchange_id >= since, JudgmentRow.exchange_id < end)
+    ids = list(await session.scalars(select(JudgmentRow.id).where(*aged, says).limit(AT_A_TIME)))
+    silent = update(JudgmentRow).where(JudgmentRow.id.in_(ids)).values(**_NO_WORDS)
+    await session.execute(silent.execution_options(synchronize_session=False))
+    return len(ids)
+
+
 async def erase_words_of(session: AsyncSession, project_id: str, end_user: str) -> None:
-    """What an end user said of answers."""
+    """What an end user said of answers; lines of datasets with an answer as they wrote that it should be are marked."""
     theirs = (JudgmentRow.project_id == project_id, JudgmentRow.end_user == end_user)
+    wrote = (DatasetItemRow.exchange_id == JudgmentRow.exchange_id, DatasetItemRow.judgment_ids.op("?")(JudgmentRow.id))
+    learnt = update(DatasetItemRow).where(
+        *wrote, *theirs, JudgmentRow.kind == "edit", DatasetItemRow.erased_at.is_(None)
+    )
+    await session.execute(learnt.values(erased_at=now()).execution_options(synchronize_session=False))
     await session.execute(update(JudgmentRow).where(*theirs).values(**_NO_WORDS))
 
 
@@ -192,6 +212,8 @@ async def _empty(session: AsyncSession, project_id: str, ids: Sequence[str]) -> 
         .execution_options(synchronize_session=False)
     )
     own = select(ExchangeRow.id).where(*here)
+    blobs = update(ExchangeBlobRow).where(ExchangeBlobRow.exchange_id.in_(own), ExchangeBlobRow.doomed_at.is_(None))
+    await session.execute(blobs.values(doomed_at=now()).execution_options(synchronize_session=False))
     texts = delete(ExchangeTextRow).where(ExchangeTextRow.exchange_id.in_(own))
     await session.execute(texts.execution_options(synchronize_session=False))
 

@@ -10,6 +10,8 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from gateway.db.bodies import Body, size_sql
+from gateway.db.large_bodies import load_pair
 from gateway.exchanges.erased import hold_off
 from gateway.exchanges.texts import first_words, texts_of
 
@@ -23,10 +25,10 @@ DELETE FROM unread_exchanges WHERE exchange_id IN (
 ) RETURNING exchange_id
 """)
 """The newest first: those are looked for."""
-BODIES = text("""
+BODIES = text(f"""
 SELECT id, project_id, request, reply FROM exchanges
-WHERE id = ANY(:ids) AND logging = 'full' AND octet_length(request) + coalesce(octet_length(reply), 0) <= :bytes
-""")
+WHERE id = ANY(:ids) AND logging = 'full' AND {size_sql("request")} + coalesce({size_sql("reply")}, 0) <= :bytes
+""").columns(request=Body, reply=Body)  # noqa: S608
 WRITE = text("""
 INSERT INTO exchange_texts (exchange_id, question, answer, words)
 VALUES (:id, :question, :answer, to_tsvector('simple', :searched) || array_to_tsvector(ARRAY[CAST(:project AS text)]))
@@ -46,7 +48,7 @@ async def read_next(session: AsyncSession) -> int:
         return 0
     gone = await hold_off(session, taken)
     found = await session.execute(BODIES, {"ids": [id for id in taken if id not in gone], "bytes": READ_BYTES})
-    await _write(session, [_row(*each) for each in found])
+    await _write(session, [_row(id, project, *await load_pair(session, *both)) for id, project, *both in found])
     return len(taken)
 
 

@@ -25,7 +25,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """JSON. Not msgspec.Raw, whose bytes would be taken for msgpack."""
     request: bytes
     reply: bytes | None
-    """A JSON body; for a stream the raw events as the upstream sent them, assembled when drained."""
+    """A JSON body; for a stream that an upstream sent its raw events, assembled when drained."""
     reply_id: str | None
     input_tokens: int | None
     cached_input_tokens: int | None
@@ -57,6 +57,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """The caller asked for it to be stored (`store: true`)."""
     verdicts: bytes | None = None
     """JSON: what rules said of the answer before it left (gateway/inline_rules.py); they become judgments."""
+
+    cache_hit: bool = False
+    """Nothing was asked upstream: the reply was kept of a call before (gateway/reply_cache/)."""
 
 
 encode = msgspec.msgpack.Encoder().encode

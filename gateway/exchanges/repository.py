@@ -43,6 +43,7 @@ class ExchangeFilters:
     """Keyed hash."""
     error_code: str | None = None
     streamed: bool | None = None
+    cache_hit: bool | None = None
     min_duration_ms: float | None = None
     min_cost_nano: int | None = None
     judged: "JudgedFilter | None" = None
@@ -87,6 +88,7 @@ def _of_a_call(filters: ExchangeFilters) -> Iterator[ColumnElement[bool]]:
         ExchangeRow.end_user: filters.end_user,
         ExchangeRow.error["code"].astext: filters.error_code,
         ExchangeRow.streamed: filters.streamed,
+        ExchangeRow.cache_hit: filters.cache_hit,
     }
     yield from (column == wanted for column, wanted in same.items() if wanted is not None)
     if filters.route is not None:

@@ -5,27 +5,72 @@ from typing import Any
 
 import msgspec
 
-from gateway.db.tables import ExchangeRow
 from gateway.exchanges.assemble import assemble
 from gateway.exchanges.record import Record
 from gateway.kit.clock import from_unix
+from gateway.kit.packing import pack
 
-COLUMNS = tuple(column.key for column in ExchangeRow.__table__.columns)
+COLUMNS = (
+    "id", "created_at", "project_id", "api_key_id", "endpoint", "requested_model", "served_model", "route", "attempts",
+    "upstream", "streamed", "outcome", "status", "error", "request", "reply", "reply_id", "input_tokens",
+    "cached_input_tokens", "output_tokens", "usage_estimated", "cost_nano", "priced", "duration_ms", "first_token_ms",
+    "upstream_ms", "request_metadata", "logging", "purpose", "end_user", "cache_hit",
+)  # fmt: skip
+"""Of `exchanges`. Written out here and in gateway/metering/: the process that writes the log loads no SQLAlchemy, whose tables
+would be three quarters of its memory; tests/gateway/db/test_columns.py compares them."""
+LONGEST_REPLY_ID = 512
+"""Upstreams choose it, and an index refuses what is longer than 2704 bytes: a longer one names nothing, and holds up nobody."""
 _escaped_nul = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 def exchange_row(each: Record) -> dict[str, Any]:
-    """Every column of `exchanges`. Raises ValueError, OverflowError, TypeError: it cannot be stored."""
-    values: dict[str, Any] = msgspec.structs.asdict(each) | {
-        "created_at": from_unix(each.created_at),
-        "error": storable_json(each.error) if each.error is not None else None,
-        "attempts": storable_json(each.attempts) if each.attempts is not None else None,
-        "reply": assemble(each.reply) if each.streamed and each.reply else each.reply,
-        "request_metadata": storable_json(msgspec.json.encode(each.request_metadata))
-        if each.request_metadata
-        else None,
-    }
-    return {name: _text(values[name]) for name in COLUMNS}
+    """Every column of `exchanges`, in their order. Raises ValueError, OverflowError, TypeError: it cannot be stored."""
+    metadata = storable_json(msgspec.json.encode(each.request_metadata)) if each.request_metadata else None
+    return _storable(
+        {
+            "id": each.id,
+            "created_at": from_unix(each.created_at),
+            "project_id": each.project_id,
+            "api_key_id": each.api_key_id,
+            "endpoint": each.endpoint,
+            "requested_model": each.requested_model,
+            "served_model": each.served_model,
+            "route": each.route,
+            "attempts": storable_json(each.attempts) if each.attempts is not None else None,
+            "upstream": each.upstream,
+            "streamed": each.streamed,
+            "outcome": each.outcome,
+            "status": each.status,
+            "error": storable_json(each.error) if each.error is not None else None,
+            "request": pack(each.request),
+            "reply": pack(_whole(each)) if each.reply else each.reply,
+            "reply_id": _reply_id(each),
+            "input_tokens": each.input_tokens,
+            "cached_input_tokens": each.cached_input_tokens,
+            "output_tokens": each.output_tokens,
+            "usage_estimated": each.usage_estimated,
+            "cost_nano": each.cost_nano,
+            "priced": each.priced,
+            "duration_ms": each.duration_ms,
+            "first_token_ms": each.first_token_ms,
+            "upstream_ms": each.upstream_ms,
+            "request_metadata": metadata,
+            "logging": each.logging,
+            "purpose": each.purpose,
+            "end_user": each.end_user,
+            "cache_hit": each.cache_hit,
+        }
+    )
+
+
+def _whole(each: Record) -> bytes:
+    """The reply as one body; one from the cache is that already, also where it went out as a stream."""
+    assert each.reply is not None
+    return assemble(each.reply) if each.streamed and not each.cache_hit else each.reply
+
+
+def _reply_id(each: Record) -> str | None:
+    return each.reply_id if each.reply_id and len(each.reply_id) <= LONGEST_REPLY_ID else None
 
 
 def stored_row(each: Record) -> dict[str, Any] | None:
@@ -36,14 +81,14 @@ def stored_row(each: Record) -> dict[str, Any] | None:
     values: dict[str, Any] = {
         "exchange_id": each.id,
         "project_id": each.project_id,
-        "completion_id": each.reply_id or each.id,
+        "completion_id": _reply_id(each) or each.id,
         "model": each.requested_model,
         "created_at": from_unix(each.created_at),
         "completion_metadata": storable_json(msgspec.json.encode(each.request_metadata))
         if each.request_metadata
         else None,
     }
-    return {name: _text(value) for name, value in values.items()}
+    return _storable(values)
 
 
 def ledger_row(each: Record, holder: str) -> dict[str, Any] | None:
@@ -76,12 +121,14 @@ def ledger_row(each: Record, holder: str) -> dict[str, Any] | None:
         "output_nano": each.output_nano,
         "request_nano": cost - each.input_nano - each.cached_input_nano - each.output_nano,
     }
-    return {name: _text(value) for name, value in values.items()}
+    return _storable(values)
 
 
-def _text(value: Any) -> Any:
-    """PostgreSQL's text holds no NUL character."""
-    return value.replace("\x00", "\ufffd") if isinstance(value, str) else value
+def _storable(row: dict[str, Any]) -> dict[str, Any]:
+    """PostgreSQL's text holds no NUL character. Nearly no row has one: all are looked at together."""
+    if "\x00" not in "".join([value for value in row.values() if value.__class__ is str]):
+        return row
+    return {name: value.replace("\x00", "\ufffd") if isinstance(value, str) else value for name, value in row.items()}
 
 
 def storable_json(value: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Completions that their callers asked to be stored (`store: true`): written with the log, and read."""
+"""Completions that their callers asked to be stored (`store: true`), as they are read; written with the log (storing.py)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,34 +7,9 @@ from typing import Any
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from gateway.db.large_bodies import fill
 from gateway.db.tables import ExchangeRow, StoredCompletionRow
 from gateway.errors import NotFound
-
-WRITE = """
-INSERT INTO stored_completions (exchange_id, project_id, completion_id, model, created_at, completion_metadata)
-SELECT exchange_id, project_id, completion_id, model, created_at, metadata::jsonb
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::text[])
-    AS new (exchange_id, project_id, completion_id, model, created_at, metadata)
-ON CONFLICT DO NOTHING RETURNING exchange_id
-"""
-FIELDS = ("exchange_id", "project_id", "completion_id", "model", "created_at", "completion_metadata")
-
-
-async def write(connection: Any, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Args: connection: asyncpg's, in the transaction of the log; rows: as `stored_row` makes them.
-
-    Where an upstream used an id before, the exchange's own id names the completion.
-    """
-    if not rows:
-        return
-    written = {each["exchange_id"] for each in await connection.fetch(WRITE, *_columns(rows))}
-    left = [{**row, "completion_id": row["exchange_id"]} for row in rows if row["exchange_id"] not in written]
-    if left:
-        await connection.fetch(WRITE, *_columns(left))
-
-
-def _columns(rows: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
-    return [[row[name] for row in rows] for name in FIELDS]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,4 +51,5 @@ async def exchanges_of(session: AsyncSession, rows: Sequence[StoredCompletionRow
     """The logged exchange of each, with its bodies, in their order."""
     ids = [row.exchange_id for row in rows]
     found = {row.id: row for row in await session.scalars(select(ExchangeRow).where(ExchangeRow.id.in_(ids)))}
+    await fill(session, *found.values())
     return [found[id] for id in ids]

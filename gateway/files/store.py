@@ -129,7 +129,7 @@ class FileStore:
         if not isinstance(self._store, LocalStore) or self._store.prefix is None:
             return 0
         removed = 0
-        for path in Path(self._store.prefix).glob("*#*"):  # obstore's name for what is not complete
+        for path in Path(self._store.prefix).rglob("*#*"):  # obstore's name for what is not complete
             with suppress(FileNotFoundError):  # it was just completed
                 if time.time() - path.stat().st_mtime > seconds:
                     path.unlink()

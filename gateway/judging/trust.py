@@ -75,6 +75,11 @@ def doubts(judge: JudgeRow, calibration: CalibrationRow | None, coverage: Covere
     return [*_about_agreement(judge, calibration), *_about_coverage(coverage)]
 
 
+def agrees(judge: JudgeRow, calibration: CalibrationRow | None) -> bool:
+    """Whether its agreement with people was shown, whatever it covers."""
+    return not _about_agreement(judge, calibration)
+
+
 def _about_agreement(judge: JudgeRow, calibration: CalibrationRow | None) -> list[str]:
     wanted = wanted_kappa(judge)
     if calibration is None:

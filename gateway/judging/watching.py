@@ -29,12 +29,12 @@ EVERYTHING = 1.0
 
 MATCHING = """
     e.project_id = :project AND e.id >= :first AND e.id < :last AND e.purpose = '' AND e.outcome = 'completed'
-    AND e.logging = 'full'
+    AND e.logging = 'full' AND NOT e.cache_hit
     AND (:any_route OR e.route = ANY(CAST(:routes AS text[])))
     AND (:any_model OR e.requested_model = ANY(CAST(:models AS text[])) OR e.served_model = ANY(CAST(:models AS text[])))
     AND (:any_metadata OR e.request_metadata @> CAST(CAST(:metadata AS text) AS jsonb))
 """
-"""Only what Tuneway did not ask itself, was answered to its end, and may be read."""
+"""Only what Tuneway did not ask itself, a model answered to its end (not the reply cache), and may be read."""
 CHANCE = "CAST(CAST('x' || substr(md5(:judge || e.id), 1, 12) AS bit(48)) AS bigint) < CAST(:threshold AS bigint)"
 CHANCES = 2**48
 

@@ -40,6 +40,8 @@ SCOPES: dict[str, str] = {
     "api.reviews.write": "make review queues, judge what is in them, take it back",
     "api.evals.read": "follow evals and their runs, with what was asked and answered, and compare them",
     "api.evals.write": "create, run and delete evals: models answer and grade on the project's account",
+    "api.guidance.read": "see what fails most and what to do about it, with what was asked and answered",
+    "api.guidance.write": "ask a model what is behind what fails; the key needs model.request, too",
     ALL_READ: "everything that ends with .read",
 }
 """Every scope that a key may be given, and what it lets the key do."""
@@ -54,6 +56,8 @@ NEEDED: dict[tuple[str, str], str] = {
     ("GET", "/v1/registry/{model_id}"): "api.model.read",
     ("POST", "/v1/registry/{model_id}"): "api.model.write",
     ("GET", "/v1/model_traffic"): "api.exchanges.read",
+    ("GET", "/v1/guidance"): "api.guidance.read",
+    ("POST", "/v1/guidance/summary"): "api.guidance.write",
     ("GET", "/v1/files"): "api.files.read",
     ("POST", "/v1/files"): "api.files.write",
     ("GET", "/v1/files/{file_id}"): "api.files.read",
@@ -103,9 +107,11 @@ NEEDED: dict[tuple[str, str], str] = {
     ("GET", "/v1/lineage/{node_id}"): "api.lineage.read",
     ("GET", "/v1/evals"): "api.evals.read",
     ("POST", "/v1/evals"): "api.evals.write",
+    ("POST", "/v1/evals/import"): "api.evals.write",
     ("GET", "/v1/evals/{eval_id}"): "api.evals.read",
     ("POST", "/v1/evals/{eval_id}"): "api.evals.write",
     ("DELETE", "/v1/evals/{eval_id}"): "api.evals.write",
+    ("GET", "/v1/eval_standings"): "api.evals.read",
     ("GET", "/v1/evals/{eval_id}/sample_size"): "api.evals.read",
     ("GET", "/v1/evals/{eval_id}/trend"): "api.evals.read",
     ("GET", "/v1/evals/{eval_id}/runs"): "api.evals.read",
@@ -115,6 +121,7 @@ NEEDED: dict[tuple[str, str], str] = {
     ("POST", "/v1/evals/{eval_id}/runs/{run_id}/cancel"): "api.evals.write",
     ("DELETE", "/v1/evals/{eval_id}/runs/{run_id}"): "api.evals.write",
     ("GET", "/v1/evals/{eval_id}/runs/{run_id}/compare"): "api.evals.read",
+    ("GET", "/v1/evals/{eval_id}/runs/{run_id}/compare/items"): "api.evals.read",
     ("GET", "/v1/evals/{eval_id}/runs/{run_id}/output_items"): "api.evals.read",
     ("GET", "/v1/evals/{eval_id}/runs/{run_id}/output_items/{output_item_id}"): "api.evals.read",
     ("GET", "/v1/exchanges"): "api.exchanges.read",
@@ -151,6 +158,9 @@ NEEDED: dict[tuple[str, str], str] = {
     ("GET", "/v1/review_queues/{queue_id}/current"): "api.reviews.read",
     ("POST", "/v1/review_queues/{queue_id}/undo"): "api.reviews.write",
     ("POST", "/v1/review_queues/{queue_id}/release"): "api.reviews.write",
+    ("GET", "/v1/review_queues/{queue_id}/items"): "api.reviews.read",
+    ("POST", "/v1/review_queues/{queue_id}/items"): "api.reviews.write",
+    ("GET", "/v1/review_queues/{queue_id}/people"): "api.reviews.read",
     ("GET", "/v1/review_queues/{queue_id}/items/{item_id}"): "api.reviews.read",
     ("POST", "/v1/review_queues/{queue_id}/items/{item_id}/decision"): "api.reviews.write",
     ("POST", "/v1/review_queues/{queue_id}/items/{item_id}/skip"): "api.reviews.write",
@@ -165,6 +175,7 @@ NEEDED: dict[tuple[str, str], str] = {
     ("GET", "/v1/judges/{judge_id}/lag"): "api.judgments.read",
     ("GET", "/v1/judges/{judge_id}/trust"): "api.judgments.read",
     ("POST", "/v1/judges/{judge_id}/calibrate"): "api.judgments.write",
+    ("POST", "/v1/rules/try"): "api.judgments.write",
 }
 """Method and URL of every endpoint for projects; a test finds one that is missing here."""
 

@@ -1,6 +1,6 @@
 """Identifiers with OpenAI's prefixes (contract section 0)."""
 
-import os
+import random
 import secrets
 import string
 import time
@@ -28,7 +28,7 @@ def new_request_id() -> str:
 
 def new_sorted_id(prefix: str) -> str:
     """`prefix` + 32 hex digits that sort by time: 64 bits of nanoseconds, 64 random bits."""
-    return f"{prefix}{time.time_ns():016x}{os.urandom(8).hex()}"
+    return f"{prefix}{time.time_ns():016x}{random.getrandbits(64):016x}"
 
 
 def first_request_id(second: int) -> str:

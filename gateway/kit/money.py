@@ -28,5 +28,6 @@ def usd_from_nano(nano: int) -> float:
 
 def format_usd(nano: int) -> str:
     """Exact dollars without an exponent, for headers and people: 1_500 -> "0.0000015"."""
-    text = f"{Decimal(nano) / NANO:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    dollars, rest = divmod(abs(nano), NANO)
+    text = f"{dollars}.{rest:09d}".rstrip("0") if rest else str(dollars)
+    return f"-{text}" if nano < 0 else text

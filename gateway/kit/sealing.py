@@ -16,9 +16,10 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 VERSION = b"\x01"
 KEY_BYTES, KEY_ID_BYTES, NONCE_BYTES, TAG_BYTES = 32, 8, 12, 16
@@ -63,8 +64,8 @@ class Sealer:
         Args:
             keys: of 32 bytes each, as `read_keys` gives them.
         """
-        self._ciphers = {key_id(key): AESGCM(key) for key in keys}
-        self._first = next(iter(self._ciphers), None)
+        self._keys = {key_id(key): key for key in keys}
+        self._first = next(iter(self._keys), None)
 
     def __bool__(self) -> bool:
         """Whether there is a key to seal with."""
@@ -75,28 +76,36 @@ class Sealer:
         if self._first is None:
             raise NoKey
         head, nonce = VERSION + self._first, os.urandom(NONCE_BYTES)
-        return head + nonce + self._ciphers[self._first].encrypt(nonce, secret.encode(), head + bytes(place))
+        return head + nonce + _cipher(self._keys[self._first]).encrypt(nonce, secret.encode(), head + bytes(place))
 
     def open(self, sealed: bytes, place: Place) -> str:
         """What was sealed. Raises CannotOpen."""
         head, nonce, rest = sealed[:HEAD_BYTES], sealed[HEAD_BYTES:][:NONCE_BYTES], sealed[HEAD_BYTES + NONCE_BYTES :]
         if head[:1] != VERSION or len(rest) < TAG_BYTES:
             raise CannotOpen("it is not a value that this version has sealed")
-        cipher = self._ciphers.get(head[1:])
-        if cipher is None:
+        key = self._keys.get(head[1:])
+        if key is None:
             raise CannotOpen(
                 f"it was sealed with the key {head[1:].hex()}, which is not among the encryption keys"
-                if self._ciphers
+                if self._keys
                 else "there is no encryption key"
             )
+        from cryptography.exceptions import InvalidTag  # as in _cipher
+
         try:
-            return cipher.decrypt(nonce, rest, head + bytes(place)).decode()
+            return _cipher(key).decrypt(nonce, rest, head + bytes(place)).decode()
         except InvalidTag:
             raise CannotOpen("it was changed, or moved here from another place") from None
 
     def is_current(self, sealed: bytes) -> bool:
         """Whether it was sealed with the key that seals now."""
         return self._first is not None and sealed[:HEAD_BYTES] == VERSION + self._first
+
+
+def _cipher(key: bytes) -> "AESGCM":
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # 6 MB: whoever only reads settings does without
+
+    return AESGCM(key)
 
 
 def key_id(key: bytes) -> bytes:

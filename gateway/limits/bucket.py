@@ -68,12 +68,6 @@ class Bucket:
     def is_idle(self) -> bool:
         return not (self.held or self.consumed or self.outstanding)
 
-    @property
-    def per_second(self) -> float:
-        """What refills in a second."""
-        period = self.limit.kind.period
-        return self.limit.amount * 1e6 / period if period else 0.0
-
     def has(self, key_id: str, need: int) -> bool:
         """Whether what is held is enough for a call of that key."""
         return self.held >= need and (not self.rivalry or self.kept.get(key_id, 0) >= need)
@@ -81,18 +75,19 @@ class Bucket:
     def take(self, key_id: str, need: int, *, unpaid: bool = False) -> None:
         """Out of what is held; the caller has looked whether it `has` enough."""
         self.held -= need
-        if key_id in self.kept:
+        if self.kept and key_id in self.kept:
             self.kept[key_id] = max(0, self.kept[key_id] - need)
         self.count(key_id, need, unpaid=unpaid)
 
     def count(self, key_id: str, need: int, *, unpaid: bool = False) -> None:
         """A call of this process has `need`; one that is not paid for yet holds it until it is, or is undone."""
-        if self.limit.kind.is_held or unpaid:
+        if unpaid or self.limit.kind.is_held:
             self.outstanding += need
         else:
             self.consumed += need
-        self._add(key_id, need)
-        self._place(key_id, need)
+        if self.limit.is_shared:
+            self._add(key_id, need)
+            self._place(key_id, need)
 
     def granted(self, key_id: str, need: int, *, unpaid: bool) -> None:
         """Like `count`, where Redis knows already."""
@@ -125,7 +120,8 @@ class Bucket:
         if kind.period:
             self.consumed += tokens
             self.returned += need - tokens
-            self._add(key_id, tokens - need)
+            if self.limit.is_shared:
+                self._add(key_id, tokens - need)
         else:
             self._place(key_id, -need)
             self._keep(key_id, need)
@@ -148,9 +144,8 @@ class Bucket:
     def remaining(self, now: float | None = None) -> int:
         """What a next call of this process finds, as far as it knows; never below 0."""
         now = time.monotonic() if now is None else now
-        if self.alone is not None:
-            return max(0, int(self.alone.level))
-        return max(0, self.limit.amount - self._used_now(now) + self.held)
+        left = int(self.alone.level) if self.alone is not None else self.limit.amount - self._used_now(now) + self.held
+        return left if left > 0 else 0
 
     def seconds_for(self, missing: int) -> float:
         """Until so much has refilled, if nobody calls; 0 for what does not refill."""
@@ -161,7 +156,7 @@ class Bucket:
         capacity = max(1, self.limit.amount // processes)
         if not self.limit.kind.period:
             return None if self.outstanding + need <= capacity else 0.0
-        rate = self.per_second / processes
+        rate = self.limit.per_second / processes
         if self.alone is None:  # it begins with its part of what was left when Redis was last heard of
             level = self.held + (self.limit.amount - self._used_now(now)) / processes
             self.alone = Alone(max(0.0, level), now)
@@ -178,8 +173,10 @@ class Bucket:
 
     def _used_now(self, now: float) -> int:
         """By all processes, this one's leases included, and what it used without Redis."""
-        drained = int((now - self.heard_at) * self.per_second) if self.heard_at >= 0 else 0
-        return max(self.used - drained, self.held + self.outstanding)
+        used, here = self.used, self.held + self.outstanding
+        if self.heard_at >= 0:
+            used -= int((now - self.heard_at) * self.limit.per_second)
+        return used if used > here else here
 
     def _keep(self, key_id: str, need: int) -> None:
         """For the next call's place, where it need not go back at once."""

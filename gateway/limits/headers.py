@@ -16,27 +16,27 @@ AGAIN_SECONDS = 1.0
 def headers(buckets: Iterable[Bucket]) -> dict[str, str]:
     """Of the tightest limit a minute, for requests and for tokens; nothing for what is not limited by the minute."""
     now = time.monotonic()
-    tightest: dict[str, tuple[int, int, Bucket]] = {}
+    tightest: dict[str, tuple[int, int]] = {}
     for bucket in buckets:
         limit = bucket.limit
         if limit.kind.period == MINUTE:
-            shown = bucket.remaining(now), limit.amount, bucket
+            shown = bucket.remaining(now), limit.amount
             before = tightest.get(limit.kind.unit)
-            if before is None or shown[:2] < before[:2]:
+            if before is None or shown < before:
                 tightest[limit.kind.unit] = shown
     found: dict[str, str] = {}
-    for unit, (remaining, amount, bucket) in tightest.items():
+    for unit, (remaining, amount) in tightest.items():
         found[f"x-ratelimit-limit-{unit}"] = str(amount)
         found[f"x-ratelimit-remaining-{unit}"] = str(remaining)
-        found[f"x-ratelimit-reset-{unit}"] = duration(bucket.seconds_for(amount - remaining))
+        found[f"x-ratelimit-reset-{unit}"] = duration((amount - remaining) * 60 / amount)
     return found
 
 
 def duration(seconds: float) -> str:
     """As Go writes it, to the millisecond, rounded up: `12ms`, `1s`, `6m0s`, `51.189s`, `1h0m0s`; `0s` for none."""
     ms = math.ceil(round(seconds * 1000, 6))
-    if 0 < ms < 1000:
-        return f"{ms}ms"
+    if ms < 1000:
+        return f"{ms}ms" if ms else "0s"
     minutes, ms = divmod(ms, 60_000)
     hours, minutes = divmod(minutes, 60)
     rest = f"{ms / 1000:.3f}".rstrip("0").rstrip(".") + "s"

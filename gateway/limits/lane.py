@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from gateway.errors import Unavailable
 from gateway.kit.background import Background
-from gateway.limits.admission import Admission
+from gateway.limits.admission import Admission, Takes
 from gateway.limits.bucket import Bucket
 from gateway.limits.counters import LEASE_SECONDS, Away, Counters, Need, Shortage
 from gateway.limits.limit import Limit
@@ -71,6 +71,18 @@ class Lane:
         bucket = self.buckets.setdefault(limit.name, Bucket(limit))
         bucket.limit = limit
         return bucket
+
+    def take_at_once(self, key_id: str, takes: Takes, *, unpaid: bool) -> Admission | None:
+        """All that the call needs, out of what this process has leased; None where that does not suffice."""
+        self._taken = now = time.monotonic()
+        if self._waiting or self._dry or now - self._heard >= LEASE_SECONDS / 2 or self.counters.away:
+            return None
+        for bucket, need in takes:
+            if bucket.held < need or (bucket.rivalry and not bucket.has(key_id, need)):
+                return None
+        for bucket, need in takes:
+            bucket.take(key_id, need, unpaid=unpaid)
+        return Admission(key_id, takes, self._ended, unpaid=unpaid)
 
     async def take(self, need: Need) -> Outcome:
         """All that the call needs, or what it is short of."""
@@ -195,11 +207,16 @@ class Lane:
         that are few with the next round trip."""
         if self.counters.away:
             return
-        later = [bucket for bucket, _ in admission.takes if bucket.limit.kind.is_held]
-        self._due.update(later)
-        if any(bucket.limit.kind.period == 0 and not bucket.held for bucket in later):
+        at_once = soon = False
+        for bucket, _ in admission.takes:
+            kind = bucket.limit.kind
+            if kind.is_held:
+                self._due.add(bucket)
+                at_once = at_once or (kind.period == 0 and not bucket.held)
+                soon = soon or bucket.returned > bucket.slice
+        if at_once:
             self._start()
-        elif self._soon is None and any(bucket.returned > bucket.slice for bucket in later):
+        elif soon and self._soon is None:
             self._soon = asyncio.get_running_loop().call_later(SOON_SECONDS, self._give_back)
 
     def _give_back(self) -> None:

@@ -1,10 +1,17 @@
 """What a limit is: so much of something in so much time, for a key or for all keys of a project."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
 MINUTE, DAY = 60_000_000, 86_400_000_000
 """Microseconds."""
+
+
+def _set(frozen: object, **values: object) -> None:
+    """What follows from the rest is worked out once: each call asks for it several times."""
+    for name, value in values.items():
+        object.__setattr__(frozen, name, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +26,12 @@ class Kind:
     label: str
     """As OpenAI writes it in a refusal."""
 
-    @property
-    def is_held(self) -> bool:
-        """Whether a call holds what it took until it ends: tokens are a guess until then, and a place is given back."""
-        return self.unit == "tokens" or self.period == 0
+    is_held: bool = dataclasses.field(init=False)
+    """Whether a call holds what it took until it ends: tokens are a guess until then, and a place is given back."""
+    is_tokens: bool = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        _set(self, is_held=self.unit == "tokens" or self.period == 0, is_tokens=self.unit == "tokens")
 
 
 REQUESTS_PER_MINUTE = Kind("requests_per_minute", "requests", MINUTE, "requests per min (RPM)")
@@ -46,11 +55,16 @@ class Limit:
     model: str | None
     """None: all models together."""
 
-    @property
-    def name(self) -> str:
-        """The same for every amount, in every process."""
-        return f"{self.api_key_id or ''}:{self.kind.field}:{self.model or ''}"
+    name: str = dataclasses.field(init=False)
+    """The same for every amount, in every process."""
+    is_shared: bool = dataclasses.field(init=False)
+    per_second: float = dataclasses.field(init=False)
+    """What refills in a second."""
 
-    @property
-    def is_shared(self) -> bool:
-        return self.api_key_id is None
+    def __post_init__(self) -> None:
+        _set(
+            self,
+            name=f"{self.api_key_id or ''}:{self.kind.field}:{self.model or ''}",
+            is_shared=self.api_key_id is None,
+            per_second=self.amount * 1e6 / self.kind.period if self.kind.period else 0.0,
+        )

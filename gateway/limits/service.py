@@ -6,7 +6,7 @@ them ahead and decides in memory (lane.py). Which numbers hold for whom: book.py
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.kit.background import Background
 from gateway.limits.admission import Admission
@@ -24,8 +24,7 @@ KNOWN_AT_ONCE = 50_000
 """Pairs of a key and a model whose buckets are looked up once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Applicant:
+class Applicant(NamedTuple):
     """Who calls what."""
 
     project_id: str
@@ -71,16 +70,23 @@ class RateLimits:
         Raises:
             RateLimited: one of them is short; nothing was taken of any.
         """
-        count = tokens() if any(bucket.limit.kind.unit == "tokens" for bucket in buckets) else 1
-        takes = [(bucket, count if bucket.limit.kind.unit == "tokens" else 1) for bucket in buckets]
-        for bucket, need in takes:
-            if need > bucket.limit.amount:
+        count = 0
+        takes: list[tuple[Bucket, int]] = []
+        for bucket in buckets:
+            need, limit = 1, bucket.limit
+            if limit.kind.is_tokens:
+                need = count = count or tokens()
+            takes.append((bucket, need))
+            if need > limit.amount:
                 short = Shortage(bucket, need, 0.0, held_back=False, used=0)
                 raise refusal(short, applicant.model, buckets)
-        lane, need = self._lanes[applicant.project_id], Need(applicant.api_key_id, takes, unpaid=unpaid)
-        outcome = await lane.take(need)
+        lane = self._lanes[applicant.project_id]
+        if (admission := lane.take_at_once(applicant.api_key_id, takes, unpaid=unpaid)) is not None:
+            return admission
+        wanted = Need(applicant.api_key_id, takes, unpaid=unpaid)
+        outcome = await lane.take(wanted)
         if isinstance(outcome, Shortage) and not outcome.bucket.limit.kind.period and not self._counters.away:
-            outcome = await lane.take_soon(need, PLACE_SECONDS)
+            outcome = await lane.take_soon(wanted, PLACE_SECONDS)
         if isinstance(outcome, Shortage):
             raise refusal(outcome, applicant.model, buckets)
         return outcome

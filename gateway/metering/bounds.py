@@ -12,6 +12,7 @@ limited to what a budget can pay (`Bound.limits`). The tokens of `prediction` ar
 An upstream that sends more than it was asked for is metered as it is.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -52,6 +53,7 @@ class _Part(msgspec.Struct):
     type: str = ""
 
 
+_bracket = re.compile(rb"\[")
 _decode_message = msgspec.json.Decoder(_Message).decode
 _decode_part = msgspec.json.Decoder(_Part).decode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -112,12 +114,17 @@ def bound(envelope: Envelope, body: bytes, prices: Mapping[str, Price], settings
     """
     tokens = tokens_of(envelope, body, settings)
     assumed = settings.assumed_output_tokens
-    models = {model: (price, tokens.longest(price, assumed)) for model, price in prices.items()}
-    most = max(_cost(tokens, price, longest) for price, longest in models.values())
+    models: dict[str, tuple[Price, int]] = {}
+    most = enough = least = 0
+    for model, price in prices.items():
+        longest = tokens.longest(price, assumed)
+        models[model] = price, longest
+        prompt, token = _prompt_millionths(tokens, price), tokens.choices * price.output
+        most = max(most, _rounded(price, prompt + token * longest))
+        enough = max(enough, _rounded(price, prompt + token * min(longest, ENOUGH_TOKENS)))
+        least = max(least, _rounded(price, prompt + token * min(longest, LEAST_TOKENS)))
     if tokens.asked is not None:
-        return Bound(most, most, most, tokens, models)
-    enough = max(_cost(tokens, price, min(longest, ENOUGH_TOKENS)) for price, longest in models.values())
-    least = max(_cost(tokens, price, min(longest, LEAST_TOKENS)) for price, longest in models.values())
+        enough = least = most
     return Bound(most, enough, least, tokens, models)
 
 
@@ -145,6 +152,8 @@ def _prompt(envelope: ChatEnvelope, body: bytes, settings: BudgetSettings) -> in
 
 def _parts(message: msgspec.Raw) -> list[msgspec.Raw]:
     """Of a content that is a list; none of one that is a text, or nothing that an upstream would take."""
+    if not _bracket.search(message):
+        return []
     try:
         content = _decode_message(message).content
         return _decode_list(content) if starts_list(content) else []
@@ -188,9 +197,8 @@ def _count(raw: msgspec.Raw, param: str) -> int | None:
     return count
 
 
-def _cost(tokens: Tokens, price: Price, longest: int) -> int:
-    """As `gateway.metering.cost.cost` rounds it: up."""
-    millionths = _prompt_millionths(tokens, price) + tokens.choices * longest * price.output
+def _rounded(price: Price, millionths: int) -> int:
+    """As `gateway.metering.cost.cost` does it: up."""
     return price.request - (-millionths // MILLION)
 
 

@@ -10,17 +10,27 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from gateway.db.locks import SHARE_LEDGER
-from gateway.db.tables import LedgerRow
 
-COLUMNS = tuple(column.key for column in LedgerRow.__table__.columns)
+COLUMNS = (
+    "id", "created_at", "kind", "project_id", "api_key_id", "user_id", "holder", "model", "endpoint", "batch", "priced",
+    "input_tokens", "cached_input_tokens", "output_tokens", "device_ms", "cost_nano", "input_nano",
+    "cached_input_nano", "output_nano", "request_nano",
+)  # fmt: skip
+"""Of `ledger`."""
+_columns = ", ".join(COLUMNS)
 
 Posting = Callable[[Any], Awaitable[None]]
 """Given asyncpg's connection, inside the transaction."""
 
-POST = """
-WITH new AS (INSERT INTO ledger SELECT * FROM posted ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING id)
+POSTED = "CREATE TEMP TABLE IF NOT EXISTS posted (LIKE ledger INCLUDING DEFAULTS) ON COMMIT DELETE ROWS"
+"""Once a connection: to make one for each transaction costs as much as to fill it, and its statements are planned once, too
+(`fetch`, because `execute` plans anew)."""
+POST = f"""
+WITH new AS (
+    INSERT INTO ledger ({_columns}) SELECT {_columns} FROM posted ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING id
+)
 DELETE FROM posted WHERE NOT EXISTS (SELECT FROM new WHERE new.id = posted.id)
-"""
+"""  # noqa: S608 names of this module
 
 
 class Ledger:
@@ -42,9 +52,9 @@ class Ledger:
         if not rows:
             return
         await connection.execute(SHARE_LEDGER)
-        await connection.execute("CREATE TEMP TABLE posted (LIKE ledger) ON COMMIT DROP")
+        await connection.execute(POSTED)
         records = [tuple(row[name] for name in COLUMNS) for row in rows]
         await connection.copy_records_to_table("posted", records=records, columns=COLUMNS)
-        await connection.execute(POST)
+        await connection.fetch(POST)
         for posting in self._postings:
             await posting(connection)

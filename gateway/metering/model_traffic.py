@@ -18,7 +18,7 @@ from gateway.kit.ids import first_request_id
 SAMPLE = 5000
 EARLIER_SECONDS, LATER_SECONDS = 3600, 60
 """Ids are made when a call begins to come in, `created_at` when all of it is there; the clock may be set back between."""
-OWN_CALLS = ("judge", "eval")
+OWN_CALLS = ("judge", "eval", "guidance")
 """Made by Tuneway itself: no traffic."""
 ANSWERED = 400
 

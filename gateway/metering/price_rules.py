@@ -3,8 +3,8 @@
 from gateway.errors import InvalidRequest
 from gateway.kit.money import MAX_PRICE_USD
 from gateway.metering.prices import Price
+from gateway.protocol.moments import LAST_SECOND
 from gateway.protocol.prices import NULL, PriceCreate
-from gateway.protocol.queries import LAST_SECOND
 from gateway.protocol.usd import nano_of
 
 MODEL_LENGTH = 256

@@ -7,11 +7,13 @@ What is posted and what is made anew are one statement over other rows, so they 
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.db.tables import ProjectDayRow, ProjectHourRow, UsageDayRow, UsageHourRow
-
 PER_KEY = ("api_key_id", "user_id")
 """What the rollups of projects do not know."""
-SUMS = tuple(column.key for column in UsageHourRow.__table__.columns if not column.primary_key)
+BY_PROJECT = ("project_id", "model", "endpoint", "kind", "batch", "priced")
+SUMS = (
+    "requests", "input_tokens", "cached_input_tokens", "output_tokens", "device_ms", "cost_nano", "input_nano",
+    "cached_input_nano", "output_nano", "request_nano",
+)  # fmt: skip
 _sums = ", ".join("count(*) AS requests" if name == "requests" else f"sum({name}) AS {name}" for name in SUMS)
 _added = ", ".join(f"{name} = kept.{name} + excluded.{name}" for name in SUMS)
 
@@ -20,19 +22,12 @@ _added = ", ".join(f"{name} = kept.{name} + excluded.{name}" for name in SUMS)
 class Rollup:
     """One table of sums."""
 
-    table: type[UsageHourRow | UsageDayRow | ProjectHourRow | ProjectDayRow]
+    name: str
     unit: str
     """hour or day: the table's first column, and PostgreSQL's name for its length."""
     seconds: int
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """What is summed up by, but for the time."""
-        return tuple(column.key for column in self.table.__table__.columns if column.primary_key)[1:]
-
-    @property
-    def name(self) -> str:
-        return self.table.__tablename__
+    keys: tuple[str, ...]
+    """What is summed up by, but for the time."""
 
     @property
     def columns(self) -> str:
@@ -57,14 +52,14 @@ class Rollup:
         return f"{insert} ON CONFLICT ({self.key}) DO UPDATE SET {_added}"
 
 
-HOURS = Rollup(UsageHourRow, "hour", 3_600)
-DAYS = Rollup(UsageDayRow, "day", 86_400)
-PROJECT_HOURS = Rollup(ProjectHourRow, "hour", 3_600)
-PROJECT_DAYS = Rollup(ProjectDayRow, "day", 86_400)
+HOURS = Rollup("usage_hours", "hour", 3_600, (*PER_KEY, *BY_PROJECT))
+DAYS = Rollup("usage_days", "day", 86_400, (*PER_KEY, *BY_PROJECT))
+PROJECT_HOURS = Rollup("project_hours", "hour", 3_600, BY_PROJECT)
+PROJECT_DAYS = Rollup("project_days", "day", 86_400, BY_PROJECT)
 ROLLUPS = (HOURS, DAYS, PROJECT_HOURS, PROJECT_DAYS)
 
 
 async def post_rollups(connection: Any) -> None:
     """A posting of the ledger (gateway/metering/ledger.py)."""
     for rollup in ROLLUPS:
-        await connection.execute(rollup.adding(rollup.sums_of("posted")))
+        await connection.fetch(rollup.adding(rollup.sums_of("posted")))

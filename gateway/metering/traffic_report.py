@@ -36,6 +36,13 @@ class Asked:
     group: str = TOTAL
     groups: int = 10
     """At most so many of them, those with the most requests."""
+    totals_only: bool = False
+    """Nothing of single buckets: a third of the work."""
+
+    def sets(self, *columns: int) -> str:
+        """What is grouped by, of columns by their place behind that of the bucket: within each bucket, and over all."""
+        within = ", ".join(map(str, columns))
+        return f"GROUPING SETS (({within}))" if self.totals_only else f"GROUPING SETS ((1, {within}), ({within}))"
 
     @property
     def per_minute(self) -> bool:
@@ -108,9 +115,14 @@ def _sums(asked: Asked) -> str:
     unit, sums, _ = TABLES[asked.buckets.width]
     columns = ", ".join(f"sum({name})::bigint" for name in COUNTS)
     return (
-        f"SELECT extract(epoch FROM {unit})::bigint AS start, value, {columns} FROM {sums}"  # noqa: S608
-        f" WHERE {_where(unit)} AND value = ANY(:named) GROUP BY GROUPING SETS ((1, 2), (2)) ORDER BY 1, 3 DESC, 2"
+        f"SELECT {_start(asked, unit)} AS start, value, {columns} FROM {sums}"  # noqa: S608
+        f" WHERE {_where(unit)} AND value = ANY(:named) GROUP BY {asked.sets(2)} ORDER BY 1, 3 DESC, 2"
     )
+
+
+def _start(asked: Asked, unit: str) -> str:
+    """Of a bucket, in seconds; null is what all of them together have."""
+    return "NULL::bigint" if asked.totals_only else f"(extract(epoch FROM {unit}))::bigint"
 
 
 async def _times(session: AsyncSession, asked: Asked, values: dict[str, Any]) -> dict[Any, dict[str, Times]]:
@@ -119,9 +131,9 @@ async def _times(session: AsyncSession, asked: Asked, values: dict[str, Any]) ->
     shares = ", ".join(f"min({MIDDLE}) FILTER (WHERE below >= {share} * n)" for share in PERCENTILES.values())
     query = f"""
     WITH counted AS (
-        SELECT extract(epoch FROM {unit})::bigint AS start, value, measure, bucket, sum(count) AS count
+        SELECT {_start(asked, unit)} AS start, value, measure, bucket, sum(count) AS count
         FROM {histograms}, unnest(buckets, counts) AS each (bucket, count)
-        WHERE {_where(unit)} AND value = ANY(:named) GROUP BY GROUPING SETS ((1, 2, 3, 4), (2, 3, 4))
+        WHERE {_where(unit)} AND value = ANY(:named) GROUP BY {asked.sets(2, 3, 4)}
     ), ranked AS (
         SELECT *, sum(count) OVER (PARTITION BY start, value, measure ORDER BY bucket) AS below,
                sum(count) OVER (PARTITION BY start, value, measure) AS n FROM counted
@@ -132,12 +144,12 @@ async def _times(session: AsyncSession, asked: Asked, values: dict[str, Any]) ->
 
 async def _of_minutes(session: AsyncSession, asked: Asked) -> Report:
     values, called = _parameters(asked), _called(asked)
-    start = "(extract(epoch FROM date_trunc('minute', created_at, 'UTC')))::bigint AS start"
-    times = _by_place(await session.execute(_bound(_exact_times(called, start), named=False), values))
+    start = _start(asked, "date_trunc('minute', created_at, 'UTC')") + " AS start"
+    times = _by_place(await session.execute(_bound(_exact_times(asked, called, start), named=False), values))
     sums = ", ".join(f"({expression})::bigint" for expression in COUNTS.values())
     query = (
         f"{called} SELECT {start}, value, {sums}, (SELECT count(*) FROM newest) FROM called"  # noqa: S608
-        " GROUP BY GROUPING SETS ((1, 2), (2)) ORDER BY 1, 3 DESC, 2"
+        f" GROUP BY {asked.sets(2)} ORDER BY 1, 3 DESC, 2"
     )
     rows = list(await session.execute(_bound(query, named=False), values))
     totals = [row.value for row in rows if row[0] is None]
@@ -160,13 +172,13 @@ def _called(asked: Asked) -> str:
     """  # noqa: S608 names of this module
 
 
-def _exact_times(called: str, start: str) -> str:
+def _exact_times(asked: Asked, called: str, start: str) -> str:
     measures = ", ".join(f"('{name}', {column})" for name, column in MEASURES.items())
     shares = ", ".join(f"percentile_disc({share}) WITHIN GROUP (ORDER BY ms)" for share in PERCENTILES.values())
     return (
         f"{called} SELECT {start}, value, measure, count(*), {shares} FROM called"  # noqa: S608
         f" CROSS JOIN LATERAL (VALUES {measures}) measured (measure, ms) WHERE {ANSWERED} AND ms IS NOT NULL"
-        " GROUP BY GROUPING SETS ((1, 2, 3), (2, 3))"
+        f" GROUP BY {asked.sets(2, 3)}"
     )
 
 

@@ -3,15 +3,12 @@
 How long answers took is kept as a histogram: bucket b holds those of 1.1^b up to 1.1^(b+1) ms, and its middle (1.1^(b+0.5))
 stands for all of them, which is off by at most 4.9%. What took less than a millisecond is in bucket 0.
 
-A call counts when it is written to the log, in the same transaction, also one that was refused. Rows are locked in the order of
+A call counts when it is written to the log, in the same transaction, also one that was refused (traffic_counts.py). Rows are locked in the order of
 their key, table after table, behind everything else that the transaction locks: rows of the whole organisation are everybody's.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from gateway.db.tables import AnswerTimesDayRow, AnswerTimesHourRow, TrafficDayRow, TrafficHourRow
 
 GROWTH = 1.1
 """Of one bucket to the next."""
@@ -53,16 +50,9 @@ def _cells() -> str:
 class TrafficTable:
     """One of the tables: what its rows are of exchanges, and how such rows are added to those that it has."""
 
-    table: type[TrafficHourRow | TrafficDayRow | AnswerTimesHourRow | AnswerTimesDayRow]
+    name: str
     unit: str
-
-    @property
-    def name(self) -> str:
-        return self.table.__tablename__
-
-    @property
-    def is_histogram(self) -> bool:
-        return self.table in (AnswerTimesHourRow, AnswerTimesDayRow)
+    is_histogram: bool
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -120,14 +110,8 @@ def _histograms(rows: str, start: str) -> str:
 
 
 TABLES: Sequence[TrafficTable] = (
-    TrafficTable(TrafficHourRow, "hour"),
-    TrafficTable(TrafficDayRow, "day"),
-    TrafficTable(AnswerTimesHourRow, "hour"),
-    TrafficTable(AnswerTimesDayRow, "day"),
+    TrafficTable("traffic_hours", "hour", is_histogram=False),
+    TrafficTable("traffic_days", "day", is_histogram=False),
+    TrafficTable("answer_times_hours", "hour", is_histogram=True),
+    TrafficTable("answer_times_days", "day", is_histogram=True),
 )
-
-
-async def post_traffic(connection: Any, rows: str) -> None:
-    """Args: connection: asyncpg's, in the transaction that writes the log; rows: a table with its new rows, and no others."""
-    for table in TABLES:
-        await connection.execute(table.adding(table.of(rows)))

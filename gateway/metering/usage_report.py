@@ -29,7 +29,8 @@ MODERATION_ENDPOINTS = ("/moderations",)
 TRAINING_ENDPOINTS = (charges.ENDPOINT,)
 
 Rows = type[LedgerRow | UsageHourRow | UsageDayRow | ProjectHourRow | ProjectDayRow]
-MOMENTS: dict[Any, str] = {LedgerRow: "created_at"} | {each.table: each.unit for each in ROLLUPS}
+TABLES: dict[str, Rows] = {row.__tablename__: row for row in (UsageHourRow, UsageDayRow, ProjectHourRow, ProjectDayRow)}
+MOMENTS: dict[Any, str] = {LedgerRow: "created_at"} | {TABLES[each.name]: each.unit for each in ROLLUPS}
 """The column of each table that says when."""
 
 
@@ -135,7 +136,7 @@ def pieces(buckets: Buckets, *, per_key: bool) -> list[Piece]:
     for start, end in pairwise(sorted(edges)):
         whole = (each for each in rollups if not start % each.seconds and not end % each.seconds)
         rollup = next(whole, None)
-        found.append(Piece(rollup.table if rollup else LedgerRow, start, end))
+        found.append(Piece(TABLES[rollup.name] if rollup else LedgerRow, start, end))
     return found
 
 

@@ -6,6 +6,7 @@ from sqlalchemy import Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.mirror import touch
+from gateway.db.reply_generations import forget_replies
 from gateway.db.tables import ApiKeyRow, ProjectRow, ServiceAccountRow
 from gateway.errors import InvalidRequest, NotFound
 from gateway.kit.clock import now
@@ -45,6 +46,7 @@ async def archive(session: AsyncSession, row: ProjectRow) -> None:
         row.archived_at = func.now()  # type: ignore[assignment]
         await touch(session, "api_keys")
         await touch(session, "routes")
+        await forget_replies(session, row.id)
         await session.flush()
         await session.refresh(row)
 

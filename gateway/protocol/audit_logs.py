@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 
+TUNEWAY = "tuneway"
+
 
 class Actor(msgspec.Struct, frozen=True, kw_only=True):
     """Who did something, and from where."""
@@ -24,6 +26,12 @@ def key_actor(key_id: str, *, user_id: str | None, email: str | None, ip_address
     account = {} if user_id else {"service_account": {"id": key_id}}
     where = {"ip_address": ip_address, "user_agent": user_agent}
     return Actor(id=key_id, email=email, shown={"type": "api_key", "api_key": {"id": key_id} | owner | account | where})
+
+
+def own_actor() -> Actor:
+    """Tuneway itself, where it does what somebody has set."""
+    account = {"type": "service_account", "service_account": {"id": TUNEWAY}}
+    return Actor(id=TUNEWAY, email=None, shown={"type": "api_key", "api_key": {"id": TUNEWAY} | account})
 
 
 def session_actor(user_id: str | None, *, email: str | None, ip_address: str, user_agent: str) -> Actor:

@@ -57,26 +57,24 @@ _decode_whole = msgspec.json.Decoder(int).decode
 
 def ask_for_usage(body: bytes, options: StreamOptions | None, *, running: bool) -> bytes:
     """The body with `stream_options.include_usage`, and usage with every chunk if `running`; the rest as it came."""
-    fields = decode_fields(body)
-    wanted: dict[str, Any] = msgspec.json.decode(fields["stream_options"]) if options else {}
-    wanted["include_usage"] = True
-    if running:
-        wanted["continuous_usage_stats"] = True
-    fields["stream_options"] = msgspec.Raw(encode_fields(wanted))
-    return encode_fields(fields)
+    said: dict[str, Any] = msgspec.json.decode(decode_fields(body)["stream_options"]) if options else {}
+    wanted = said | {"include_usage": True} | ({"continuous_usage_stats": True} if running else {})
+    return body if wanted == said else with_field(body, "stream_options", wanted)
 
 
 def is_absent(raw: msgspec.Raw) -> bool:
     """Left out, or null."""
-    return bytes(raw) == b"null"
+    return raw is ABSENT or bytes(raw) == b"null"
 
 
 def is_true(raw: msgspec.Raw) -> bool:
-    return bytes(raw) == b"true"
+    return raw is not ABSENT and bytes(raw) == b"true"
 
 
 def text_of(raw: msgspec.Raw) -> str:
     """What a JSON string says; empty for anything else."""
+    if raw is ABSENT:
+        return ""
     plain = bytes(raw)
     return msgspec.json.decode(plain, type=str) if plain[:1] == b'"' else ""
 
@@ -87,6 +85,8 @@ def starts_list(raw: msgspec.Raw) -> bool:
 
 def whole_number(raw: msgspec.Raw) -> int:
     """What it says; 0 for anything that is no whole number above 0."""
+    if raw is ABSENT:
+        return 0
     try:
         return max(0, _decode_whole(raw))
     except (ValueError, RecursionError):
@@ -95,7 +95,15 @@ def whole_number(raw: msgspec.Raw) -> int:
 
 def limit_answer(body: bytes, endpoint: str, tokens: int) -> bytes:
     """The body of a call that leaves the length of its answer open, with a limit of `tokens`; the rest as it came."""
-    fields = decode_fields(body)
-    name = "max_completion_tokens" if endpoint == "/chat/completions" else "max_tokens"
-    fields[name] = msgspec.Raw(encode_fields(tokens))
-    return encode_fields(fields)
+    return with_field(body, "max_completion_tokens" if endpoint == "/chat/completions" else "max_tokens", tokens)
+
+
+def with_field(body: bytes, name: str, value: Any) -> bytes:
+    """The body, an object that is not empty, with that field; the rest as it came, to the byte where it has no such field."""
+    quoted = encode_fields(name)
+    if quoted in body or b"\\u00" in body:  # it is there, or may be: a letter of its name can be written so
+        fields = decode_fields(body)
+        fields[name] = msgspec.Raw(encode_fields(value))
+        return encode_fields(fields)
+    end = body.rindex(b"}")
+    return b"%b,%b:%b}" % (body[:end], quoted, encode_fields(value))

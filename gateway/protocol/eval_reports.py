@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.protocol.evals import ResultCounts
+from gateway.protocol.evals import OutputItem, ResultCounts
 
 
 class Compared(msgspec.Struct, kw_only=True):
@@ -17,6 +17,22 @@ class Compared(msgspec.Struct, kw_only=True):
     """The base: differences are the run minus it."""
     comparison: dict[str, Any]
     """gateway/evals/figures.py, RunComparison."""
+
+
+class ComparedItem(msgspec.Struct, kw_only=True):
+    """GET /evals/{id}/runs/{run}/compare/items?with={run}: what both answered to one item."""
+
+    object: str = "eval.run.compared_item"
+    id: str
+    """Of the run's first answer to it: what `after` names."""
+    datasource_item_id: int
+    base_datasource_item_id: int | None
+    """Null where the base has no such item."""
+    change: str | None
+    """pass_to_fail, fail_to_pass, or null."""
+    items: list[OutputItem]
+    """The run's, one for each repeat."""
+    base_items: list[OutputItem]
 
 
 class SampleSize(msgspec.Struct, kw_only=True):
@@ -71,3 +87,45 @@ class Trend(msgspec.Struct, kw_only=True):
     data: list[TrendPoint]
     has_more: bool
     """Older ones are left out."""
+
+
+class RunStanding(msgspec.Struct, kw_only=True):
+    """A run in short."""
+
+    id: str
+    name: str
+    model: str
+    status: str
+    created_at: int
+    finished_at: int | None
+    total: int | None
+    """Answers, once the data was read."""
+    result_counts: ResultCounts
+    score: dict[str, Any] | None
+    """The figure that decides, with its interval and n (gateway/evals/figures.py, Estimate)."""
+    quality: dict[str, Any] | None
+    """gateway/evals/figures.py, QualityFigures."""
+
+
+class EvalStanding(msgspec.Struct, kw_only=True):
+    """GET /eval_standings: one eval, and how its runs stand; those of one `model` if it is named."""
+
+    object: str = "eval.standing"
+    id: str
+    """The eval's."""
+    name: str
+    created_at: int
+    metadata: dict[str, Any] | None
+    primary: str
+    """What decides: `pass_rate`, or the name of a criterion."""
+    runs: int
+    unfinished: int
+    last_run: RunStanding | None
+    """Whatever became of it."""
+    last_completed_run: RunStanding | None
+    run_before: RunStanding | None
+    """The completed run before that measured something."""
+    change: float | None
+    """Of the score, since that run."""
+    direction: str | None
+    """As in the trend; None: no run completed."""

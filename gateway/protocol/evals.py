@@ -1,7 +1,8 @@
 """OpenAI's evals (contract section 6), fields in OpenAI's order. Graders are judges/graders.py.
 
-Extensions: `metrics` of an eval, `repeats` and `metrics` of a run, `repeat`, `metrics` and `errors` of an output item, the
-criterion's `name` and `errored`, and everything in eval_reports.py.
+Extensions: `metrics` of an eval, `repeats` and `metrics` of a run, `cost_usd` of its models, `repeat`, `metrics`, `errors`,
+`exchange_id`, `reference`, `duration_ms` and `cost_usd` of an output item, the criterion's `name` and `errored`, and
+everything in eval_reports.py.
 """
 
 from typing import Annotated, Any
@@ -221,6 +222,8 @@ class ModelUsage(msgspec.Struct, kw_only=True):
     completion_tokens: int
     total_tokens: int
     cached_tokens: int
+    cost_usd: float | None
+    """Null where not every call had a price."""
 
 
 class CriterionResult(msgspec.Struct, kw_only=True):
@@ -278,6 +281,12 @@ class OutputItem(msgspec.Struct, kw_only=True):
     repeat: int
     metrics: dict[str, Any]
     errors: list[Any]
-    """One for each criterion that could not: {"name", "type", "code", "message"}."""
+    """One for each criterion that could not: {"name", "type", "code", "message"}, with the "exchange_id" of a model's call."""
     exchange_id: str | None
     """The call that made the sample, in the exchange log."""
+    reference: str | None
+    """The right answer, where the eval says which that is."""
+    duration_ms: float | None
+    """Of that call, to its last byte."""
+    cost_usd: float | None
+    """Of every call for the item, graders' too; null where not every one had a price, or none was made."""

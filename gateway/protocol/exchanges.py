@@ -84,9 +84,11 @@ class Exchange(msgspec.Struct, kw_only=True):
     """What the key lets us keep: full, or metadata (the bodies are null)."""
     metadata: dict[str, Any] | None
     purpose: str
-    """Why it was made, where Tuneway itself asked: judge or eval; else empty."""
+    """Why it was made, where Tuneway itself asked: judge, eval or guidance; else empty."""
     end_user: str | None
     """Keyed hash of the user whom the call named."""
+    cache_hit: bool
+    """The reply was kept of a call before: nothing was asked upstream, and nothing metered."""
     cost_parts: CostParts | msgspec.UnsetType | None = msgspec.UNSET
     """Only of a single exchange; null without usage."""
     preview: ExchangePreview | msgspec.UnsetType | None = msgspec.UNSET

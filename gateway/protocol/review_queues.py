@@ -10,6 +10,9 @@ from gateway.protocol.judgments import Interval, Judgment
 Kind = Literal["single", "pairwise"]
 Finding = Literal["failed", "disagreeing", "low_score", "unjudged"]
 Order = Literal["newest", "random"]
+ItemState = Literal["open", "locked", "done", "gone"]
+"""open: may be given to somebody. locked: somebody looks at it. done: as many people as `overlap` says have judged it. gone:
+what was to be judged is erased."""
 Side = Literal["first", "second", "tie", "both_bad"]
 """Of two answers, in the order in which they were shown."""
 MOST_ITEMS = 5_000
@@ -181,3 +184,64 @@ class DecisionCreate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class UndoCreate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     item_id: str | None = None
     """Whose decision is taken back; left out, the caller's latest in this queue. Sent again it changes nothing."""
+
+
+class ReviewItemsCreate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """More items for a queue."""
+
+    source: ReviewSource
+
+
+class ReviewItemsAdded(msgspec.Struct, kw_only=True):
+    object: str = "review_queue.items_added"
+    added: int
+    present: int
+    """Of those that were asked for, in the queue before."""
+    queue: ReviewQueue
+
+
+class ItemDecision(msgspec.Struct, kw_only=True):
+    user_id: str
+    """A person, or an api key."""
+    decision: str
+    """done or skipped."""
+    decided_at: int
+
+
+class ListedItem(msgspec.Struct, kw_only=True):
+    """One item of a list: its state, and who did what with it."""
+
+    id: str
+    object: str = "review_queue.item"
+    position: int
+    state: ItemState
+    question: str | None
+    """The beginning of it; null where it was erased, or is not read yet."""
+    answers: list[str | None]
+    """The beginnings of one answer, or of A and B."""
+    exchange_ids: list[str] | None
+    """Of these. Null while the queue is blind and the caller has not judged it."""
+    locked_by: str | None
+    locked_until: int | None
+    done: int
+    """How many people have judged it."""
+    decisions: list[ItemDecision]
+    """The earliest first."""
+
+
+class ReviewerProgress(msgspec.Struct, kw_only=True):
+    """How far somebody is."""
+
+    object: str = "review_queue.person"
+    user_id: str
+    """A person, or an api key."""
+    name: str
+    done: int
+    skipped: int
+    last_at: int
+
+
+class ReviewerList(msgspec.Struct, kw_only=True):
+    object: str = "list"
+    data: list[ReviewerProgress]
+    """Who did most comes first."""

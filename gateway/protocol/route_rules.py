@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from gateway.errors import ECHO_LIMIT, InvalidRequest
 from gateway.protocol.models import RESERVED
-from gateway.protocol.routes import Check, FewShot, RouteSpec
+from gateway.protocol.routes import Check, FewShot, RouteCache, RouteSpec
 
 MAX_TARGETS = 50
 MAX_FALLBACKS = 20
@@ -21,6 +21,7 @@ MAX_CHECKS = 10
 MAX_RULES = 30
 MAX_SHOTS, MAX_SHOT_TOKENS, MAX_TAGS = 20, 100_000, 20
 MIN_CHECK_MS, MAX_CHECK_MS = 10, 10_000
+MAX_CACHE_SECONDS = 7 * 86_400
 TUNED = "ft:"
 _check_name = re.compile(r"[A-Za-z0-9_.-]{1,48}")
 
@@ -66,6 +67,8 @@ def faults(spec: RouteSpec) -> Iterator[Fault]:
     yield from _checks(spec)
     if spec.few_shot is not None:
         yield from ((f"few_shot.{name}", rule) for name, rule in _few_shot(spec.few_shot))
+    if spec.cache is not None and (rule := cache_fault(spec.cache)):
+        yield "cache.ttl_seconds", rule
 
 
 def _targets(spec: RouteSpec) -> Iterator[Fault]:
@@ -173,3 +176,11 @@ def _few_shot(wanted: FewShot) -> Iterator[Fault]:
         yield "min_score", f"a score is between 0 and 1, not {wanted.min_score}."
     if len(wanted.tags) > MAX_TAGS or not all(wanted.tags):
         yield "tags", f"at most {MAX_TAGS}, and none is empty."
+
+
+def cache_fault(wanted: RouteCache) -> str | None:
+    if 1 <= wanted.ttl_seconds <= MAX_CACHE_SECONDS:
+        return None
+    return (
+        f"it is 1 to {MAX_CACHE_SECONDS:,} seconds (a week), not {wanted.ttl_seconds}; `cache` null keeps no answers."
+    )

@@ -112,6 +112,15 @@ class FewShot(Part, frozen=True):
     """Only examples that were validated with this score or more, 0 to 1."""
 
 
+class RouteCache(Part, frozen=True):
+    """Answers are kept, and given again to calls of the same project that ask the very same (docs/caching.md)."""
+
+    mode: Literal["temperature_0", "opt_in"] = "temperature_0"
+    """`temperature_0`: calls with temperature 0, and others that say `x-tuneway-cache: on`. `opt_in`: only these."""
+    ttl_seconds: int = 3600
+    """How long an answer is given again."""
+
+
 class RouteSpec(Part, frozen=True):
     """What a route does."""
 
@@ -135,6 +144,8 @@ class RouteSpec(Part, frozen=True):
     """Rules that answers are held against before they leave: [{ name = "json", rules = [{ type = "json" }], mode = "block" }]."""
     few_shot: FewShot | None = None
     """{ count = 3 }: the validated training examples that are most like the question are put into the prompt."""
+    cache: RouteCache | None = None
+    """{ ttl_seconds = 3600 }: calls that ask the very same get the same answer. Off unless given."""
 
 
 class RouteCreate(RouteSpec, frozen=True, kw_only=True):
@@ -159,6 +170,7 @@ class RouteUpdate(Part, frozen=True):
     hedge: Hedge | msgspec.UnsetType | None = msgspec.UNSET
     checks: tuple[Check, ...] | msgspec.UnsetType = msgspec.UNSET
     few_shot: FewShot | msgspec.UnsetType | None = msgspec.UNSET
+    cache: RouteCache | msgspec.UnsetType | None = msgspec.UNSET
     if_revision: int | None = None
     """Refuse the change when the route is at another revision by now."""
 
@@ -192,6 +204,7 @@ class RouteObject(msgspec.Struct, kw_only=True):
     hedge: Hedge | None = None
     checks: tuple[Check, ...] = ()
     few_shot: FewShot | None = None
+    cache: RouteCache | None = None
     source: Literal["api", "settings"]
     """Routes of the settings have no history (revision 0) and are changed in the configuration file."""
     problems: list[str]

@@ -33,6 +33,11 @@ class CurrentSession(Session, kw_only=True):
     recovery_codes_left: int
 
 
+class NameChange(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    name: str
+    """Empty: what stands before the @ of the email."""
+
+
 class PasswordChange(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     current_password: str
     password: str

@@ -45,7 +45,7 @@ class Traffic(msgspec.Struct, kw_only=True):
     """That answered, or was asked last."""
     upstream: str | None = None
     purpose: str | None = None
-    """Empty: of applications; judge or eval: Tuneway's own."""
+    """Empty: of applications; judge, eval or guidance: Tuneway's own."""
 
 
 class TrafficBucket(msgspec.Struct, kw_only=True):

@@ -15,6 +15,8 @@ EventType = Literal[
     "eval.run.failed",
     "eval.run.canceled",
     "judge.lagging",
+    "alert.started",
+    "alert.ended",
 ]
 EVENT_TYPES: tuple[EventType, ...] = (
     "budget.threshold_reached",
@@ -26,8 +28,10 @@ EVENT_TYPES: tuple[EventType, ...] = (
     "eval.run.failed",
     "eval.run.canceled",
     "judge.lagging",
+    "alert.started",
+    "alert.ended",
 )
-"""What is sent; those of budgets and judges are an extension."""
+"""What is sent; those of budgets, judges and alerts are an extension."""
 
 
 class WebhookCreate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

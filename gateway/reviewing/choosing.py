@@ -9,6 +9,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from gateway.db.bodies import size_of
+from gateway.db.large_bodies import load_pair
 from gateway.db.tables import CriterionRow, ExchangeRow, JudgeVersionRow, JudgmentRow
 from gateway.errors import InvalidRequest
 from gateway.kit.clock import from_unix
@@ -229,7 +231,7 @@ async def _answered(
     Args:
         all_choices: every choice of each exchange, whichever is named.
     """
-    size = func.octet_length(ExchangeRow.request) + func.octet_length(ExchangeRow.reply)
+    size = size_of("request") + size_of("reply")
     kept = (ExchangeRow.project_id == project_id, ExchangeRow.logging == "full", size <= MOST_BYTES)
     for start in range(0, len(places), AT_A_TIME):
         some = places[start : start + AT_A_TIME]
@@ -238,14 +240,19 @@ async def _answered(
                 *kept, ExchangeRow.id.in_({place[0] for place in some})
             )
         )
-        by_id = {row.id: row for row in rows}
+        by_id = {id: await _read(session, id, request, reply) for id, request, reply in rows}
         for place in some:
-            row: Any = by_id.get(place[0])
+            row = by_id.get(place[0])
             for answer in _of(row, None if all_choices else place[1]) if row else ():
                 yield answer
 
 
-def _of(row: Any, wanted: int | None) -> Iterator[Answered]:
+async def _read(session: AsyncSession, id: str, request: bytes, reply: bytes | None) -> ExchangeRow:
+    whole, answer = await load_pair(session, request, reply)
+    return ExchangeRow(id=id, request=whole, reply=answer)
+
+
+def _of(row: ExchangeRow, wanted: int | None) -> Iterator[Answered]:
     question = question_of(row)
     if question is None:
         return

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from gateway.db.large_bodies import fill
 from gateway.db.tables import ExchangeRow, ReviewDecisionRow, ReviewItemRow, ReviewQueueRow
 from gateway.errors import NotFound
 from gateway.kit.clock import now
@@ -84,6 +85,7 @@ async def texts(session: AsyncSession, queue: ReviewQueueRow, item: ReviewItemRo
     rows = {row.id: row for row in await session.scalars(select(ExchangeRow).where(*kept, ExchangeRow.id.in_(ids)))}
     if len(rows) < len(ids):
         return None
+    await fill(session, *rows.values())
     said = [(answers_of(rows[id]).get(choice), rows[id], choice) for id, choice in places]
     question = question_of(rows[item.exchange_id])
     there = [(answer, row, choice) for answer, row, choice in said if answer is not None]

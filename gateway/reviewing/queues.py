@@ -69,9 +69,12 @@ def _told(wanted: ReviewQueueCreate, chosen: Chosen) -> dict[str, Any]:
     return told | {"considered": chosen.considered, "taken": len(chosen.items)}
 
 
-def sampling_of(row: ReviewQueueRow) -> dict[str, Any] | None:
-    """How an answer came to be judged, where that was by chance alone: for estimates without bias."""
+def sampling_of(row: ReviewQueueRow, item: ReviewItemRow) -> dict[str, Any] | None:
+    """How an answer came to be judged, where that was by chance alone: for estimates without bias. What was added later
+    (adding.py) was not."""
     source = row.source or {}
+    if item.position >= source.get("taken", 0):
+        return None
     if row.kind != "single" or source.get("order") != RANDOM or source.get("found") or not source.get("considered"):
         return None
     return {"probability": source["taken"] / source["considered"], "policy": "review_queue"}

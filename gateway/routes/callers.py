@@ -10,6 +10,7 @@ from litestar.di import NamedDependency
 
 from gateway.access import roles
 from gateway.access.administrator import Administrator
+from gateway.access.page_memory import once
 from gateway.access.source import Source
 from gateway.keys.ring import ApiKey
 from gateway.keys.scopes import require_for
@@ -38,7 +39,8 @@ async def provide_caller(request: Request[Any, Any, Any]) -> ApiKey:
     """
     sv = provide_services(request)
     if acting.is_in_person(request):
-        key = await acting.key_of(sv, request, request.method)
+        what = ("key", request.headers.get(acting.HEADER))
+        key = await once(request.scope, request.method, what, lambda: acting.key_of(sv, request, request.method))
     else:
         key = sv.keys.authenticate_project(_authorization(request))
     require_for(key.scopes, request.method, request.scope["path_template"])
@@ -54,13 +56,17 @@ async def provide_admin(request: Request[Any, Any, Any]) -> Administrator:
     """
     sv = provide_services(request)
     if acting.is_in_person(request):
-        async with sv.database.session() as session:
-            admin = await person(sv, session, request, request.method)
+        admin = await once(request.scope, request.method, "person", lambda: _person(sv, request))
     else:
         admin = _key(sv, request, provide_source(request))
     need = roles.need_of(request.method, request.scope["path_template"])  # type: ignore[typeddict-item]
     roles.require(admin, need, request.path_params)
     return admin
+
+
+async def _person(sv: Services, request: Request[Any, Any, Any]) -> Administrator:
+    async with sv.database.session() as session:
+        return await person(sv, session, request, request.method)
 
 
 def provide_source(request: Request[Any, Any, Any]) -> Source:

@@ -5,7 +5,7 @@ No cookie is ever involved: a page sends the key that it was given, which should
 
 import re
 
-from gateway.routes.model_calls import Scope, header
+from gateway.routes.asgi import Scope, header
 from gateway.settings import FeedbackSettings
 
 PATH = "/v1/feedback"

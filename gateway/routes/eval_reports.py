@@ -1,48 +1,20 @@
-"""Runs beside each other: /v1/evals/{eval}/runs/{run}/compare, /sample_size and /trend. Extensions."""
+"""How large a run should be, and whether runs get better: /v1/evals/{eval}/sample_size and /trend. Extensions."""
 
-import msgspec
 from litestar import get
 from litestar.params import FromPath, QueryParams
-from sqlalchemy import Select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import Select, func
 
-from gateway.datasets.isolated import fill, path_of, temporary
 from gateway.db.tables import EvalRow, EvalRunRow
-from gateway.errors import Conflict, InvalidRequest, MissingParameter
+from gateway.errors import InvalidRequest, MissingParameter
 from gateway.evals import criteria, reports, repository, sizes, tallies, trends
-from gateway.evals.data_sources import DIRECTORY
-from gateway.evals.figures import Comparison
-from gateway.files.service import one_piece
 from gateway.kit.clock import unix
-from gateway.protocol.eval_reports import Compared, SampleSize, Trend, TrendPoint
+from gateway.protocol.eval_reports import SampleSize, Trend, TrendPoint
 from gateway.protocol.evals import ResultCounts
-from gateway.protocol.queries import integer, text
+from gateway.protocol.queries import flag, integer, text
 from gateway.routes.callers import Caller, Sv
-from gateway.routes.eval_runs import RUN
 
 BEFORE_ANY_RUN = 0.5
 """The pass rate at which a change is hardest to find."""
-
-
-@get(RUN + "/compare")
-async def compare_runs(
-    sv: Sv, caller: Caller, eval_id: FromPath[str], run_id: FromPath[str], query: QueryParams
-) -> Compared:
-    """The run against the one that `with` names, item by item. Both have completed."""
-    async with sv.database.session() as session:
-        of = await repository.find(session, caller.project_id, eval_id)
-        run = await _completed(session, caller.project_id, eval_id, run_id, "run_id")
-        other = text(query, "with")
-        if other is None:
-            raise MissingParameter("with")
-        base = await _completed(session, caller.project_id, eval_id, other, "with")
-        wanted = Comparison(
-            run=await reports.figures_of(session, of, run), base=await reports.figures_of(session, of, base)
-        )
-    with temporary(sv.settings.data_dir / DIRECTORY) as file:
-        await fill(file, one_piece(msgspec.json.encode(wanted)))
-        found = await sv.evals.run(["compare", path_of(file)], [file])
-    return Compared(eval_id=eval_id, run_id=run_id, with_run_id=other, comparison=msgspec.json.decode(found))
 
 
 @get("/v1/evals/{eval_id:str}/sample_size")
@@ -67,11 +39,13 @@ async def sample_size(sv: Sv, caller: Caller, eval_id: FromPath[str], query: Que
 
 @get("/v1/evals/{eval_id:str}/trend")
 async def trend(sv: Sv, caller: Caller, eval_id: FromPath[str], query: QueryParams) -> Trend:
-    """The last completed runs (`limit`, of one `model` if it is named), oldest first."""
-    limit, model = integer(query, "limit", default=50), text(query, "model")
+    """The last completed runs, oldest first: `limit` of them, of one `model` if it is named; `without_model`: those that graded
+    answers of the data."""
+    limit = integer(query, "limit", default=50)
+    model = "" if flag(query, "without_model") else text(query, "model")
     async with sv.database.session() as session:
         of = await repository.find(session, caller.project_id, eval_id)
-        rows = _ended(of.id) if model is None else _ended(of.id).where(EvalRunRow.model == model)
+        rows = _ended(of.id) if model is None else _ended(of.id).where(func.coalesce(EvalRunRow.model, "") == model)
         newest = rows.order_by(EvalRunRow.created_at.desc(), EvalRunRow.id.desc()).limit(limit + 1)
         found = list(await session.scalars(newest))
     known = criteria.read(of.testing_criteria)
@@ -104,18 +78,6 @@ def _point(step: trends.Step) -> TrendPoint:
         change=step.change,
         direction=step.direction,
     )
-
-
-async def _completed(session: AsyncSession, project_id: str, eval_id: str, run_id: str, param: str) -> EvalRunRow:
-    """Raises NotFound, Conflict."""
-    run = await repository.find_run(session, project_id, eval_id, run_id, param=param)
-    if run.status != "completed":
-        raise Conflict(
-            f"The run '{run_id}' is {run.status}; runs are compared when they have completed.",
-            param=param,
-            headers={"x-should-retry": "false"},
-        )
-    return run
 
 
 def _share(query: QueryParams, name: str) -> float | None:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from gateway.db.pages import fetch_page
 from gateway.db.tables import EvalOutputItemRow, EvalRow, EvalRunRow
 from gateway.errors import InvalidRequest, MissingParameter, NoEncryptionKey, NotFound
-from gateway.evals import calls, criteria, data_sources, output_items, repository, tallies
+from gateway.evals import calls, criteria, data_sources, output_items, reports, repository, tallies
 from gateway.evals.data_sources import MAX_INLINE_BYTES, MAX_OUTPUT_ITEMS, Wrong
 from gateway.evals.output_items import SourceItem
 from gateway.evals.tallies import Tally
@@ -19,6 +19,7 @@ from gateway.files import repository as files
 from gateway.keys.ring import ApiKey
 from gateway.kit.clock import now, unix
 from gateway.kit.ids import new_id
+from gateway.kit.money import usd_from_nano
 from gateway.protocol.decode import decode
 from gateway.protocol.evals import (
     ApiError,
@@ -35,10 +36,13 @@ from gateway.protocol.evals import (
 )
 from gateway.protocol.lists import CursorList, cursor_list
 from gateway.protocol.metadata import check_metadata
-from gateway.protocol.queries import choice, cursor
+from gateway.protocol.queries import choice, cursor, integer
 from gateway.routes.callers import Caller, Sv
 from gateway.routes.evals import fit
 from gateway.services import Services
+from judges.grade import GraderFailed
+from judges.sample import Sample
+from judges.templates import render
 
 decode_create = msgspec.json.Decoder(RunCreate)
 encode_line = msgspec.json.Encoder().encode
@@ -46,6 +50,7 @@ encode_line = msgspec.json.Encoder().encode
 RUNS = "/v1/evals/{eval_id:str}/runs"
 RUN = RUNS + "/{run_id:str}"
 EVALS = "evals"
+NUMBER = "datasource_item_id"
 IN_ORDER = (EvalOutputItemRow.number, EvalOutputItemRow.repeat)
 AnyRequest = Request[Any, Any, Any]
 
@@ -119,13 +124,18 @@ async def delete_run(sv: Sv, caller: Caller, eval_id: FromPath[str], run_id: Fro
 async def list_output_items(
     sv: Sv, caller: Caller, eval_id: FromPath[str], run_id: FromPath[str], query: QueryParams
 ) -> CursorList:
-    """Those that have ended, in the order of the data; of one status (pass, fail, and, an extension, error)."""
+    """Those that have ended, in the order of the data; of one status (pass, fail, and, an extension, error); an extension,
+    too: all repeats of one item, by its `datasource_item_id`."""
     status = choice(query, "status", (*repository.GRADED, ""), "")
     rows = repository.graded(run_id, [status] if status else repository.GRADED)
+    if query.get(NUMBER, None):
+        rows = rows.where(EvalOutputItemRow.number == integer(query, NUMBER, default=0, lowest=0, highest=2**31))
     async with sv.database.session() as session:
+        of = await repository.find(session, caller.project_id, eval_id)
         await repository.find_run(session, caller.project_id, eval_id, run_id)
         page = await fetch_page(session, rows, EvalOutputItemRow, cursor(query, order="asc"), order=IN_ORDER)
-    return cursor_list([item(row, eval_id) for row in page.rows], has_more=page.has_more)
+    reference = reference_of(of)
+    return cursor_list([item(row, eval_id, reference) for row in page.rows], has_more=page.has_more)
 
 
 @get(RUN + "/output_items/{output_item_id:str}")
@@ -133,8 +143,9 @@ async def retrieve_output_item(
     sv: Sv, caller: Caller, eval_id: FromPath[str], run_id: FromPath[str], output_item_id: FromPath[str]
 ) -> OutputItem:
     async with sv.database.session() as session:
+        of = await repository.find(session, caller.project_id, eval_id)
         await repository.find_run(session, caller.project_id, eval_id, run_id)
-        return item(await repository.find_item(session, run_id, output_item_id), eval_id)
+        return item(await repository.find_item(session, run_id, output_item_id), eval_id, reference_of(of))
 
 
 def shown(sv: Services, request: AnyRequest, of: EvalRow, row: EvalRunRow, found: Tally) -> EvalRun:
@@ -157,6 +168,7 @@ def shown(sv: Services, request: AnyRequest, of: EvalRow, row: EvalRunRow, found
                 completion_tokens=each.completion,
                 total_tokens=each.prompt + each.completion,
                 cached_tokens=each.cached,
+                cost_usd=usd_from_nano(each.cost_nano) if each.priced == each.calls else None,
             )
             for each in found.usage
         ],
@@ -170,9 +182,16 @@ def shown(sv: Services, request: AnyRequest, of: EvalRow, row: EvalRunRow, found
     )
 
 
-def item(row: EvalOutputItemRow, eval_id: str) -> OutputItem:
+def reference_of(of: EvalRow) -> str | None:
+    """The template of the right answer."""
+    return criteria.reference(criteria.read(of.testing_criteria), reports.metrics_of(of))
+
+
+def item(row: EvalOutputItemRow, eval_id: str, reference: str | None) -> OutputItem:
+    """Args: reference: a template."""
     measured = [each for each in row.results or [] if each["passed"] is not None]
     failed = [each for each in row.results or [] if each["passed"] is None]
+    metrics = row.metrics or {}
     return OutputItem(
         id=row.id,
         run_id=row.run_id,
@@ -184,10 +203,35 @@ def item(row: EvalOutputItemRow, eval_id: str) -> OutputItem:
         results=measured,
         sample=row.sample or {},
         repeat=row.repeat,
-        metrics=(row.metrics or {}).get("numbers", {}),
-        errors=[{"name": each["name"], "type": each["type"], **each["error"]} for each in failed],
+        metrics=metrics.get("numbers", {}),
+        errors=[_error(each) for each in failed],
         exchange_id=row.exchange_id,
+        reference=_rendered(reference, row.item),
+        duration_ms=metrics.get("took_ms"),
+        cost_usd=_cost(metrics.get("usage", {})),
     )
+
+
+def _error(result: dict[str, Any]) -> dict[str, Any]:
+    call = {name: id for name, id in (result["sample"] or {}).items() if name == "exchange_id"}
+    return {"name": result["name"], "type": result["type"], **result["error"], **call}
+
+
+def _rendered(template: str | None, of: dict[str, Any]) -> str | None:
+    """None where the item does not have it, also because it was erased."""
+    if template is None:
+        return None
+    try:
+        return render(template, Sample(""), of).text
+    except GraderFailed:
+        return None
+
+
+def _cost(usage: dict[str, Any]) -> float | None:
+    """Of the calls for an item. Dollars."""
+    if not usage or any(each.get("priced") != each["calls"] for each in usage.values()):
+        return None
+    return usd_from_nano(sum(each["cost"] for each in usage.values()))
 
 
 def _criterion(stored: dict[str, Any], found: Tally) -> CriterionResult:
@@ -202,9 +246,9 @@ def _criterion(stored: dict[str, Any], found: Tally) -> CriterionResult:
 
 
 def _report_url(sv: Services, request: AnyRequest, row: EvalRunRow) -> str:
-    """Where everything about it is: this API, under the console's address if it has one."""
+    """Its page in the console, under the address that the console is known by, else that of this call."""
     base = sv.settings.console.url.rstrip("/") or f"{request.url.scheme}://{request.url.netloc}"
-    return f"{base}/v1/evals/{row.eval_id}/runs/{row.id}"
+    return f"{base}/console/projects/{row.project_id}/evals/{row.eval_id}/runs/{row.id}"
 
 
 def _row(caller: ApiKey, of: EvalRow, wanted: RunCreate) -> EvalRunRow:

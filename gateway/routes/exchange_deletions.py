@@ -13,7 +13,7 @@ from gateway.access.administrator import Administrator
 from gateway.audit import log as audit
 from gateway.db.tables import ExchangeRow
 from gateway.errors import MissingParameter
-from gateway.exchanges import erasure
+from gateway.exchanges import deletions, erasure
 from gateway.kit.keyed_hash import end_user_hash
 from gateway.projects import repository as projects
 from gateway.protocol.exchanges import ExchangesDeleted
@@ -90,7 +90,7 @@ async def _delete_of_user(sv: Services, eraser: Eraser, user: str | None) -> Exc
     if not user:
         raise MissingParameter("user")
     hashed = end_user_hash(user, eraser.project_id, sv.settings.secret_key.reveal())
-    await _announce(sv, eraser, erasure.USER + hashed, hashed)
+    await _announce(sv, eraser, deletions.USER + hashed, hashed)
     count, page = 0, [""]
     while page:
         async with sv.database.session() as session:

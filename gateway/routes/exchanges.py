@@ -10,6 +10,7 @@ import msgspec
 from litestar import get
 from litestar.params import FromPath, QueryParams
 
+from gateway.db.large_bodies import fill
 from gateway.db.tables import ExchangeRow, ExchangeTextRow, LedgerRow
 from gateway.errors import InvalidRequest, NotFound
 from gateway.exchanges import repository
@@ -29,7 +30,7 @@ from gateway.services import Services
 
 OUTCOMES: tuple[str, ...] = get_args(Outcome)
 SOURCES: tuple[str, ...] = get_args(Source)
-PURPOSES = ("none", "judge", "eval")
+PURPOSES = ("none", "judge", "eval", "guidance")
 """none: calls of applications."""
 MOST_SCANNED = 100_000
 DAY_MS = 86_400_000
@@ -41,7 +42,7 @@ async def list_exchanges(sv: Sv, caller: Caller, query: QueryParams) -> Exchange
     """Newest first (order=asc: oldest), without the bodies; `include[]=preview`: with their first words.
 
     Filters: model, status, outcome, metadata[key]=value, created_after (inclusive), created_before (exclusive), api_key_id,
-    upstream, route (a name, or name@revision), purpose, streamed, error_code, min_duration_ms, min_cost_usd, user (as the
+    upstream, route (a name, or name@revision), purpose, streamed, cache_hit, error_code, min_duration_ms, min_cost_usd, user (as the
     call named it) or end_user (its hash); judged_by, criterion and passed: there is a judgment like this; q: words of the
     question and the answer. `scan_limit`: look at no more than so many (gateway/exchanges/search.py).
     """
@@ -86,7 +87,9 @@ async def retrieve_exchange(sv: Sv, caller: Caller, exchange_id: FromPath[str]) 
 async def _find(sv: Services, project_id: str, exchange_id: str) -> ExchangeRow | None:
     async with sv.database.session() as session:
         row = await repository.find(session, project_id, exchange_id)
-        return row or await repository.find_by_reply(session, project_id, exchange_id)
+        row = row or await repository.find_by_reply(session, project_id, exchange_id)
+        await fill(session, row)
+        return row
 
 
 def read_filters(sv: Services, caller: ApiKey, query: QueryParams) -> ExchangeFilters:
@@ -107,6 +110,7 @@ def read_filters(sv: Services, caller: ApiKey, query: QueryParams) -> ExchangeFi
         end_user=_end_user(sv, caller, query),
         error_code=text(query, "error_code"),
         streamed=flag(query, "streamed") if text(query, "streamed") else None,
+        cache_hit=flag(query, "cache_hit") if text(query, "cache_hit") else None,
         min_duration_ms=_number(query, "min_duration_ms", lowest=0, highest=DAY_MS),
         min_cost_nano=_min_cost(query),
         judged=_judged(query),
@@ -202,6 +206,7 @@ def exchange(row: ExchangeRow) -> Exchange:
         metadata=row.request_metadata,
         purpose=row.purpose,
         end_user=row.end_user,
+        cache_hit=row.cache_hit,
     )
 
 

@@ -39,7 +39,7 @@ async def ready(sv: Sv) -> Response[dict[str, Any]]:
 
 @get("/metrics")
 async def metrics(sv: Sv) -> Response[bytes]:
-    sv.metrics.spool_bytes.set(sv.spool.size)
+    sv.metrics.cache_bytes.set(sv.replies.size)
     sv.metrics.show_breakers(sv.traffic.breakers.open())
     return Response(sv.metrics.render(), media_type="text/plain; version=0.0.4")
 

@@ -23,7 +23,7 @@ from gateway.kit.keyed_hash import end_user_hash
 from gateway.protocol.decode import decode
 from gateway.protocol.judgments import Judgment, JudgmentCreate, JudgmentsCreate, Summary, Written
 from gateway.protocol.lists import CursorList, Deleted, cursor_list
-from gateway.protocol.queries import array, choice, cursor, flag, text, timestamp
+from gateway.protocol.queries import array, choice, cursor, flag, integer, text, timestamp
 from gateway.routes.callers import Caller, Sv
 from gateway.routes.feedback import speaker_of, with_other
 from gateway.routes.judgment_objects import judgments, judgments_with
@@ -34,7 +34,7 @@ BY_ID = (JudgmentRow.id,)
 """Ids sort by time."""
 MOST = 1000
 """In one call."""
-MOST_GROUPS = 4
+MOST_GROUPS, MOST_LATEST = 4, 100_000
 SOURCES: tuple[str, ...] = get_args(Source)
 STATUSES: tuple[str, ...] = get_args(Status)
 
@@ -59,9 +59,10 @@ async def summarize_judgments(sv: Sv, caller: Caller, query: QueryParams) -> Sum
     filters = await read_filters(sv, caller, query)
     if filters.history:
         raise InvalidRequest("Invalid 'history': a summary is of the judgments in force.", param="history")
-    groups = _groups(query)
+    groups, latest = _groups(query), integer(query, "latest", default=0, lowest=0, highest=MOST_LATEST)
+    counts = choice(query, "counts", ("true", "false"), "true") == "true"
     async with sv.database.session() as session:
-        return await summary(session, caller.project_id, filters, groups)
+        return await summary(session, caller.project_id, filters, groups, latest=latest or None, counts=counts)
 
 
 @get("/v1/judgments/{judgment_id:str}")

@@ -1,4 +1,4 @@
-"""/v1/sessions/current/...: a person's own password and authenticator"""
+"""/v1/sessions/current/...: a person's own name, password and authenticator"""
 
 from litestar import post
 from litestar.params import RawBody
@@ -12,16 +12,28 @@ from gateway.db.tables import UserRow
 from gateway.errors import Forbidden, InvalidRequest
 from gateway.kit.clock import now
 from gateway.protocol.decode import decode
-from gateway.protocol.sessions import CodeProof, PasswordChange, PasswordProof, RecoveryCodes, TotpSecret
+from gateway.protocol.sessions import CodeProof, NameChange, PasswordChange, PasswordProof, RecoveryCodes, TotpSecret
 from gateway.protocol.users import User
 from gateway.routes.callers import Admin, Sv
 from gateway.routes.people import end_sessions, shown_user
 from gateway.services import Services
-from gateway.users import repository
+from gateway.users import repository, service
 
+decode_name = Decoder(NameChange)
 decode_change = Decoder(PasswordChange)
 decode_proof = Decoder(PasswordProof)
 decode_code = Decoder(CodeProof)
+
+
+@post("/v1/sessions/current/name", status_code=200)
+async def change_name(sv: Sv, admin: Admin, body: RawBody) -> User:
+    """What others see of them; an owner may change it, too."""
+    wanted = decode(decode_name, body)
+    async with sv.database.session() as session:
+        user = await repository.user(session, admin.id, locked=True)
+        user.name = service.checked_name(wanted.name, user.email)
+        write(session, admin.actor, "user.updated", user.id, detail={"changes_requested": {"name": user.name}})
+        return shown_user(user, (await repository.projects_of(session, [user]))[user.id])
 
 
 @post("/v1/sessions/current/password", status_code=200)

@@ -55,8 +55,8 @@ async def list_queues(sv: Sv, caller: Caller, query: QueryParams) -> CursorList:
 async def create_queue(sv: Sv, caller: Caller, body: RawBody) -> ReviewQueue:
     """Filled at once: what is answered later is not in it."""
     wanted = decode(decode_create, body)
-    _check(wanted)
-    wanted.source = await _with_ids(sv, caller, wanted.source)
+    check_source(wanted.source, wanted.kind)
+    wanted.source = await with_ids(sv, caller, wanted.source)
     async with sv.database.session() as session:
         names = await _criteria(session, caller.project_id, wanted)
         choose = choosing.pairs if wanted.kind == PAIRWISE else choosing.singles
@@ -93,11 +93,10 @@ async def archive_queue(sv: Sv, caller: Caller, queue_id: FromPath[str]) -> Dele
     return Deleted(id=queue_id, object="review_queue.deleted")
 
 
-def _check(wanted: ReviewQueueCreate) -> None:
-    """Whatever can be said without the database. Raises InvalidRequest."""
-    source = wanted.source
+def check_source(source: ReviewSource, kind: str) -> None:
+    """Whatever can be said without the database. Args: kind: of the queue. Raises InvalidRequest."""
     check_metadata(source.metadata, "source.metadata")
-    if source.pairs is not None and wanted.kind != PAIRWISE:
+    if source.pairs is not None and kind != PAIRWISE:
         raise InvalidRequest("Invalid 'source.pairs': only a pairwise queue has pairs.", param="source.pairs")
     if source.pairs is not None and source.answers is not None:
         raise InvalidRequest("Give 'source.answers' or 'source.pairs', not both.", param="source.answers")
@@ -112,7 +111,7 @@ def _check(wanted: ReviewQueueCreate) -> None:
             raise InvalidRequest(f"Invalid 'source.{name}': Unix seconds are expected.", param=f"source.{name}")
 
 
-async def _with_ids(sv: Services, caller: ApiKey, source: ReviewSource) -> ReviewSource:
+async def with_ids(sv: Services, caller: ApiKey, source: ReviewSource) -> ReviewSource:
     """Answers that are named by the ids of their replies, by those of exchanges. Raises NotFound."""
     named = [*(source.answers or ()), *(each for pair in source.pairs or () for each in pair)]
     if not named:

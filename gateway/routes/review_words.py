@@ -73,7 +73,7 @@ def verdicts(
         check_judgment(word)
         verdict = judgment_verdict(word, criterion, speaker, answers)
         order = items.order_of(item, who) if queue.kind == PAIRWISE else None
-        yield msgspec.structs.replace(verdict, order_shown=order, sampling=queues.sampling_of(queue))
+        yield msgspec.structs.replace(verdict, order_shown=order, sampling=queues.sampling_of(queue, item))
 
 
 def _word(queue: ReviewQueueRow, item: ReviewItemRow, criterion: str, value: Any) -> JudgmentCreate:

@@ -2,18 +2,19 @@
 
 import re
 from typing import Any
+from urllib.parse import urlencode
 
 from litestar import Request, Response, get
 from litestar.datastructures import Cookie
 from litestar.params import QueryParams
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway.access.open_id import FAILED, FLOW_SECONDS, Identity, OpenIdProvider
+from gateway.access.flow import FLOW_SECONDS, Identity, Provider
 from gateway.access.sessions import actor_of
 from gateway.access.source import Source
 from gateway.audit.log import write
 from gateway.db.tables import UserRow
-from gateway.errors import Forbidden, InvalidRequest, NotFound
+from gateway.errors import Forbidden, InvalidRequest, NotFound, Refusal
 from gateway.protocol.queries import text
 from gateway.protocol.sessions import WayIn, WaysIn
 from gateway.routes import sign_in
@@ -22,6 +23,8 @@ from gateway.routes.sessions import browser
 from gateway.services import Services
 from gateway.users import invites, repository, service
 
+REFUSED = "/console/sign-in/refused"
+"""A page: browsers come here by themselves, and what they are shown is read by people (admin/console/pages/sign_in.py)."""
 COOKIE = "tuneway_oidc"
 PATH = "/v1/sign_in/oidc"
 CALLBACK = f"{PATH}/callback"
@@ -40,8 +43,17 @@ async def list_ways_in(sv: Sv) -> WaysIn:
 
 
 @get(PATH)
-async def begin_single_sign_on(sv: Sv, source: From, query: QueryParams) -> Response[bytes]:
+async def begin_single_sign_on(
+    sv: Sv, source: From, request: Request[Any, Any, Any], query: QueryParams
+) -> Response[bytes]:
     """Send the browser to the provider."""
+    try:
+        return await _begin(sv, source, query)
+    except Refusal as refusal:
+        return _shown(request, refusal)
+
+
+async def _begin(sv: Services, source: Source, query: QueryParams) -> Response[bytes]:
     return_to = text(query, "return_to") or "/"
     if len(return_to) > MAX_RETURN_TO or not LOCAL_PATH.fullmatch(return_to):
         raise InvalidRequest("Invalid 'return_to': it is no path of this gateway.", param="return_to")
@@ -54,11 +66,18 @@ async def end_single_sign_on(
     sv: Sv, source: From, request: Request[Any, Any, Any], query: QueryParams
 ) -> Response[bytes]:
     """The provider sends the browser back: begin a session and go on to where it wanted to go."""
+    try:
+        return await _end(sv, source, request, query)
+    except Refusal as refusal:
+        return _shown(request, refusal)
+
+
+async def _end(sv: Services, source: Source, request: Request[Any, Any, Any], query: QueryParams) -> Response[bytes]:
     provider = _provider(sv)
     flow = provider.flow(request.cookies.get(COOKIE), text(query, "state"))
     try:
         if error := text(query, "error"):
-            raise Forbidden(f"The identity provider did not sign you in: {error[:100]}.", code=FAILED)
+            raise Forbidden(f"The identity provider did not sign you in: {error[:100]}.", code="sign_in_denied")
         identity = await provider.identity(flow, text(query, "code") or "", _redirect_uri(sv))
         async with sv.database.session() as session:
             user = await _person(sv, session, identity, source)
@@ -84,7 +103,9 @@ async def _person(sv: Services, session: AsyncSession, identity: Identity, sourc
     if user is None:
         user = await _newcomer(sv, session, identity, source)
     elif user.oidc_subject is not None:
-        raise Forbidden("Another account of the identity provider belongs to this person already.", code=FAILED)
+        raise Forbidden(
+            "Another account of the identity provider belongs to this person already.", code="other_account"
+        )
     user.oidc_issuer, user.oidc_subject = identity.issuer, identity.subject
     linked = {"changes_requested": {"single_sign_on": identity.issuer}}
     write(session, actor_of(user, source), "user.updated", user.id, detail=linked)
@@ -108,10 +129,20 @@ async def _newcomer(sv: Services, session: AsyncSession, identity: Identity, sou
     return user
 
 
-def _provider(sv: Services) -> OpenIdProvider:
+def _provider(sv: Services) -> Provider:
     if sv.open_id is None:
-        raise NotFound("Single sign-on is not set up here: see [oidc] of the settings.")
+        raise NotFound("Single sign-on is not set up here: see [oidc] of the settings.", code="single_sign_on_off")
     return sv.open_id
+
+
+def _shown(request: Request[Any, Any, Any], refusal: Refusal) -> Response[bytes]:
+    """A page that says what happened, by the code alone: nobody can write their own words on it with a link.
+
+    Raises the refusal, for programs.
+    """
+    if "text/html" not in request.headers.get("accept", ""):
+        raise refusal
+    return _redirect(f"{REFUSED}?{urlencode({'code': refusal.code or ''})}", [])
 
 
 def _redirect_uri(sv: Services) -> str:

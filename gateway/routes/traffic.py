@@ -13,7 +13,7 @@ from gateway.metering.time_buckets import SECONDS, Buckets
 from gateway.metering.traffic_report import TOTAL, Asked, Figures, Report, Times, traffic_report
 from gateway.metering.traffic_rollups import COUNTS, DIMENSIONS
 from gateway.projects import repository as projects
-from gateway.protocol.queries import array, choice, integer, text, timestamp
+from gateway.protocol.queries import array, choice, flag, integer, text, timestamp
 from gateway.protocol.traffic import AnswerTimes, Traffic, TrafficBucket, TrafficReport
 from gateway.routes.callers import Admin, Sv
 from gateway.services import Services
@@ -29,7 +29,7 @@ async def organization_traffic(sv: Sv, admin: Admin, query: QueryParams) -> Traf
     """From `start_time` (inclusive) to `end_time` (exclusive; without one: now), in buckets of `bucket_width` (1m, 1h, 1d).
 
     `group_by` is one of project_id, api_key_id, model, upstream, purpose; `group_limit` how many groups are shown, those
-    with the most requests. Filter: project_ids. Raises InvalidRequest.
+    with the most requests; with `totals_only`, nothing is told of single buckets. Filter: project_ids. Raises InvalidRequest.
     """
     ids = array(query, "project_ids")
     if len(ids) > MOST_PROJECTS:
@@ -53,6 +53,7 @@ async def _answer(sv: Services, query: QueryParams, project_ids: list[str]) -> T
         project_ids=project_ids,
         group=choice(query, "group_by", DIMENSIONS, TOTAL) if text(query, "group_by") else TOTAL,
         groups=integer(query, "group_limit", default=10, highest=50),
+        totals_only=flag(query, "totals_only"),
     )
     async with sv.database.session() as session:
         report = await traffic_report(session, asked)
@@ -91,6 +92,7 @@ def shown(asked: Asked, report: Report, names: Mapping[str, str]) -> TrafficRepo
         data=[
             TrafficBucket(start_time=start, end_time=end, results=by_start.get(start, []))
             for start, end in asked.buckets
+            if not asked.totals_only
         ],
         totals=by_start.get(None, []),
         groups=report.groups,

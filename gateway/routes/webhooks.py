@@ -33,7 +33,6 @@ from gateway.routes.callers import Admin, Sv
 from gateway.services import Services
 from gateway.webhooks import repository, rules
 from gateway.webhooks.outbox import Event, body_of
-from gateway.webhooks.sending import send
 
 FINAL = {"x-should-retry": "false"}
 ALL = ["/v1/webhook_endpoints", "/v1/webhooks"]
@@ -114,6 +113,8 @@ async def test_webhook(sv: Sv, admin: Admin, webhook_id: FromPath[str], body: Ra
         UpstreamFailed: nothing answered.
         Conflict: the signing secret cannot be opened.
     """
+    from gateway.webhooks.sending import send  # an HTTP client that a gateway needs for this alone
+
     wanted = decode(decode_test, body.strip() or b"{}")
     async with sv.database.session() as session:
         row = await repository.webhook(session, webhook_id)

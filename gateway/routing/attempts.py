@@ -300,6 +300,8 @@ class Attempts(Generic[T]):
     def _choose(self, deployment: Deployment, replicas: Sequence[str], tried: list[str], *, insist: bool) -> str | None:
         """The least loaded replica, those first that have not failed for this call; None: every breaker is open."""
         breakers, spec = self._traffic.breakers, self._plan.breaker
+        if len(replicas) == 1 and not len(breakers):
+            return replicas[0]
         if len(replicas) > 1:
             load, toss = self._traffic.load, random.random
             replicas = sorted(replicas, key=lambda url: (url in tried, load.of_replica(url), toss()))

@@ -4,7 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from gateway.errors import ModelNotFound
-from gateway.protocol.routes import CONDITIONS, Breaker, Check, Condition, FewShot, Retries, RouteTimeouts
+from gateway.protocol.routes import (
+    CONDITIONS,
+    Breaker,
+    Check,
+    Condition,
+    FewShot,
+    Retries,
+    RouteCache,
+    RouteTimeouts,
+)
 from gateway.routing.deployment import Deployment
 from gateway.routing.route_book import Route
 
@@ -43,6 +52,8 @@ class Plan:
     """The route that the name stands for."""
     fall_back: bool = True
     """False: only the first choice may answer."""
+    cache: RouteCache | None = None
+    """None: no answer is kept."""
 
     @property
     def checks(self) -> tuple[Check, ...]:

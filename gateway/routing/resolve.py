@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 
 from gateway.db.mirror import Mirrors
 from gateway.errors import ModelNotFound
-from gateway.protocol.routes import Retries, RouteTimeouts
+from gateway.protocol.routes import Retries, RouteCache, RouteTimeouts
 from gateway.routing.catalog import Catalog
 from gateway.routing.deployment import Deployment
 from gateway.routing.plan import Candidate, Plan
@@ -40,7 +40,10 @@ class Names:
         mirrors: Mirrors,
         routing: RoutingSettings = RoutingSettings(),  # noqa: B008 frozen
         timeouts: TimeoutSettings = TimeoutSettings(),  # noqa: B008 frozen
+        *,
+        cache: RouteCache | None = None,
     ) -> None:
+        """Args: cache: of models that are called without a route."""
         self._catalog = catalog
         self._routes = routes
         self._mirrors = mirrors
@@ -52,6 +55,7 @@ class Names:
             total=timeouts.total or None,
         )
         self._retries = Retries(count=routing.retries)
+        self._cache = cache
         self._plain: dict[str, Plan] = {}
         """Plans that nothing but their model decides, made once."""
 
@@ -76,6 +80,7 @@ class Names:
             retries=self._retries,
             timeouts=self._timeouts,
             fall_back=fall_back,
+            cache=self._cache,
         )
         if not deployment.base_model and deployment.model not in self._routing.fallbacks:
             self._plain[name] = plan
@@ -131,6 +136,7 @@ class Names:
             breaker=spec.breaker,
             route=route,
             fall_back=fall_back,
+            cache=spec.cache,
         )
 
     def _fallbacks(self, deployment: Deployment, project_id: str) -> Iterator[Candidate]:

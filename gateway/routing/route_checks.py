@@ -9,7 +9,6 @@ from gateway.protocol.route_rules import Fault
 from gateway.protocol.routes import Check
 from gateway.routing.route_book import Route
 from gateway.settings import SettingsError
-from judges.rules.written import AnyRule, problems
 
 
 def fault(checks: Iterable[Check]) -> Fault | None:
@@ -39,6 +38,8 @@ def refuse_faulty(routes: Iterable[Route]) -> None:
 
 
 def _fault(check: Check, path: str) -> Fault | None:
+    from judges.rules.written import AnyRule, problems  # most gateways have no checks in their settings
+
     try:
         rules = msgspec.convert(list(check.rules), list[AnyRule])
     except msgspec.ValidationError as error:

@@ -103,7 +103,9 @@ class Answering:
             status=_status([each.result for each in graded]),
             sample=samples.shown(answered, *self._sampling(row)),
             graded=graded,
-            metrics=item_metrics.stored(await self._figures(answered, row.item), *_spoken(answered), calls.usage),
+            metrics=item_metrics.stored(
+                await self._figures(answered, row.item), *_spoken(answered), calls.usage, answered and answered.took_ms
+            ),
             exchange_id=exchange_id,
             calls=calls,
         )
@@ -149,7 +151,7 @@ class Answering:
             body = asks.body(self._plan.asking, row.item, row.repeat, log_probabilities=self._plan.log_probabilities)
             asked, tokens = await calls.chat(body)
             told = (tokens.prompt, tokens.completion, tokens.cached)
-            return samples.of_completion(asked.body, body["messages"], told)
+            return samples.of_completion(asked.body, body["messages"], told, asked.duration_ms)
         except CannotAsk as error:
             raise _NoSample("invalid_item", str(error)) from None
         except NotAsked as error:
@@ -165,7 +167,7 @@ class Answering:
             return Graded(criterion, _unmeasured(criterion, "no_sample", message))
         sample, ask = answered.sample if answered else Sample(""), GraderCall(calls)
         grade = await judging.grade(criterion.grader, sample, item, ask, self._wv.python_sandbox)
-        return Graded(criterion, _result(criterion, grade), ask.answered)
+        return Graded(criterion, _result(criterion, grade, ask.answered), ask.answered)
 
     async def _figures(self, answered: Answered | None, item: Mapping[str, Any]) -> item_metrics.ItemMetrics | None:
         if answered is None or self._plan.reference is None:
@@ -192,16 +194,16 @@ def _status(results: list[dict[str, Any]]) -> str:
     return "pass" if all(each["passed"] for each in results) else "fail"
 
 
-def _result(criterion: Criterion, grade: Grade) -> dict[str, Any]:
+def _result(criterion: Criterion, grade: Grade, asked: Asked | None) -> dict[str, Any]:
     if grade.reward is None:
         first = grade.failures[0]
-        return _unmeasured(criterion, first.flag, first.details) | {"sample": _grader_sample(grade)}
+        return _unmeasured(criterion, first.flag, first.details) | {"sample": _grader_sample(grade, asked)}
     return {
         "name": criterion.id,
         "type": criterion.type,
         "score": grade.reward,
         "passed": criterion.passes(grade.reward),
-        "sample": _grader_sample(grade),
+        "sample": _grader_sample(grade, asked),
     }
 
 
@@ -212,12 +214,13 @@ def _unmeasured(criterion: Criterion, code: str, message: str) -> dict[str, Any]
     }  # fmt: skip
 
 
-def _grader_sample(grade: Grade) -> dict[str, Any] | None:
-    """What is known of the model that graded."""
+def _grader_sample(grade: Grade, asked: Asked | None) -> dict[str, Any] | None:
+    """What is known of the model that graded, and the call in which it did."""
     if not grade.tokens:
         return None
     label = next(iter(grade.scores.values()), None)
-    return {"model": grade.answered_by} | ({} if label is None else {"label": label})
+    call = {"exchange_id": asked.exchange_id} if asked and asked.exchange_id else {}
+    return {"model": grade.answered_by} | ({} if label is None else {"label": label}) | call
 
 
 def _spoken(answered: Answered | None) -> tuple[tuple[float, ...] | None, str]:

@@ -48,7 +48,7 @@ class ItemCalls:
         """
         asked = await self._asked(body)
         tokens = _tokens(body, asked.body)
-        _count(self.usage, str(body["model"]), tokens)
+        _count(self.usage, str(body["model"]), tokens, asked.cost_nano)
         return asked, tokens
 
     async def _asked(self, body: dict[str, Any]) -> Asked:
@@ -112,12 +112,15 @@ def _tokens(body: dict[str, Any], reply: bytes) -> Tokens:
     return Tokens(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens)
 
 
-def _count(usage: dict[str, Any], model: str, tokens: Tokens) -> None:
-    known = usage.setdefault(model, {"calls": 0, "prompt": 0, "completion": 0, "cached": 0})
+def _count(usage: dict[str, Any], model: str, tokens: Tokens, cost_nano: int | None) -> None:
+    """`priced` of the `calls` had a price; what those cost is `cost`."""
+    known = usage.setdefault(model, {"calls": 0, "prompt": 0, "completion": 0, "cached": 0, "cost": 0, "priced": 0})
     for name, more in (
         ("calls", 1),
         ("prompt", tokens.prompt),
         ("completion", tokens.completion),
         ("cached", tokens.cached),
+        ("cost", cost_nano or 0),
+        ("priced", cost_nano is not None),
     ):
         known[name] += more

@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from gateway.datasets.fitting import lines_of
 from gateway.datasets.isolated import fill, path_of, temporary
+from gateway.db.large_bodies import load_pair
 from gateway.db.tables import EvalRow, EvalRunRow, ExchangeRow, StoredCompletionRow
 from gateway.errors import InvalidRequest, NotFound
 from gateway.evals import claims, data_sources, output_items
@@ -128,7 +129,8 @@ async def _of_stored(wv: WorkerServices, held: Held, source: StoredCompletions) 
             same = (StoredCompletionRow.created_at == after[0]) & (StoredCompletionRow.exchange_id > after[1])
             page = page.where(later | same)
         async with wv.database.session() as session:
-            rows: list[Any] = list(await session.execute(page.limit(BATCH)))
+            found = list(await session.execute(page.limit(BATCH)))
+            rows: list[Any] = [(stored, *await load_pair(session, *bodies)) for stored, *bodies in found]
         if not rows:
             return
         after = (rows[-1][0].created_at, rows[-1][0].exchange_id)

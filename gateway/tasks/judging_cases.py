@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from gateway.db.large_bodies import fill
 from gateway.db.tables import (
     CriterionRow,
     ExchangeDeletionRow,
@@ -101,8 +102,10 @@ async def load(session: AsyncSession, task: Claim) -> Case | None:
 
 async def _readable(session: AsyncSession, id: str, project_id: str) -> ExchangeRow | None:
     exchange = await session.get(ExchangeRow, id)
-    is_readable = exchange is not None and exchange.project_id == project_id and exchange.logging == FULL
-    return exchange if is_readable else None
+    if exchange is None or exchange.project_id != project_id or exchange.logging != FULL:
+        return None
+    await fill(session, exchange)
+    return exchange
 
 
 async def _add_choices(session: AsyncSession, task: Claim, exchange: ExchangeRow | None) -> None:

@@ -1,13 +1,9 @@
 """The one door to every upstream, and the one place where its failures become refusals."""
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from weakref import WeakSet
-
-import aiohttp
+from importlib.metadata import version
 
 from gateway.errors import (
     ErrorObject,
@@ -21,6 +17,10 @@ from gateway.errors import (
 )
 from gateway.protocol.routes import RouteTimeouts
 from gateway.settings import TimeoutSettings
+from gateway.upstreams.http.address import Target, lines, target_of
+from gateway.upstreams.http.failures import Failure, ProxyRefused, Unreachable
+from gateway.upstreams.http.pool import Pool
+from gateway.upstreams.http.response import Response
 
 ERROR_BODY_LIMIT = 64 * 1024
 SHUTTING_DOWN = "This gateway is shutting down; please retry."
@@ -28,6 +28,10 @@ SHORTEST_SECRET = 8
 """Characters; in a message anything shorter is a word."""
 NOT_SECRET = ("anthropic-", "openai-")
 """How the headers begin that say a version or an organisation."""
+OWN = {"user-agent": f"tuneway/{version('tuneway')}", "accept-encoding": "identity"}
+ERROR_BODY_SECONDS = 5.0
+"""In which nothing may come of the body of an error: its status is what counts."""
+TRACE_CONTEXT = ("traceparent", "tracestate")
 PASSED_ON = ("retry-after", "retry-after-ms", "x-should-retry")
 
 
@@ -48,63 +52,67 @@ class Way:
 DIRECT = Way()
 
 
+@dataclass(slots=True)
+class Request:
+    """What is sent."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+    id: str = ""
+    """Of the call that it is made for."""
+
+
 class UpstreamReply:
     """An upstream's answer whose status was 2xx; the body is still to be read."""
 
-    def __init__(self, response: aiohttp.ClientResponse, upstream: str) -> None:
+    def __init__(self, response: Response, upstream: str) -> None:
         self._response = response
         self._upstream = upstream
 
     async def read(self) -> bytes:
         """The whole body. Raises UpstreamFailed or UpstreamTimeout."""
-        with mapped(self._upstream, reached=True):
+        try:
             return await self._response.read()
+        except (TimeoutError, Failure) as error:
+            raise _refusal_of(error, self._upstream, reached=True) from error
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body in the pieces in which it arrives. Raises UpstreamFailed or UpstreamTimeout."""
-        with mapped(self._upstream, reached=True):
-            while piece := await self._response.content.readany():
+        try:
+            while piece := await self._response.piece():
                 yield piece
+        except (TimeoutError, Failure) as error:
+            raise _refusal_of(error, self._upstream, reached=True) from error
 
     def allow_idle(self, seconds: float | None) -> None:
         """From now on the upstream may send nothing for so long; then a read raises UpstreamTimeout. None: no limit."""
-        connection = self._response.connection
-        protocol = connection.protocol if connection else None  # without one, the whole body is here
-        if protocol is not None and protocol.read_timeout != seconds:
-            protocol.read_timeout = seconds
-            protocol.start_timeout()
+        self._response.allow_idle(seconds)
 
     def close(self) -> None:
         """Hang up: the upstream sees it and can stop; a pending read raises UpstreamFailed."""
         self._response.close()
 
+    def leave(self) -> None:
+        """All that was wanted of it is here: its connection may serve another call once its last bytes have come."""
+        self._response.leave()
+
     @property
     def is_stream(self) -> bool:
-        return self._response.content_type == "text/event-stream"
+        return (self._response.field(b"content-type") or "").partition(";")[0].strip().lower() == "text/event-stream"
 
 
 class UpstreamClient:
     """A pool of connections to every upstream."""
 
     def __init__(self, timeouts: TimeoutSettings) -> None:
-        self._limits = _limits(RouteTimeouts(connect=timeouts.connect, first_token=timeouts.idle))
-        self._session: aiohttp.ClientSession | None = None
-        self._waiting: set[asyncio.Timeout] = set()
-        """Calls whose upstream has not answered yet."""
-        self._replies: WeakSet[UpstreamReply] = WeakSet()
-        self._ended = False
+        self._limits = RouteTimeouts(connect=timeouts.connect, first_token=timeouts.idle)
+        self._pool = Pool()
 
-    async def open(self) -> None:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
-            timeout=self._limits,
-            auto_decompress=True,
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
-
-    async def close(self) -> None:
-        if self._session:
-            await self._session.close()
+    def close(self) -> None:
+        """Hang up everywhere: each call on its way fails now, and no new one begins."""
+        self._pool.end()
 
     async def post(
         self, upstream: str, url: str, body: bytes, *, api_key: str = "", request_id: str = "", way: Way = DIRECT
@@ -118,103 +126,83 @@ class UpstreamClient:
             UpstreamTimeout: it did not connect or answer in time.
             Unavailable: this process is shutting down.
         """
-        session = self._opened()
-        headers = {"content-type": "application/json", "x-request-id": request_id, **way.headers}
-        if api_key:
-            headers["authorization"] = f"Bearer {api_key}"
-        limits = _limits(way.timeouts) if way.timeouts else self._limits
-        with mapped(upstream, reached=False):
-            async with self._endable():
-                response = await session.post(
-                    url, data=body, headers=headers, allow_redirects=False, proxy=way.proxy, timeout=limits
-                )
-                if response.status >= 300:
-                    raise await _refusal(response, upstream, way)
-        reply = UpstreamReply(response, upstream)
-        self._replies.add(reply)
-        return reply
+        head = {"content-type": "application/json", **way.headers, **_credentials(api_key)}
+        return UpstreamReply(await self._send(upstream, Request("POST", url, head, body, request_id), way), upstream)
 
     async def get(self, upstream: str, url: str, *, api_key: str = "", way: Way = DIRECT) -> bytes:
         """The body of a GET; raises like `post`."""
-        session = self._opened()
-        headers = {**way.headers, **({"authorization": f"Bearer {api_key}"} if api_key else {})}
-        limits = _limits(way.timeouts) if way.timeouts else self._limits
-        with mapped(upstream, reached=False):
-            async with session.get(
-                url, headers=headers, allow_redirects=False, proxy=way.proxy, timeout=limits
-            ) as response:
-                if response.status >= 300:
-                    raise await _refusal(response, upstream, way)
-                return await response.read()
+        request = Request("GET", url, {**way.headers, **_credentials(api_key)})
+        return await UpstreamReply(await self._send(upstream, request, way), upstream).read()
 
-    def end_calls(self) -> None:
-        """Hang up everywhere: each call on its way fails now, and no new one begins (closing aiohttp's session would
-        leave them waiting)."""
-        self._ended = True
-        for scope in list(self._waiting):
-            scope.reschedule(0)
-        for reply in list(self._replies):
-            reply.close()
-
-    @asynccontextmanager
-    async def _endable(self) -> AsyncGenerator[None]:
-        scope = asyncio.timeout(None)
-        self._waiting.add(scope)
+    async def _send(self, upstream: str, request: Request, way: Way) -> Response:
+        limits = way.timeouts or self._limits
         try:
-            async with scope:
-                yield
-        except TimeoutError:
-            if scope.expired():
-                raise Unavailable(SHUTTING_DOWN) from None
-            raise
-        finally:
-            self._waiting.discard(scope)
-
-    def _opened(self) -> aiohttp.ClientSession:
-        assert self._session is not None, "open() comes first"
-        if self._ended:
-            raise Unavailable(SHUTTING_DOWN)
-        return self._session
+            target, head = _head(request, way)
+            response = await self._pool.send(
+                target, head, request.body, connect=limits.connect, idle=limits.first_token
+            )
+        except (TimeoutError, OSError, ValueError) as error:
+            if self._pool.ended:
+                raise Unavailable(SHUTTING_DOWN) from error
+            raise _refusal_of(error, upstream, reached=False) from error
+        if response.status >= 300:
+            raise await _refusal(response, upstream, way)
+        return response
 
 
-@lru_cache(256)
-def _limits(timeouts: RouteTimeouts) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect, sock_read=timeouts.first_token)
+def _credentials(api_key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {api_key}"} if api_key else {}
 
 
-@contextmanager
-def mapped(upstream: str, *, reached: bool) -> Generator[None]:
-    """Turn the HTTP library's exceptions into refusals that name the upstream.
+def _head(request: Request, way: Way) -> tuple[Target, bytes]:
+    """Where it goes; first line and headers. Raises ValueError: one of them would end its line."""
+    headers = request.headers
+    own = {} if "x-request-id" in headers or request.method == "GET" else {"x-request-id": request.id}
+    if TRACE_CONTEXT[0] in headers:  # another one each call: it would fill the cache with what is never asked for again
+        own |= {name: headers[name] for name in TRACE_CONTEXT if name in headers}
+        headers = {name: value for name, value in headers.items() if name not in TRACE_CONTEXT}
+    target, beginning = _beginning_of(request.method, request.url, way.proxy, tuple(headers.items()))
+    told = beginning + lines(own).encode()
+    if request.method == "GET":
+        return target, told + b"\r\n"
+    return target, b"%bcontent-length: %d\r\n\r\n" % (told, len(request.body))
+
+
+@lru_cache(4096)
+def _beginning_of(
+    method: str, url: str, proxy: str | None, headers: tuple[tuple[str, str], ...]
+) -> tuple[Target, bytes]:
+    """What is the same for every call of an upstream; what the upstream's own headers say wins."""
+    target = target_of(url, proxy)
+    fields = lines({**target.fields, **OWN, **dict(headers)})
+    return target, f"{method} {target.path} HTTP/1.1\r\n{fields}".encode()
+
+
+def _refusal_of(error: Exception, upstream: str, *, reached: bool) -> Refusal:
+    """What went wrong on the way, in the words of our API.
 
     Args:
         reached: it has answered, and what breaks is its reply.
     """
-    try:
-        yield
-    except (TimeoutError, aiohttp.SocketTimeoutError) as error:
-        raise UpstreamTimeout(f"The upstream `{upstream}` did not answer in time.") from error
-    except aiohttp.ClientHttpProxyError as error:
-        raise _proxy_refused(upstream, error.status) from None  # its text may repeat the proxy's URL
-    except aiohttp.ClientConnectorError as error:
-        raise UpstreamFailed(
-            f"The upstream `{upstream}` cannot be reached.", code="upstream_unreachable", reached=False
-        ) from error
-    except (aiohttp.ClientError, OSError, ValueError) as error:
-        raise UpstreamFailed(
-            f"The connection to the upstream `{upstream}` broke before its reply was complete.", reached=reached
-        ) from error
+    match error:
+        case TimeoutError():
+            return UpstreamTimeout(f"The upstream `{upstream}` did not answer in time.")
+        case ProxyRefused():
+            return _proxy_refused(upstream, error.status)
+        case Unreachable():
+            return UpstreamFailed(
+                f"The upstream `{upstream}` cannot be reached.", code="upstream_unreachable", reached=False
+            )
+        case _:
+            return UpstreamFailed(
+                f"The connection to the upstream `{upstream}` broke before its reply was complete.", reached=reached
+            )
 
 
-async def _refusal(response: aiohttp.ClientResponse, upstream: str, way: Way) -> Refusal:
+async def _refusal(response: Response, upstream: str, way: Way) -> Refusal:
     """What an upstream's error status means for our client."""
-    body = b""
-    try:
-        while len(body) < ERROR_BODY_LIMIT and (piece := await response.content.read(ERROR_BODY_LIMIT)):
-            body += piece  # read() gives what has arrived, which may be half of it
-    finally:
-        response.close()
-    error = _without_secrets(way.read_error(response.status, body), way)
-    headers = {name: response.headers[name] for name in PASSED_ON if name in response.headers}
+    error = _without_secrets(way.read_error(response.status, await _beginning(response)), way)
+    headers = {name: value for name in PASSED_ON if (value := response.field(name.encode())) is not None}
     match response.status:
         case 401 | 403 as status:
             return UpstreamFailed(f"The upstream `{upstream}` refused this gateway's credentials.", answered=status)
@@ -231,6 +219,20 @@ async def _refusal(response: aiohttp.ClientResponse, upstream: str, way: Way) ->
             detail = f": {error.message}" if error else "."
             message = f"The upstream `{upstream}` answered {status}{detail}"
             return UpstreamFailed(message, headers=headers, answered=status)
+
+
+async def _beginning(response: Response) -> bytes:
+    """Of an error's body, as far as it comes: its status is what counts."""
+    body = b""
+    response.allow_idle(ERROR_BODY_SECONDS)
+    try:
+        while len(body) < ERROR_BODY_LIMIT and (piece := await response.piece()):
+            body += piece
+    except (TimeoutError, Failure):
+        pass
+    finally:
+        response.close()
+    return body
 
 
 def _without_secrets(error: ErrorObject | None, way: Way) -> ErrorObject | None:

@@ -19,6 +19,9 @@ class Dialect(Protocol):
     """One API, seen from OpenAI's side. An instance belongs to one call: what its request was decides how its reply is
     read."""
 
+    passes_on: bool
+    """Events are OpenAI's already: `events` is not needed."""
+
     def path(self, endpoint: str) -> str:
         """Below the base URL, which ends in /v1. Raises InvalidRequest for an endpoint that the API does not have."""
         ...
@@ -51,12 +54,14 @@ class Dialect(Protocol):
 class OpenAIDialect:
     """Passed through: the same bytes, the same events."""
 
+    passes_on = True
+
     def path(self, endpoint: str) -> str:
         return endpoint
 
     def headers(self, api_key: str, extra: Mapping[str, str]) -> dict[str, str]:
         own = {"authorization": f"Bearer {api_key}"} if api_key else {}
-        return own | {name.lower(): value for name, value in extra.items()}
+        return own | {name.lower(): value for name, value in extra.items()} if extra else own
 
     def request(self, endpoint: str, body: bytes, *, served_name: str | None) -> bytes:
         if served_name is None:

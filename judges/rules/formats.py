@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any, Literal
 
-from judges.rules import patterns, schemas
+from judges.rules import patterns
 from judges.rules.languages import KNOWN
 from judges.rules.rule import Outcome, Rule, RuleFailed, verdict
 from judges.subject import Subject
@@ -56,6 +56,8 @@ class JsonSchema(Rule, frozen=True, tag="json_schema"):
     fenced: bool = False
 
     def problems(self) -> list[str]:
+        from judges.rules import schemas  # jsonschema, in no process that only stores other rules
+
         wrong = schemas.problem(self.schema) if self.schema is not None else None
         return [f"schema: {wrong}"] if wrong else []
 
@@ -65,6 +67,8 @@ class JsonSchema(Rule, frozen=True, tag="json_schema"):
             value = read_json(subject.text, fenced=self.fenced)
         except ValueError as error:
             return verdict(False, f"The answer is no JSON: {error}.")
+        from judges.rules import schemas  # as above
+
         faults = schemas.faults(schema, value)
         return verdict(not faults, faults[0] if faults else "The answer fits its schema.", faults=len(faults))
 

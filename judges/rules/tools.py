@@ -5,7 +5,6 @@ from typing import Any
 
 from judges.grade import GraderFailed
 from judges.graders import StringCheck, TextSimilarity
-from judges.rules import schemas
 from judges.rules.rule import Outcome, Rule, RuleFailed, verdict
 from judges.sample import Sample
 from judges.string_check import check
@@ -58,6 +57,8 @@ def _fault(call: dict[str, Any], declared: dict[str, dict[str, Any]]) -> str | N
     wanted: Any = declared[name].get("function", {}).get("parameters")
     if not isinstance(wanted, dict):
         return None
+    from judges.rules import schemas  # as in judges/rules/formats.py
+
     faults = schemas.faults(wanted, arguments)
     return f"Arguments of '{name}': {faults[0]}" if faults else None
 

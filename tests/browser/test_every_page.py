@@ -29,6 +29,9 @@ ORGANIZATION = [
     "webhooks",
     "audit-log",
     "audit-log?event_type=user.added&from=2026-01-01T10:00",
+    "settings",
+    "sign-in/refused?code=not_invited",
+    "settings?changed=true",
 ]
 PROJECT = [
     "",
@@ -36,8 +39,10 @@ PROJECT = [
     "keys",
     "budgets",
     "limits",
+    "retention",
     "exchanges",
     "exchanges?outcome=refused&from=2026-01-01T10:00&metadata=team%3Dsupport",
+    "exchanges?cache_hit=true",
     "review",
     "chat",
     "compare",
@@ -47,6 +52,7 @@ PROJECT = [
     "models",
     "models/view?model=starter",
     "models/compare",
+    "timeline",
     "datasets",
     "datasets/new",
     "datasets/import",
@@ -54,6 +60,11 @@ PROJECT = [
     "judges",
     "judges/new",
     "judges/new?type=rule",
+    "guidance",
+    "guidance?model=starter&from=2026-01-01T10:00",
+    "judges/new?type=rule&rule=regex&rule=json_schema&rule=personal_data&rule=language",
+    "evals",
+    "evals/new",
     "people",
 ]
 PAGES = [f"/console/{each}" for each in ORGANIZATION] + [f"{{home}}/{each}".rstrip("/") for each in PROJECT]

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from httpx import Client
 from openai import OpenAI
 from playwright.sync_api import Page, expect
 
@@ -21,6 +22,15 @@ def ask(client: OpenAI, text: str, **more: Any) -> str:
 def found(client: OpenAI, words: str) -> int:
     listed: Any = client.get("/exchanges", cast_to=object, options={"params": {"q": words}})
     return len(listed["data"])
+
+
+def everywhere(page: Page) -> None:
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        for width in (360, 1440):
+            page.set_viewport_size({"width": width, "height": 900})
+            fits(page)
+            accessible(page)
 
 
 def test_an_exchange_is_found_kept_in_a_view_and_its_page_fits(page: Page, home: str, client: OpenAI) -> None:
@@ -43,12 +53,28 @@ def test_an_exchange_is_found_kept_in_a_view_and_its_page_fits(page: Page, home:
     page.get_by_role("row").last.get_by_role("link").first.click()
     expect(page.get_by_role("heading", name="What was said")).to_be_visible()
     assert ids[1] in page.url
-    for theme in ("light", "dark"):
-        page.emulate_media(color_scheme=theme)
-        for width in (360, 1440):
-            page.set_viewport_size({"width": width, "height": 900})
-            fits(page)
-            accessible(page)
+    everywhere(page)
+
+
+def test_a_kept_answer_is_told_from_one_that_was_asked_for(
+    page: Page, home: str, client: OpenAI, admin: Client
+) -> None:
+    route = {"name": "kept", "targets": [{"model": "starter"}], "cache": {"ttl_seconds": 3600}}
+    admin.post("/routes", json=route).raise_for_status()
+    asked: dict[str, Any] = {"model": "kept", "messages": user("Is it kept?"), "temperature": 0, "max_tokens": 12}
+    ids = [client.chat.completions.with_raw_response.create(**asked).headers["x-request-id"] for _ in range(2)]
+    client.get(f"/exchanges/{ids[1]}", cast_to=object)  # waits until it is in the log
+    page.goto(f"{home}/exchanges?model=kept")
+    expect(page.get_by_role("row")).to_have_count(3)
+    expect(page.get_by_role("row").nth(1)).to_contain_text("from the cache")
+    expect(page.get_by_role("row").nth(2)).not_to_contain_text("from the cache")
+    everywhere(page)
+    page.goto(f"{home}/exchanges?cache_hit=true&model=kept")
+    expect(page.get_by_role("row")).to_have_count(2)
+    page.get_by_role("row").last.get_by_role("link").first.click()
+    expect(page.get_by_text("from the cache")).to_be_visible()
+    assert ids[1] in page.url
+    everywhere(page)
 
 
 def test_new_calls_are_told_while_one_looks(page: Page, home: str, client: OpenAI) -> None:

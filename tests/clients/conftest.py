@@ -1,4 +1,4 @@
-"""A gateway with a route whose targets are broken: only its fallback answers."""
+"""A gateway with a route whose targets are broken, so that only its fallback answers, and one that keeps answers."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -21,6 +21,11 @@ targets = [{ model = "status-503" }, { model = "cut-before" }]
 fallbacks = [{ model = "assistant" }]
 retries = { count = 0 }
 breaker = { failures = 0 }
+
+[[routes]]
+name = "kept"
+targets = [{ model = "assistant" }]
+cache = {}
 """
 
 

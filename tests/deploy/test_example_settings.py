@@ -27,6 +27,7 @@ class TestExampleSettings:
         text = text.replace("# proxy = ...", 'proxy = "http://127.0.0.1:3128"')
         text = text.replace("# hedge = ...", "hedge = { after_ms = 500 }")
         text = text.replace("# few_shot = ...", "few_shot = { count = 3 }")
+        text = text.replace("# cache = ...", "cache = { ttl_seconds = 60 }")
         text = re.sub(r"# (max_\w+|tensor_parallel_size) = \.\.\.", r"\1 = 8", text)
         text = text.replace("# dtype = ...", 'dtype = "float32"').replace(
             "# enable_sleep_mode = ...", "enable_sleep_mode = true"

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from litestar.handlers import HTTPRouteHandler
 
-from gateway import routes
+from gateway.routes.model_calls import HOT
+from gateway.routes.urls import ROUTES
 from gateway.settings import load
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +20,7 @@ DOCUMENTS = [
 ]
 ENDPOINTS = {
     (str(method), re.sub(r"\{[^}]+\}", "{}", path))
-    for handler in routes.ROUTES
+    for handler in ROUTES
     if isinstance(handler, HTTPRouteHandler)
     for path in handler.paths
     for method in handler.http_methods
@@ -35,7 +36,7 @@ def quoted(document: Path) -> list[str]:
 def is_served(method: str, path: str) -> bool:
     """Parameters may be called otherwise, or written as `rl-{model}`; README names `DELETE /v1/files` without them."""
     own = re.sub(r"[\w*-]*\{[^}]+\}", "{}", path)
-    return {(method, own), (method, f"{own}/{{}}")} & ENDPOINTS != set() or (method == "POST" and path in routes.HOT)
+    return {(method, own), (method, f"{own}/{{}}")} & ENDPOINTS != set() or (method == "POST" and path in HOT)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -87,7 +88,7 @@ def test_the_readmes_configuration_loads(tmp_path: Path) -> None:
 
 
 def test_the_readmes_endpoints_exist() -> None:
-    known = {path for handler in routes.ROUTES for path in handler.paths} | set(routes.HOT)
+    known = {path for handler in ROUTES for path in handler.paths} | set(HOT)
     known = {re.sub(r"/\{[^}]+\}", "", path) for path in known}
     named = {text.split(" ")[-1] for text in quoted(ROOT / "README.md") if re.search(r"(^|[A-Z] )/[a-z]", text)}
     assert [path for path in named if path not in known and path != "/v1/fine_tuning/jobs"] == []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from admin.cli import COMMANDS
+from deploy.cli import main
 from gateway.keys.scopes import SCOPES
 from gateway.protocol.organization import KeyRights
 
@@ -33,11 +33,13 @@ def test_every_policy_is_told() -> None:
 
 def test_the_commands_are_sound() -> None:
     """Every option exists and takes what is given."""
-    groups = {command.name: command for command in COMMANDS}
     blocks = "".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)).replace("\\\n", " ")
     lines = [shlex.split(line) for line in blocks.splitlines() if line.startswith("tuneway ")]
     assert len(lines) == 2
     for _, group, name, *arguments in lines:
-        command = groups[group]
+        command = main.get_command(click.Context(main), group)
         assert isinstance(command, click.Group)
-        command.commands[name].make_context(name, [*arguments, "--admin-key", "x"])
+        whole = click.Context(
+            main, **main.context_settings
+        )  # a command keeps the names of the first help that it was asked for
+        command.commands[name].make_context(name, [*arguments, "--admin-key", "x"], parent=whole)

@@ -14,7 +14,7 @@ from admin.routes import routes as commands
 from gateway.protocol import routes
 from gateway.protocol.route_rules import check_name, check_spec, faults
 from gateway.protocol.routes import CONDITIONS, RouteCreate, RouteUpdate
-from gateway.routes import ROUTES
+from gateway.routes.urls import ROUTES
 from gateway.settings import load
 
 PAGE = (Path(__file__).parents[2] / "docs" / "routing.md").read_text()

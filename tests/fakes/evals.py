@@ -212,7 +212,8 @@ class Straight:
             id = answer.headers["x-request-id"]
             raise NotAsked(error["message"], code=code, retry=code == "upstream", exchange_id=id)
         cost = answer.headers["x-tuneway-cost"]
-        return Asked(answer.content, answer.headers["x-request-id"], nano_from_usd(cost), 1.0)
+        nano = None if cost == "unpriced" else nano_from_usd(cost)
+        return Asked(answer.content, answer.headers["x-request-id"], nano, 1.0)
 
     async def close(self) -> None:
         pass
@@ -248,3 +249,26 @@ async def upload(client: httpx.AsyncClient, content: bytes, purpose: str = "eval
     answer = await client.post("/v1/files", files={"file": ("a.jsonl", content)}, data={"purpose": purpose})
     assert answer.status_code == 200, answer.text
     return answer.json()["id"]
+
+
+RIGHT, WRONG = "yes", "no"
+
+
+async def done(
+    client: httpx.AsyncClient, of: dict[str, Any], *answers: str, first: int = 0, **more: Any
+) -> dict[str, Any]:
+    """A run whose items are alike in all runs (from `first` on), and whose answers came with them."""
+    lines = [
+        {"item": qa(f"Is it {number}?", RIGHT), "sample": {"output_text": answer}}
+        for number, answer in enumerate(answers, first)
+    ]
+    source = {"type": "jsonl", "source": {"type": "file_content", "content": lines}}
+    run = await ended(client, await create_run(client, of["id"], source, **more))
+    assert run["status"] == "completed", run
+    return run
+
+
+async def report(client: httpx.AsyncClient, url: str, status: int = 200, **query: Any) -> dict[str, Any]:
+    answer = await client.get(url, params=query)
+    assert answer.status_code == status, answer.text
+    return answer.json()

@@ -22,6 +22,7 @@ A real HTTP server on a thread of its own, for what a healthy upstream never doe
     web-page            answers with HTML and status 200
     tells-key           refuses everything, and repeats the Authorization header
     unicode             characters of 2 to 4 bytes, cut at every byte
+    told                answers what it was told to (`Upstream.says`)
     assistant           calls tools and keeps to a schema (tests/fakes/assistant.py)
 """
 
@@ -83,6 +84,8 @@ class Upstream:
     """Calls that hang at the moment."""
     context: int | None = None
     """Tokens of prompt and answer together; a call that asks for more is refused."""
+    says: str = ""
+    """What the model `told` answers."""
     paths: list[str] = field(default_factory=list)
     """Of every request, also those that are answered 404."""
 
@@ -94,6 +97,7 @@ class Upstream:
         self.hung_up.clear()
         self.faults = Faults()
         self.context = None
+        self.says = ""
 
 
 UPSTREAM = web.AppKey("upstream", Upstream)
@@ -158,6 +162,8 @@ async def _chat(request: web.Request) -> web.StreamResponse:
         return _refused(f"{REFUSES[model]} is not supported", REFUSES[model])
     if model == "web-page":
         return web.Response(text="<html>welcome</html>")
+    if model == "told":
+        body = body | {"messages": [{"role": "user", "content": upstream.says}]}
     if model == "tells-key":
         return _refused(f"what is {request.headers.get('authorization')}?", None)
     if model == "error-long":

@@ -72,10 +72,10 @@ async def calls(sv: Services, project_key: dict[str, Any]) -> Calls:
 
 
 def connections(sv: Services) -> tuple[int, int]:
-    """Of the connector: in use, and idle in its pool."""
-    session: Any = sv.upstreams._session
-    connector = session.connector
-    return len(connector._acquired), sum(map(len, connector._conns.values()))
+    """In use, and free for the next call."""
+    pool: Any = sv.upstreams._pool
+    free = sum(map(len, pool._free.values()))
+    return len(pool.connections) - free, free
 
 
 async def quiet(sv: Services, upstream: Upstream) -> None:

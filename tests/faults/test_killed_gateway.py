@@ -68,7 +68,7 @@ async def test_nothing_that_completed_is_lost(stack: DemoStack, key: Key, victim
 
 
 def _serving(pid: int) -> psutil.Process:
-    """The one process of the gateway that answers calls (granian's worker)."""
+    """The one process of the gateway that answers calls (uvicorn's worker)."""
     [process] = [
         child for child in psutil.Process(pid).children() if "resource_tracker" not in " ".join(child.cmdline())
     ]

@@ -1,4 +1,4 @@
-"""A real gateway: granian on a socket, in front of the fake upstream."""
+"""A real gateway: uvicorn on a socket, in front of the fake upstream."""
 
 import asyncio
 import json

@@ -378,7 +378,7 @@ class TestShutdown:
     ) -> None:
         await make_budget(admin, project_key)
         other = build_app(settings)
-        async with other.litestar.lifespan(), client_of(other, project_key["value"]) as client:
+        async with other.lifespan(), client_of(other, project_key["value"]) as client:
             assert (await client.post(CHAT, json=chat("echo"))).status_code == 200
         async with database.session() as session:
             rows = list(await session.scalars(select(BudgetLeaseRow)))

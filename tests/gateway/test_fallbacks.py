@@ -11,6 +11,7 @@ import pytest
 from gateway.errors import Unavailable
 from gateway.inference import CHAT_COMPLETIONS
 from gateway.protocol.routes import Breaker, Fallback, Hedge, Retries, RouteTimeouts, Target
+from gateway.routes.asgi import AsgiChannel
 from gateway.routes.model_calls import answer
 from gateway.services import Services
 from gateway.settings import RouteSettings, RoutingSettings, Settings, UpstreamSettings
@@ -253,7 +254,9 @@ class TestLeaving:
 
     async def waiting(self, sv: Services, upstream: Upstream, key: str, *, stream: bool) -> tuple[Server, Any]:
         server = Server(key, json.dumps(chat("patient", stream=stream)).encode())
-        calling = asyncio.ensure_future(answer(sv, CHAT_COMPLETIONS, server.scope, server.receive, server.send))
+        calling = asyncio.ensure_future(
+            answer(sv, CHAT_COMPLETIONS, AsgiChannel(sv, server.scope, server.receive, server.send))
+        )
         await until(lambda: upstream.requests)
         await until(lambda: not sv.traffic.load.total)
         return server, calling

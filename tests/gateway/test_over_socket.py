@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -272,6 +274,16 @@ class TestEnding:
             "endless": ("failed", 200),
         }
         assert (rows["endless"].cost_nano or 0) > 0
+
+    async def test_interrupted_in_a_terminal_it_says_nothing_more(self, start_gateway: StartGateway) -> None:
+        """Ctrl-C reaches each of its processes."""
+        gateway = await asyncio.to_thread(start_gateway)
+        async with client_of(gateway) as caller:
+            assert (await caller.post(CHAT, json=chat("echo"))).status_code == 200
+        os.killpg(gateway.pid, signal.SIGINT)
+        assert await asyncio.to_thread(gateway.wait) == 0
+        assert "Traceback" not in gateway.log
+        assert len(await gateway.rows()) == 1
 
     async def test_kill_loses_nothing_that_a_client_has_seen_end(
         self, start_gateway: StartGateway, upstream: Upstream

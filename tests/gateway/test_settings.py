@@ -59,6 +59,14 @@ class TestFile:
             ("secret_key = 5", "Expected `str`, got `int` - at `$.secret_key`"),
             ('[[upstreams]]\nname = "a"\nmodels = []', "missing required field `base_url` - at `$.upstreams[0]`"),
             (
+                '[[upstreams]]\nname = "a"\nbase_url = "http://h/v1"\nmodels = []\nproxy = "user:sk-secret@proxy:3128"',
+                "upstream `a`: proxy: it does not begin with http:// or https:// - at `$.upstreams[0]`",
+            ),
+            (
+                '[[upstreams]]\nname = "a"\nbase_url = "http://h/v1"\nmodels = []\nheaders = { Transfer-Encoding = "x" }',
+                "upstream `a`: headers: `Transfer-Encoding` is written by the gateway for each call - at `$.upstreams[0]`",
+            ),
+            (
                 '[[prices]]\nmodel = "a"\ninput = -1.0\noutput = 1.0',
                 "price `input` of `a` is negative - at `$.prices[0]`",
             ),

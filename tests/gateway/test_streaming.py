@@ -9,7 +9,17 @@ import pytest
 from gateway import streaming
 from gateway.errors import InvalidRequest, Refusal, UpstreamFailed, UpstreamTimeout
 from gateway.metering.usage import Usage
-from gateway.streaming import DONE, Relay, Splitter, error_frame, error_of, payload_of, prime, split
+from gateway.streaming import (
+    DONE,
+    Batch,
+    Relay,
+    Splitter,
+    error_frame,
+    error_of,
+    payload_of,
+    prime,
+    split,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -25,6 +35,11 @@ def feed(pieces: Iterable[bytes]) -> list[bytes]:
 async def each(*pieces: bytes) -> AsyncIterator[bytes]:
     for piece in pieces:
         yield piece
+
+
+async def alone(*events: bytes) -> AsyncIterator[Batch]:
+    for event in events:
+        yield (event,)
 
 
 def chunk(delta: Any = None, finish_reason: str | None = None, **more: Any) -> bytes:
@@ -94,10 +109,10 @@ class TestErrorOf:
 
 class TestPrime:
     async def test_skips_comments(self) -> None:
-        assert await prime(each(b": hello", b": again", b"data: x", b"data: y")) == [b"data: x"]
+        assert await prime(alone(b": hello", b": again", b"data: x", b"data: y")) == [b"data: x"]
 
     async def test_an_event_behind_a_comment_line_is_an_event(self) -> None:
-        assert await prime(each(b": hello\ndata: x")) == [b": hello\ndata: x"]
+        assert await prime(alone(b": hello\ndata: x")) == [b": hello\ndata: x"]
 
     async def test_waits_for_a_piece_of_the_answer(self) -> None:
         role, empty, word = (
@@ -105,9 +120,9 @@ class TestPrime:
             chunk({"content": None}),
             chunk({"content": "a"}),
         )
-        events = each(role, b": alive", empty, word, chunk({"content": "b"}))
+        events = alone(role, b": alive", empty, word, chunk({"content": "b"}))
         assert await prime(events) == [role, b": alive", empty, word]
-        assert await anext(events) == chunk({"content": "b"})
+        assert await anext(events) == (chunk({"content": "b"}),)
 
     @pytest.mark.parametrize(
         "event",
@@ -122,19 +137,19 @@ class TestPrime:
         ],
     )
     async def test_a_piece_may_be_anything_but_a_role(self, event: bytes) -> None:
-        assert await prime(each(event, event)) == [event]
+        assert await prime(alone(event, event)) == [event]
 
     async def test_a_stream_that_ends_before_it_is_a_failure(self) -> None:
         with pytest.raises(UpstreamFailed, match="before the first piece"):
-            await prime(each(chunk({"role": "assistant", "content": ""})))
+            await prime(alone(chunk({"role": "assistant", "content": ""})))
 
     async def test_an_error_first_is_raised(self) -> None:
         with pytest.raises(UpstreamFailed, match="it broke"):
-            await prime(each(b'event: error\ndata: {"error": {"message": "it broke"}}'))
+            await prime(alone(b'event: error\ndata: {"error": {"message": "it broke"}}'))
 
     async def test_nothing_at_all_is_a_failure(self) -> None:
         with pytest.raises(UpstreamFailed, match="before the first piece"):
-            await prime(each(b": hello"))
+            await prime(alone(b": hello"))
 
 
 def test_an_error_frame_has_the_error_object() -> None:
@@ -157,7 +172,7 @@ async def relayed(
     relay = Relay(show_usage=show_usage, strip_running=strip_running)
     frames: list[bytes] = []
     try:
-        async for frame in relay.frames(events[:1], each(*events[1:])):
+        async for frame in relay.frames(events[:1], alone(*events[1:])):
             frames.append(frame)  # noqa: PERF401 what came before an error counts
     except Refusal as refusal:
         return relay, frames, refusal
@@ -197,8 +212,8 @@ class TestRelay:
         assert (await relayed(chunk({"content": "x"}), LAST, USAGE))[2] is None
 
     async def test_a_refusal_of_the_body_goes_through(self) -> None:
-        async def breaks() -> AsyncIterator[bytes]:
-            yield chunk()
+        async def breaks() -> AsyncIterator[Batch]:
+            yield (chunk(),)
             raise UpstreamTimeout("too late")
 
         relay = Relay(show_usage=False, strip_running=True)

@@ -75,9 +75,9 @@ def start_job(
     return client.fine_tuning.jobs.create(model=model, training_file=file.id, method=method, **more)
 
 
-def wait_until(condition: Callable[[], object], what: str) -> None:
+def wait_until(condition: Callable[[], object], what: str, seconds: float = SECONDS) -> None:
     """Raises TimeoutError when `what` has not happened in time."""
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(what)

@@ -10,7 +10,7 @@ import pytest
 from openai import DefaultHttpxClient, NotFoundError, OpenAI, RateLimitError
 
 from deploy.demo.stack import DemoStack
-from gateway.routes import ROUTES
+from gateway.routes.urls import ROUTES
 from tests.openai_sdk import contract
 from tests.openai_sdk.operations import Operation, operations
 from tests.openai_sdk.owner import AS_ADMIN, Owner

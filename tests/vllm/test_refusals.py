@@ -31,9 +31,8 @@ Make = Callable[..., Path]
 @pytest.fixture
 async def engine(vllm: str) -> AsyncIterator[Engine]:
     client = UpstreamClient(TimeoutSettings())
-    await client.open()
     yield Engine(client, f"{vllm}/v1")
-    await client.close()
+    client.close()
 
 
 @pytest.fixture

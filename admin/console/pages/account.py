@@ -1,4 +1,4 @@
-"""One's own account: password, authenticator, sessions."""
+"""One's own account: name, password, authenticator, sessions."""
 
 from typing import Any
 
@@ -22,6 +22,16 @@ PROOF = {"password": "proof"}
 @get("/account")
 async def show_account(page: CurrentPage) -> Response[str]:
     return await _account(page)
+
+
+@post("/account/name")
+async def change_name(page: CurrentPage) -> Response[str]:
+    form = await page.form()
+    try:
+        await page.api.post(f"{CURRENT}/name", {"name": str(form.get("name", ""))})
+    except ApiRefused as refused:
+        return await _account(page, refused, wrong="name", name=form.get("name", ""))
+    return page.see_other(ACCOUNT, "Your name is changed.")
 
 
 @post("/account/password")
@@ -80,11 +90,19 @@ async def end_session(page: CurrentPage, session_id: FromPath[str]) -> Response[
     return page.see_other(ACCOUNT, "The session is over.")
 
 
-async def _account(page: Page, error: ApiRefused | None = None, wrong: str = "") -> Response[str]:
-    """Args: wrong: which form was refused."""
+async def _account(
+    page: Page, error: ApiRefused | None = None, wrong: str = "", name: str | None = None
+) -> Response[str]:
+    """Args: wrong: which form was refused; name: as it was entered."""
     sessions = await page.api.get("/sessions", limit=MOST_SESSIONS)
-    errors: dict[str, Any] = {name: error if name == wrong else None for name in ("password", "totp")}
-    return page.show("account.html", status=error.status if error else 200, sessions=sessions, errors=errors)
+    errors: dict[str, Any] = {form: error if form == wrong else None for form in ("name", "password", "totp")}
+    return page.show(
+        "account.html",
+        status=error.status if error else 200,
+        sessions=sessions,
+        errors=errors,
+        name=page.user["name"] if name is None else name,
+    )
 
 
 def _secret(page: Page, secret: str, uri: str, error: ApiRefused | None = None) -> Response[str]:

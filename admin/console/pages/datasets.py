@@ -11,6 +11,18 @@ from admin.console.recipes import Fields
 
 SAMPLE = 1000
 """Newest exchanges that a preview looks at."""
+PREFILLED = (
+    "name",
+    "models",
+    "routes",
+    "metadata",
+    "created_after",
+    "created_before",
+    "criterion_0",
+    "source_0",
+    "passed_0",
+)
+"""Fields that a link may fill in: guidance suggests what to build a dataset of."""
 REDACTED = {
     "email": "Email",
     "phone": "Phone",
@@ -41,7 +53,7 @@ async def list_datasets(page: CurrentPage) -> Response[str]:
 
 @get("/projects/{project_id:str}/datasets/new")
 async def new_dataset(page: CurrentPage) -> Response[str]:
-    """Empty, or with `dataset` the next version of that one."""
+    """Empty but for what the URL says, or with `dataset` the next version of that one."""
     if dataset_id := page.query("dataset"):
         dataset = await page.api.get(path_of("datasets", dataset_id))
         fields = recipes.fields_for(dataset["latest_version"]["recipe"]) | {
@@ -49,7 +61,8 @@ async def new_dataset(page: CurrentPage) -> Response[str]:
             "name": dataset["name"],
         }
     else:
-        fields = recipes.usual() | {"kind": page.query("kind", "sft")}
+        known = {name: page.query(name) for name in PREFILLED if page.query(name)}
+        fields = recipes.usual() | {"kind": page.query("kind", "sft")} | known
     return await _form(page, fields)
 
 
@@ -98,7 +111,7 @@ async def _form(
         "eval_names": [(each["id"], each["name"] or each["id"]) for each in evals["data"]],
         "redacted": REDACTED,
         "paired": PAIRED,
-        "conditions": range(recipes.CONDITIONS),
+        "conditions": range(recipes.conditions(fields)),
         "preview": preview,
         "problem": None,
         "error": error,

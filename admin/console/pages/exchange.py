@@ -7,14 +7,17 @@ from urllib.parse import urlencode
 from litestar import Response, get, post
 from litestar.params import FromPath
 
-from admin.console import conversation
+from admin.console import conversation, entered
 from admin.console.api import ApiRefused, Json, at_once, path_of
 from admin.console.callable import callable_models
 from admin.console.page import CurrentPage, Filled, Page
+from admin.console.pages import review_items
 from admin.console.replaying import replayed
 
 ONE = "/projects/{project_id:str}/exchanges/{exchange_id:str}"
 SHOWN_IN_LINEAGE = 30
+MOST_QUEUES = 50
+"""The newest: an older one takes more answers on its own page."""
 PAGES = {"exchange": "exchanges", "job": "fine-tuning", "dataset": "datasets", "training_example": "examples"}
 """Type of a node -> the page of its kind."""
 COST_PARTS = {
@@ -78,6 +81,20 @@ async def make_queue(page: CurrentPage, exchange_id: FromPath[str]) -> Response[
     return page.see_other(page.within("review", queue["id"]), "The queue is made.")
 
 
+@post(f"{ONE}/queue")
+async def add_to_queue(page: CurrentPage, exchange_id: FromPath[str]) -> Response[str]:
+    """One that is there already, where it stands last."""
+    form = await page.form()
+    queue_id = entered.text(form, "queue_id")
+    try:
+        source = review_items.answers_of([exchange_id])
+        made = await page.api.post(review_items.url(queue_id, "items"), {"source": source})
+    except ApiRefused as refused:
+        error = ApiRefused(refused.status, {"message": str(refused), "param": "queue_id"})
+        return await _show(page, exchange_id, form=form, error=error)
+    return page.see_other(_url(page, exchange_id), review_items.told(made))
+
+
 @post(f"{ONE}/delete")
 async def erase(page: CurrentPage, exchange_id: FromPath[str]) -> Response[str]:
     await page.form()
@@ -101,10 +118,11 @@ async def _show(
     page: Page, exchange_id: str, *, form: Mapping[str, Any] | None = None, error: ApiRefused | None = None
 ) -> Response[str]:
     exchange = await page.api.get(f"/exchanges{path_of(exchange_id)}")
-    judgments, lineage, models = await at_once(
+    judgments, lineage, models, queues = await at_once(
         page.api.get("/judgments", exchange=exchange["id"], limit=100),
         page.api.find(f"/lineage{path_of(exchange['id'])}", depth=1, limit=SHOWN_IN_LINEAGE),
         callable_models(page),
+        page.api.get("/review_queues", limit=MOST_QUEUES),
     )
     return page.show(
         "exchange.html",
@@ -124,6 +142,7 @@ async def _show(
         judgments=judgments["data"],
         linked=_linked(page, lineage),
         models=models,
+        queues=[(each["id"], each["name"]) for each in queues["data"] if each["kind"] == "single"],
     )
 
 

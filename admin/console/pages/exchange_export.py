@@ -20,7 +20,7 @@ LOOKS = 300
 """Parts at most: whoever looks for what is nowhere is answered, too."""
 COLUMNS = (
     "id", "created_at", "requested_model", "served_model", "route", "upstream", "outcome", "status", "error_code",
-    "streamed", "input_tokens", "cached_input_tokens", "output_tokens", "cost_usd", "duration_ms", "first_token_ms",
+    "streamed", "cache_hit", "input_tokens", "cached_input_tokens", "output_tokens", "cost_usd", "duration_ms", "first_token_ms",
     "api_key_id", "purpose", "end_user", "metadata", "question", "answer",
 )  # fmt: skip
 

@@ -6,11 +6,14 @@ from urllib.parse import urlencode
 
 from litestar import Response, get, post
 
-from admin.console.api import Api, ApiRefused, Json, at_once, path_of
+from admin.console.api import ApiRefused, Json, at_once
+from admin.console.callable import TUNED
 from admin.console.page import CurrentPage, Page
+from admin.console.pages.fine_tuning_adviser import sized, trainable
 from admin.console.training import recommendations
 from admin.console.training.checklist import checklist
-from admin.console.training.recommendations import CHANGES, MATTERS, Situation, change_in
+from admin.console.training.recommendations import CHANGES, MATTERS, change_in
+from admin.console.training.situation import estimate_of, method_of, report_of, situation_of
 from admin.console.training.wish import Wish
 from admin.console.uploaded import multipart
 
@@ -46,17 +49,23 @@ async def start_job(page: CurrentPage) -> Response[str]:
 
 @post("/projects/{project_id:str}/fine-tuning/files")
 async def upload_file(page: CurrentPage) -> Response[str]:
-    """A training file, and on with it. Larger ones come through datasets, which show how far they are."""
+    """A training file, and on with it. Scripts have sent it to the API already, and bring its id alone (`file_id`)."""
     form = await page.form()
     wish = Wish.of(form)
     try:
-        stored = await page.api.send("POST", "/files", content=await multipart(form.get("file"), purpose="fine-tune"))
-        if stored.status >= 400:
-            raise ApiRefused(stored.status, stored.json["error"])
+        file_id = str(form.get("file_id") or "") or await _stored(page, form.get("file"))
     except ApiRefused as refused:
         return await _show(page, wish, "data", refused)
-    chosen = Wish({**wish.values, "data": stored.json["id"]})
+    chosen = Wish({**wish.values, "data": file_id})
     return page.see_other(f"{page.within('fine-tuning', 'new')}?{urlencode({**chosen.values, 'step': 'data'})}")
+
+
+async def _stored(page: Page, file: Any) -> str:
+    """The id of a file that came with the form. Raises ApiRefused."""
+    stored = await page.api.send("POST", "/files", content=await multipart(file, purpose="fine-tune"))
+    if stored.status >= 400:
+        raise ApiRefused(stored.status, stored.json["error"])
+    return stored.json["id"]
 
 
 async def _show(page: Page, wish: Wish, step: str, error: ApiRefused | None = None) -> Response[str]:
@@ -86,22 +95,43 @@ async def _data(page: Page, wish: Wish) -> Values:
         page.api.get("/files", purpose="fine-tune", limit=FILES), page.api.get("/datasets", limit=100)
     )
     built = [each for each in datasets["data"] if (each["latest_version"] or {}).get("training_file")]
-    report, problem = await _report(page, wish)
+    report, problem = await report_of(page, wish)
     return {"files": files["data"], "datasets": built, "report": report, "problem": problem}
 
 
 async def _model(page: Page, wish: Wish) -> Values:
-    registry, traffic = await at_once(page.api.get("/registry", limit=100), page.api.get("/model_traffic"))
-    offered = [each for each in registry["data"] if each["trainable"] and each["status"] == "active"]
+    registry, traffic, (report, _), advisers = await at_once(
+        page.api.get("/registry", limit=100), page.api.get("/model_traffic"), report_of(page, wish), _advisers(page)
+    )
+    offered = trainable(registry)
+    bases = await sized(page, wish, offered, report)
     offered = offered if not page.query("q") else [each for each in offered if page.query("q").lower() in _words(each)]
+    base = recommendations.base_model(bases, situation_of(wish, report))
     names = {each["id"] for each in registry["data"]}
     compared = [each for each in page.request.query_params.getall("compare", []) if each in names][:COMPARED]
-    told = await at_once(*(_estimate(page, Wish({**wish.values, "model": each})) for each in compared))
+    told = await at_once(*(estimate_of(page, Wish({**wish.values, "model": each})) for each in compared))
     return {
         "models": offered,
+        "base": base,
+        "sizes": {each.id: each.parameters for each in bases},
+        "chosen": _chosen(wish, base.value if base else "", [each["id"] for each in offered]),
+        "advisers": advisers,
         "traffic": {each["model"]: each for each in traffic["data"]},
         "estimates": dict(zip(compared, told, strict=True)),
     }
+
+
+def _chosen(wish: Wish, recommended: str, offered: list[str]) -> str:
+    """Of those that a filter leaves."""
+    return next((each for each in (wish.model, recommended) if each in offered), offered[0] if offered else "")
+
+
+async def _advisers(page: Page) -> list[str]:
+    """Models that can be asked for advice, those that were not tuned first."""
+    if not page.may_write:
+        return []
+    names = [each["id"] for each in (await page.api.get("/models"))["data"]]
+    return sorted(names, key=lambda name: name.startswith(TUNED))
 
 
 def _words(model: Json) -> str:
@@ -109,16 +139,17 @@ def _words(model: Json) -> str:
 
 
 async def _settings(page: Page, wish: Wish) -> Values:
-    report, problem = await _report(page, wish)
-    found = _situation(wish, report)
+    (report, problem), advisers = await at_once(report_of(page, wish), _advisers(page))
+    found = situation_of(wish, report)
     advised = recommendations.recommended(found)
     asked = wish.filled(advised)
-    estimate, refused = await _estimate(page, asked, report)
+    estimate, refused = await estimate_of(page, asked, report)
     return {
         "asked": asked,
         "advised": {each.name: each for each in advised},
         "warnings": recommendations.warnings(found),
         "tips": recommendations.tips(found),
+        "advisers": advisers,
         "report": report,
         "problem": problem,
         "estimate": estimate,
@@ -127,9 +158,9 @@ async def _settings(page: Page, wish: Wish) -> Values:
 
 
 async def _check(page: Page, wish: Wish) -> Values:
-    report, problem = await _report(page, wish)
-    asked = wish.filled(recommendations.recommended(_situation(wish, report)))
-    (estimate, refused), budgets = await at_once(_estimate(page, asked, report), page.api.get("/budgets/current"))
+    report, problem = await report_of(page, wish)
+    asked = wish.filled(recommendations.recommended(situation_of(wish, report)))
+    (estimate, refused), budgets = await at_once(estimate_of(page, asked, report), page.api.get("/budgets/current"))
     return {
         "asked": asked,
         "report": report,
@@ -137,44 +168,8 @@ async def _check(page: Page, wish: Wish) -> Values:
         "refused": refused or problem,
         "budgets": budgets["data"],
         "checklist": checklist(report, estimate, budgets["data"], has_validation=bool(wish.validation_file)),
-        "method": _method(report),
+        "method": method_of(report),
     }
 
 
 VIEWS = {"goal": _goal, "data": _data, "model": _model, "settings": _settings, "check": _check}
-
-
-async def _report(page: Page, wish: Wish) -> tuple[Json | None, ApiRefused | None]:
-    if not wish.data:
-        return None, None
-    try:
-        return (await page.api.get(f"{path_of('files', wish.training_file)}/report"))["report"], None
-    except ApiRefused as refused:
-        return None, refused
-
-
-async def _estimate(page: Page, wish: Wish, report: Json | None = None) -> tuple[Json | None, ApiRefused | None]:
-    """What it will take, or why nobody can tell. It stores nothing, so a page that is only read may ask for it."""
-    if not wish.data or not wish.model:
-        return None, None
-    report = report or (await _report(page, wish))[0]
-    api = Api(page.request, project_id=page.api.project_id, csrf=page.session["csrf_token"])
-    try:
-        return await api.post("/fine_tuning/estimate", wish.body(_method(report))), None
-    except ApiRefused as refused:
-        return None, refused
-
-
-def _method(report: Json | None) -> str:
-    return report["method"] if report else "supervised"
-
-
-def _situation(wish: Wish, report: Json | None) -> Situation:
-    change = wish.change if wish.change in CHANGES else change_in(wish.goal)
-    return Situation(
-        change=change,  # type: ignore[arg-type] one of CHANGES
-        matters=wish.matters if wish.matters in MATTERS else "balance",  # type: ignore[arg-type] one of MATTERS
-        examples=report["examples"] - report["bad_examples"] if report else 0,
-        pairs=_method(report) == "dpo",
-        continues=wish.model.startswith("ft:"),
-    )

@@ -1,14 +1,18 @@
 """Whether a tuned model is better than what it was made of: an eval on the data that was held out, made with one click."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from litestar import Response, get, post
 from litestar.params import FromPath
 
+from admin.console import entered
 from admin.console.api import ApiRefused, Json, at_once, path_of
+from admin.console.callable import callable_models
+from admin.console.evals import compared, figures
 from admin.console.page import CurrentPage, Page
 from admin.console.streaming import beginning, opened
+from admin.console.training import rubric
 from admin.console.training.held_out import CRITERION, ITEM_SCHEMA, MOST, items
 
 OF_JOB = "fine_tuning_job"
@@ -25,6 +29,24 @@ class Evaluation:
     runs: tuple[Json, ...] = ()
     """Of the base and of the tuned model, as far as they were made."""
     comparison: Json | None = None
+    judges: tuple[Json, ...] = ()
+    """Models that may judge, as long as there is no eval."""
+    rubrics: ClassVar[dict[str, str]] = rubric.HOW
+
+    @property
+    def told(self) -> compared.Change | None:
+        """What decides; None where nothing can be said yet."""
+        paired = self.comparison and self.comparison["paired"]
+        return compared.primary(self.comparison) if paired else None
+
+    @property
+    def others(self) -> list[compared.Change]:
+        return compared.secondary(self.comparison) if self.comparison else []
+
+    @property
+    def quality(self) -> Json | None:
+        """Of the tuned model, which is the last."""
+        return figures.quality(self.runs[-1]) if self.runs else None
 
     @property
     def active(self) -> bool:
@@ -32,10 +54,13 @@ class Evaluation:
 
 
 async def evaluation(page: Page, job: Json) -> Evaluation:
-    """Of a job that has a model: three calls at the most."""
+    """Of a job that has a model: four calls at the most."""
     found = await page.api.get("/evals", limit=1, order="desc", **{f"metadata[{OF_JOB}]": job["id"]})
     if not found["data"]:
-        return Evaluation()
+        asks = page.may_write and job["validation_file"]
+        models = await callable_models(page) if asks else []
+        both = (job["model"], job["fine_tuned_model"])
+        return Evaluation(judges=tuple(each for each in models if each["id"] not in both))
     suite = found["data"][0]
     runs = (await page.api.get(f"{path_of('evals', suite['id'])}/runs", limit=20, order="desc"))["data"]
     base, tuned = (_run_of(runs, model) for model in (job["model"], job["fine_tuned_model"]))
@@ -60,8 +85,11 @@ async def show_evaluation(page: CurrentPage, job_id: FromPath[str]) -> Response[
 
 @post("/projects/{project_id:str}/fine-tuning/{job_id:str}/evaluation")
 async def evaluate(page: CurrentPage, job_id: FromPath[str]) -> Response[str]:
-    """Both models answer what was held out. Raises ApiRefused: there is nothing to compare with."""
-    await page.form()
+    """Both models answer what was held out; `judge` scores the answers, if one is named. Raises ApiRefused: there is nothing
+    to compare with."""
+    form = await page.form()
+    judge = entered.text(form, "judge")
+    judged = rubric.criteria(judge, entered.text(form, "rubric")) if judge else []
     job = await page.api.get(path_of("fine_tuning", "jobs", job_id))
     content = await _held_out(page, job)
     suite = await page.api.post(
@@ -70,7 +98,8 @@ async def evaluate(page: CurrentPage, job_id: FromPath[str]) -> Response[str]:
             "name": f"Held-out data of {job['user_provided_suffix'] or job['id']}",
             "metadata": {OF_JOB: job["id"]},
             "data_source_config": {"type": "custom", "item_schema": ITEM_SCHEMA, "include_sample_schema": True},
-            "testing_criteria": [CRITERION],
+            "testing_criteria": [CRITERION, *judged],
+            "metrics": {"primary": CRITERION["name"]},
         },
     )
     models = (job["model"], job["fine_tuned_model"])

@@ -9,10 +9,19 @@ from litestar.params import FromPath
 from admin.console import judge_form
 from admin.console.api import ApiRefused, at_once, path_of
 from admin.console.page import CurrentPage, Filled, Page
+from admin.console.rules.form import WHOLE, edited, rows_of
+from admin.console.rules.kinds import CHOICES
+from admin.console.rules.trial import tried
 
 ALL = "/projects/{project_id:str}/judges"
 ONE = ALL + "/{judge_id:str}"
-RULE_FIELDS = 6
+EDITS = ("add", "remove", "json", "fields")
+"""What a form of rules is asked for before it is kept."""
+HEADING = -1
+"""In the place of a rule: the heading of all of them has the focus."""
+MOST_PROPOSED = 20
+OWN = ("helpful", "accurate", "clear", "safe", "complete")
+"""Criteria that every project has."""
 
 
 @get(ALL)
@@ -31,12 +40,24 @@ async def list_judges(page: CurrentPage) -> Response[str]:
 
 @get(ALL + "/new")
 async def new_judge(page: CurrentPage) -> Response[str]:
-    return await _form(page, {"type": page.query("type", "llm"), "rate": "10"})
+    """Of rules with those of `rules_json` and each `rule` that the URL names, so that another page may propose some."""
+    form: dict[str, Any] = {"type": page.query("type", "llm"), "rate": "10", "name": page.query("name")}
+    if written := page.query(WHOLE):
+        form[WHOLE] = written
+        try:
+            form = edited(form, "fields")
+        except ApiRefused as refused:
+            return await _form(page, form, refused)
+    for kind in page.request.query_params.getall("rule", [])[:MOST_PROPOSED]:
+        form = edited(form | {"new_rule": kind}, "add")
+    return await _form(page, form)
 
 
 @post(ALL + "/new")
 async def make_judge(page: CurrentPage) -> Response[str]:
     form = await page.form()
+    if do := str(form.get("do") or ""):
+        return await _edited(page, form, do)
     try:
         made = await page.api.post("/judges", judge_form.body_of(form))
     except ApiRefused as refused:
@@ -59,6 +80,8 @@ async def edit_judge(page: CurrentPage, judge_id: FromPath[str]) -> Response[str
 async def change_judge(page: CurrentPage, judge_id: FromPath[str]) -> Response[str]:
     """Another criterion, model, prompt or rule makes the next version."""
     form = await page.form()
+    if do := str(form.get("do") or ""):
+        return await _edited(page, form, do, judge_id=judge_id)
     try:
         before = await page.api.get(path_of("judges", judge_id))
         after = await page.api.post(path_of("judges", judge_id), _changes(before, judge_form.body_of(form)))
@@ -103,27 +126,59 @@ async def _show(page: Page, judge_id: str, error: ApiRefused | None = None) -> R
     return page.show("judge.html", status=error.status if error else 200, **values)
 
 
+async def _edited(page: Page, form: Mapping[str, Any], do: str, judge_id: str | None = None) -> Response[str]:
+    """The form again, with a rule more or less, or with what its rules say of an answer."""
+    try:
+        if do.partition(":")[0] in EDITS:
+            changed = edited(form, do)
+            return await _form(page, changed, judge_id=judge_id, focus=_focus(do, len(rows_of(changed))))
+        return await _form(page, form, judge_id=judge_id, trial=await tried(page.api, form))
+    except ApiRefused as refused:
+        return await _form(page, form, refused, judge_id=judge_id, is_edit=True)
+
+
+def _focus(do: str, count: int) -> int | None:
+    """The rule that was added, or the one that took the place of another; None: the button keeps it."""
+    match do.partition(":"):
+        case "add", _, _:
+            return count - 1
+        case "remove", _, place:
+            return int(place) if place.isdecimal() and int(place) < count else HEADING
+        case "fields", _, _:
+            return HEADING
+        case _:
+            return None
+
+
 async def _form(
-    page: Page, form: Mapping[str, Any], error: ApiRefused | None = None, judge_id: str | None = None
+    page: Page,
+    form: Mapping[str, Any],
+    error: ApiRefused | None = None,
+    *,
+    judge_id: str | None = None,
+    **more: Any,
 ) -> Response[str]:
+    """Args: more: `trial` of rules; `focus`, the rule that has it; `is_edit`, the error is of a button among the rules."""
+    if error and (error.param or "").startswith("spec.rules") and str(form.get(WHOLE) or "").strip():
+        error.param = WHOLE
     criteria, models = await at_once(page.api.every("/criteria", most=200), page.api.get("/models"))
+    values = {"trial": None, "focus": None, "is_edit": False} | more
     return page.show(
         "judge_form.html",
         status=error.status if error else 200,
         values=Filled(form),
-        rules=judge_form.RULES,
-        places=range(max(RULE_FIELDS, sum(name.startswith("rule_") for name in form))),
-        criteria=sorted({each["name"] for each in criteria} | {"helpful", "accurate", "clear", "safe", "complete"}),
+        rules=rows_of(form),
+        kinds=CHOICES,
+        criteria=sorted({*(each["name"] for each in criteria), *OWN}),
         models=[each["id"] for each in models["data"]],
         judge_id=judge_id,
         error=error,
+        **values,
     )
 
 
 def _changes(before: Mapping[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
-    """Without what stays: the criterion named anew would be its newest version. What traffic's metadata it watches stays."""
+    """Without what stays: the criterion named anew would be its newest version."""
     if wanted.get("criterion") == before["version"]["criterion"]:
         del wanted["criterion"]
-    if wanted["watch"] is not None and before["watch"]:
-        wanted["watch"] = {"metadata": before["watch"]["metadata"], **wanted["watch"]}
     return wanted

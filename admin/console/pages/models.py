@@ -1,5 +1,6 @@
 """Models of a project: the registry, one model with where it came from, and versions side by side."""
 
+import json
 import time
 from typing import Any
 from urllib.parse import urlencode
@@ -9,13 +10,37 @@ from litestar.response import Stream
 
 from admin.console.api import ApiRefused, Json, at_once, path_of
 from admin.console.graph_layout import layout
+from admin.console.key_bounds import LIMITS
 from admin.console.page import CurrentPage, Page
+from admin.console.pages.key import limits_shown
 from admin.console.streaming import passed_on
 
 COMPARED = 12
-JUDGED_DAYS = 30
+JUDGED_DAYS, JUDGED_LATEST = 30, 2000
+EVALS = 10
+"""Of a model, the newest."""
+MOST_LIMITS = 2000
+"""Names that a project may call; one of them is looked for."""
 FORMATS = ("adapter", "merged")
 KINDS = {"base": "base model", "adapter": "tuned (adapter)", "full": "tuned (all weights)", "provider": "provider"}
+SNIPPET = """\
+import os
+
+from openai import OpenAI
+
+client = OpenAI(base_url="{base_url}", api_key=os.environ["TUNEWAY_API_KEY"])
+reply = client.chat.completions.create(
+    model={model},
+    messages=[{{"role": "user", "content": "Hello"}}],
+)
+print(reply.choices[0].message.content)
+"""
+BEST_FOR = {
+    "base": "A new task: training can begin with it",
+    "adapter": "What it was tuned for; more training goes on from there",
+    "full": "What it was tuned for; more training goes on from there",
+    "provider": "Calls as they are: its weights are elsewhere",
+}
 
 
 @get("/projects/{project_id:str}/models")
@@ -26,8 +51,12 @@ async def list_models(page: CurrentPage) -> Response[str]:
         page.api.get("/model_traffic"),
         _judged(page),
     )
-    wanted, words = page.query("status"), page.query("q").lower()
-    shown = [each for each in registry["data"] if wanted in ("", each["status"]) and words in _words(each)]
+    wanted, kind, words = page.query("status"), page.query("kind"), page.query("q").lower()
+    shown = [
+        each
+        for each in registry["data"]
+        if wanted in ("", each["status"]) and kind in ("", each["kind"]) and words in _words(each)
+    ]
     return page.show(
         "models.html",
         registry=registry,
@@ -42,12 +71,14 @@ async def list_models(page: CurrentPage) -> Response[str]:
 @get("/projects/{project_id:str}/models/view")
 async def show_model(page: CurrentPage) -> Response[str]:
     model = await page.api.get(_registered(page.query("model")))
-    lineage, traffic, judged, job, replicas = await at_once(
+    lineage, traffic, judged, job, replicas, evals, limits = await at_once(
         page.api.find(f"/lineage{path_of(model['id'])}", depth=4, breadth=6) if model["own"] else _nothing(),
         page.api.get("/model_traffic"),
         _judged(page),
         page.api.find(path_of("fine_tuning", "jobs", model["job_id"])) if model["job_id"] else _nothing(),
         page.api.get("/models/active"),
+        page.api.get("/eval_standings", model=model["id"], limit=EVALS),
+        page.api.every(f"/organization/projects/{page.api.project_id}/rate_limits", most=MOST_LIMITS),
     )
     return page.show(
         "model.html",
@@ -60,7 +91,11 @@ async def show_model(page: CurrentPage) -> Response[str]:
         judged=[each for each in judged["data"] if each["group"]["model"] == model["id"]],
         job=job,
         replicas=replicas["data"],
+        evals=evals["data"],
+        limits=_limits(limits, model["id"]),
+        limit_names=LIMITS,
         base_url=f"{page.origin}/v1",
+        snippet=SNIPPET.format(base_url=f"{page.origin}/v1", model=json.dumps(model["id"], ensure_ascii=False)),
     )
 
 
@@ -79,6 +114,7 @@ async def compare_models(page: CurrentPage) -> Response[str]:
         "models_compared.html",
         models=chosen,
         kinds=KINDS,
+        best_for=BEST_FOR,
         traffic=_by_model(traffic),
         satisfaction=satisfaction(judged["data"]),
         jobs={each["id"]: each for each in jobs["data"]},
@@ -142,9 +178,16 @@ def satisfaction(rows: list[Json]) -> dict[str, Json]:
 
 
 async def _judged(page: Page) -> Json:
-    """Of the last days: what was said long ago of models that have changed since says little, and costs much to add up."""
+    """What was said long ago, of models that have changed since, says little, and costs much to add up."""
     since = int(time.time()) - JUDGED_DAYS * 86_400
-    return await page.api.get("/judgments/summary", group_by="model", created_after=since)
+    bounds = {"created_after": since, "latest": JUDGED_LATEST, "counts": False}
+    return await page.api.get("/judgments/summary", group_by="model", **bounds)
+
+
+def _limits(rows: list[Json], model: str) -> list[Json]:
+    """Of the project: of all models together, and of this one, as far as something is limited."""
+    found = [each for each in limits_shown(rows) if each["model"] in ("*", model)]
+    return [each for each in found if any(value is not None for value in each["values"].values())]
 
 
 async def _nothing() -> None:

@@ -21,6 +21,7 @@ PLACES = {
     "upstream": "providers",
     "project": "",
     "replica": "providers",
+    "criterion": "exchanges",
 }
 """What an alert is about -> the page where one acts."""
 
@@ -51,9 +52,9 @@ async def _show(page: Page) -> Response[str]:
     tables = TABLES[page.project is not None]
     told, before, chosen, first, second, alerts = await at_once(
         _traffic(page, span),
-        _traffic(page, span.before),
+        _traffic(page, span.before, totals_only=True),
         _traffic(page, span, group_by=group, group_limit=6) if group else _none(),
-        *(_traffic(page, span, group_by=each, group_limit=10) for each in tables),
+        *(_traffic(page, span, group_by=each, group_limit=10, totals_only=True) for each in tables),
         page.api.get(f"{_base(page)}/alerts"),
     )
     now, earlier = _only(told), _only(before)
@@ -143,9 +144,14 @@ def _place(page: Page, alert: Json) -> str | None:
         return None
     if kind in ("budget", "upstream", "replica"):
         return f"/console/{PLACES[kind]}"
+    if kind == "criterion":
+        judged = {"judged_by": alert["source"], "criterion": alert["criterion"], "passed": "false"}
+        wanted = {name: value for name, value in judged.items() if value} | {"created_after": alert["since"]}
+        return f"{project_url(project_id, 'exchanges')}?{urlencode(wanted)}"
     if kind == "project":
         times = {"created_after": alert["since"]}
-        wanted = {"outcome": "failed"} if alert["kind"] == "error_rate" else {"min_duration_ms": round(alert["limit"])}
+        is_slow = alert["kind"] == "latency"
+        wanted = {"min_duration_ms": round(alert["limit"])} if is_slow else {"outcome": "failed"}
         return f"{project_url(id, 'exchanges')}?{urlencode(wanted | times)}"
     return project_url(project_id, PLACES[kind], id)
 

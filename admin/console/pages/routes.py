@@ -2,14 +2,14 @@
 
 from typing import Any
 
-import msgspec
 from litestar import Response, get, post
 from litestar.datastructures import FormMultiDict
 from litestar.params import FromPath
 
 from admin.console.api import Api, ApiRefused, Json, at_once, path_of
 from admin.console.page import CurrentPage, Page
-from admin.console.routing.form import fallback_lines, spec_of
+from admin.console.routing.fields import fields_of, fields_sent
+from admin.console.routing.form import MOST_CHECKS, spec_of
 from admin.console.routing.readable import changes, lines
 from admin.console.routing.split import difference, shares, with_share
 
@@ -126,7 +126,7 @@ async def _results(page: Page, route: Json, revisions: list[Json]) -> dict[str, 
     revision = route["revision"] if route["revision"] and not every else None
     looked, judged = await at_once(
         api.get("/model_traffic", route=route["name"], revision=revision, created_after=since),
-        api.get("/judgments/summary", group_by="route,model", created_after=since),
+        api.get("/judgments/summary", group_by="route,model", created_after=since, latest=5000),
     )
     served = {each["model"]: each for each in looked["data"]}
     rows: list[Json] = [
@@ -159,8 +159,9 @@ async def _form(
     chosen = (form.get("project_id") if form else project) or None
     models = await _names(page, chosen)
     values = {
+        "most_checks": MOST_CHECKS,
         "route": route,
-        "values": _filled(form) if form else _of_spec(spec) | {"name": "", "project_id": project or ""},
+        "values": fields_sent(form) if form else fields_of(spec) | {"name": "", "project_id": project or ""},
         "models": models,
         "error": error,
         "revision": (form or {}).get("revision") or (route["revision"] if route else ""),
@@ -174,31 +175,6 @@ async def _names(page: Page, project: str | None) -> list[str]:
     if project is None:
         return []
     return [each["id"] for each in (await Api(page.request, project_id=project).get("/models"))["data"]]
-
-
-def _filled(form: FormMultiDict) -> dict[str, Any]:
-    pairs = zip(form.getall("model", []), form.getall("weight", []), strict=False)
-    names = ("name", "project_id", *_of_spec({}))
-    return {name: form.get(name, "") for name in names} | {"targets": [{"model": a, "weight": b} for a, b in pairs]}
-
-
-def _of_spec(spec: Json) -> dict[str, Any]:
-    shot, hedge = spec.get("few_shot") or {}, spec.get("hedge") or {}
-    checks = [
-        {name: value for name, value in each.items() if value not in (None, [])} for each in spec.get("checks") or []
-    ]
-    return {
-        "targets": list(spec.get("targets") or []),
-        "fallbacks": fallback_lines(spec.get("fallbacks") or []),
-        "sticky": spec.get("sticky") or "",
-        "balance": spec.get("balance") or "weight",
-        "retries": (spec.get("retries") or {}).get("count", 1),
-        "first_token": (spec.get("timeouts") or {}).get("first_token") or "",
-        "hedge": hedge.get("after_ms") or "",
-        "few_shot": shot.get("count") or "",
-        "few_shot_tags": ", ".join(shot.get("tags") or []),
-        "checks": msgspec.json.format(msgspec.json.encode(checks)).decode() if checks else "",
-    }
 
 
 def _told(revision: Json, older: Json | None) -> Json:

@@ -13,6 +13,54 @@ from admin.console.render import rendered
 START = "/console/overview"
 FIRST = "/console/first-owner"
 TOTP_NEEDED = "totp_required"
+REFUSALS = {
+    "not_invited": (
+        "You are not invited",
+        "Nobody has invited you to this gateway. Ask one of its owners for an invitation, to the email address that your"
+        " identity provider has of you, and sign in again.",
+    ),
+    "email_not_verified": (
+        "Your email address is not verified",
+        "The identity provider does not say that the address it has of you is yours. Verify it there, or ask whoever runs"
+        " it, and sign in again.",
+    ),
+    "sign_in_denied": (
+        "The identity provider did not sign you in",
+        "It was cancelled there, or you may not use this gateway by the provider's own rules: whoever runs it can tell.",
+    ),
+    "sign_in_not_begun": (
+        "No sign-in is under way in this browser",
+        "It was begun in another browser or is over already, or this browser refuses cookies. Begin again here.",
+    ),
+    "sign_in_expired": (
+        "This sign-in is over",
+        "It took longer than ten minutes, or another window began a later one. Begin again.",
+    ),
+    "sign_in_failed": (
+        "The identity provider did not vouch for you",
+        "What it answered could not be accepted. Begin again; if it fails again, an owner of this gateway finds the reason in"
+        " the audit log.",
+    ),
+    "other_account": (
+        "You came with another account",
+        "Somebody with your email address signs in here with another account of the identity provider. Sign in with that"
+        " one, or ask an owner of this gateway.",
+    ),
+    "service_unavailable": (
+        "Single sign-on does not work right now",
+        "The identity provider, or a part of this gateway, does not answer. Try again in a moment, or sign in with a"
+        " password.",
+    ),
+    "single_sign_on_off": (
+        "There is no single sign-on here",
+        "Sign in with a password. An owner of this gateway can set single sign-on up in its configuration.",
+    ),
+}
+"""Code of the API -> title and text, of a single sign-on that was refused."""
+OTHER_REFUSAL = (
+    "You could not be signed in",
+    "Begin again from the sign-in page; if it fails again, ask an owner of this gateway.",
+)
 
 
 @get("/", include_in_schema=False)
@@ -41,6 +89,15 @@ async def sign_in(request: Request[Any, Any, Any]) -> Response[str]:
     values = form | {"message": "" if needs_code and not form.get("code") else error["message"]}
     values["asks_code"] = needs_code or bool(form.get("code"))
     return await _form(request, values, 200 if needs_code else answer.status)
+
+
+@get("/sign-in/refused")
+async def show_refused(request: Request[Any, Any, Any]) -> Response[str]:
+    """Where the API sends browsers whose single sign-on it refused (gateway/routes/single_sign_on.py)."""
+    title, text = REFUSALS.get(request.query_params.get("code", ""), OTHER_REFUSAL)
+    ways = (await Api(request).get("/sign_in"))["data"]
+    values = {"title": title, "text": text, "ways": [way for way in ways if way["type"] != "password"]}
+    return _page("sign_in_refused.html", values | {"return_to": urlencode({"return_to": START}), "sign_in": SIGN_IN})
 
 
 @post("/sign-out")

@@ -12,7 +12,7 @@ Line = tuple[str, str]
 
 def lines(spec: Mapping[str, Any]) -> list[str]:
     """What differs from a route that does nothing special."""
-    return [*_targets(spec), *_fallbacks(spec), *_manner(spec), *_checks(spec), *_few_shot(spec)]
+    return [*_targets(spec), *_fallbacks(spec), *_manner(spec), *_checks(spec), *_few_shot(spec), *_cache(spec)]
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Line]:
@@ -63,3 +63,9 @@ def _few_shot(spec: Mapping[str, Any]) -> Iterator[str]:
     if shot := spec.get("few_shot"):
         tags = f" tagged {', '.join(shot['tags'])}" if shot.get("tags") else ""
         yield f"up to {shot['count']} similar examples{tags} are shown to the model"
+
+
+def _cache(spec: Mapping[str, Any]) -> Iterator[str]:
+    if cache := spec.get("cache"):
+        who = "with temperature 0 " if cache.get("mode") != "opt_in" else "that ask for it "
+        yield f"calls {who}that ask the very same get the same answer for {cache.get('ttl_seconds')} s"

@@ -1,9 +1,11 @@
 """A validation file as the items of an eval: what was asked, and the answer that was held out."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import msgspec
+
+from gateway.datasets.held_out import of_example
 
 MOST = 100
 """Items: enough to see a difference of ten points, few enough to be answered in minutes."""
@@ -39,30 +41,8 @@ def _items(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
             example = msgspec.json.decode(line)
         except msgspec.DecodeError:
             continue
-        if isinstance(example, dict) and (found := _of_chat(example) or _of_pair(example)):
-            yield {"item": {"input": found[0], "expected": found[1]}}
-
-
-def _of_chat(example: Any) -> tuple[list[Any], str] | None:
-    """Everything up to the last answer, and that answer."""
-    messages = example.get("messages")
-    if not isinstance(messages, list) or len(messages) < 2:
-        return None
-    last = messages[-1]
-    return (messages[:-1], last["content"]) if _is_answer(last) else None
-
-
-def _of_pair(example: Any) -> tuple[list[Any], str] | None:
-    """The better answer of the two."""
-    asked = (example.get("input") or {}).get("messages")
-    answers = example.get("preferred_output") or example.get("preferred_completion")
-    if not asked or not answers or not _is_answer(answers[-1]):
-        return None
-    return [*asked, *answers[:-1]], answers[-1]["content"]
-
-
-def _is_answer(message: Any) -> bool:
-    return isinstance(message, dict) and message.get("role") == "assistant" and isinstance(message.get("content"), str)
+        if isinstance(example, dict) and (found := of_example(cast("dict[str, Any]", example))):
+            yield {"item": found}
 
 
 def _first(found: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:

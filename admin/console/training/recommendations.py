@@ -6,6 +6,7 @@ higher ones; more passes over few examples, fewer over many); whoever knows bett
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -54,6 +55,36 @@ class Situation:
     """The file has preference pairs."""
     continues: bool = False
     """The model was tuned before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A model that a training can begin with."""
+
+    id: str
+    tuned: bool
+    parameters: int | None
+    fits: bool | None
+    """Into the memory that there is; None: nobody can tell."""
+
+
+def base_model(models: Sequence[Base], found: Situation) -> Recommended | None:
+    """The model to begin with; None where nothing tells one from the other."""
+    fresh = [each for each in models if not each.tuned]
+    if len(fresh) == 1:
+        return Recommended("base_model", fresh[0].id, "It is the only base model that can be trained here.")
+    fitting = sorted(
+        (each for each in fresh if each.parameters and each.fits), key=lambda each: (each.parameters, each.id)
+    )
+    if not fitting:
+        return None
+    if found.matters == "cost":
+        return Recommended("base_model", fitting[0].id, "The smallest: quick and cheap to train and to serve.")
+    if found.matters == "quality" or found.change == "knowledge":
+        reason = "quality matters most" if found.matters == "quality" else "knowledge takes room"
+        return Recommended("base_model", fitting[-1].id, f"The largest that fits into the memory: {reason}.")
+    middle = fitting[(len(fitting) - 1) // 2]
+    return Recommended("base_model", middle.id, "In the middle of those that fit: neither the slowest nor the weakest.")
 
 
 def change_in(goal: str) -> Change:

@@ -16,7 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.datasets.building.logged import Bodies, Call
 from gateway.datasets.building.verdicts import Required, Verdict
+from gateway.db.bodies import size_of
 from gateway.db.database import Database
+from gateway.db.large_bodies import load_pair
 from gateway.db.tables import (
     CriterionRow,
     ExchangeDeletionRow,
@@ -90,8 +92,9 @@ class Log:
         """One that was deleted meanwhile is missing."""
         columns = select(ExchangeRow.id, ExchangeRow.request, ExchangeRow.reply)
         async with self._database.session() as session:
-            rows = await session.execute(columns.where(ExchangeRow.id.in_(ids)))
-            return {row.id: Bodies(row.request, row.reply) for row in rows if row.reply}
+            rows = list(await session.execute(columns.where(ExchangeRow.id.in_(ids))))
+            both = [(id, *await load_pair(session, request, reply)) for id, request, reply in rows]
+        return {id: Bodies(request, reply) for id, request, reply in both if reply}
 
     async def verdicts(self, ids: Collection[str]) -> dict[str, list[Verdict]]:
         """What was said of these exchanges, in the order of the judgments' ids."""
@@ -127,7 +130,7 @@ class Log:
             return await session.scalar(ids.offset(newest).limit(1)) or ""
 
     def _matching(self) -> Any:
-        sizes = func.octet_length(ExchangeRow.request) + func.octet_length(ExchangeRow.reply)
+        sizes = size_of("request") + size_of("reply")
         columns = select(
             ExchangeRow.id,
             func.coalesce(ExchangeRow.served_model, ExchangeRow.requested_model).label("model"),

@@ -1,5 +1,6 @@
 """Every table, one noun a file. Importing this package fills Base.metadata."""
 
+from gateway.db.tables.alerts import AlertRow
 from gateway.db.tables.api_keys import ApiKeyRow
 from gateway.db.tables.audit_logs import AuditLogRow
 from gateway.db.tables.budgets import (
@@ -18,8 +19,9 @@ from gateway.db.tables.console import (
     SavedViewRow,
 )
 from gateway.db.tables.datasets import DatasetItemRow, DatasetRow, DatasetVersionRow
-from gateway.db.tables.evals import EvalOutputItemRow, EvalRow, EvalRunRow
+from gateway.db.tables.evals import EvalComparisonRow, EvalOutputItemRow, EvalRow, EvalRunRow
 from gateway.db.tables.examples import TrainingExampleRow
+from gateway.db.tables.exchange_blobs import ExchangeBlobRow
 from gateway.db.tables.exchanges import ExchangeRow, ExchangeTextRow, UnreadExchangeRow
 from gateway.db.tables.files import FileRow, UploadPartRow, UploadRow
 from gateway.db.tables.fine_tuning import (
@@ -29,12 +31,15 @@ from gateway.db.tables.fine_tuning import (
     FineTuningJobRow,
     ModelRow,
 )
+from gateway.db.tables.guidance import GuidanceReportRow
 from gateway.db.tables.judging import CalibrationRow, JudgeRow, JudgeVersionRow, JudgingTaskRow, WorkingKeyRow
 from gateway.db.tables.judgments import CriterionRow, JudgmentRow
 from gateway.db.tables.ledger import LedgerRow, ProjectDayRow, ProjectHourRow, UsageDayRow, UsageHourRow
 from gateway.db.tables.prices import PriceRow
 from gateway.db.tables.projects import ProjectRow, ServiceAccountRow
 from gateway.db.tables.rate_limits import RateLimitRow
+from gateway.db.tables.reply_cache import ReplyGenerationRow
+from gateway.db.tables.retention import ProjectRetentionRow, RetentionMarkRow
 from gateway.db.tables.routes import RouteRevisionRow, RouteRow
 from gateway.db.tables.serving import DeploymentEventRow, LoadedModelRow, ReplicaRow
 from gateway.db.tables.stored_completions import ExchangeDeletionRow, StoredCompletionRow
@@ -45,6 +50,7 @@ from gateway.db.tables.users import InviteRow, ProjectUserRow, SessionRow, SignI
 from gateway.db.tables.webhooks import WebhookDeliveryRow, WebhookRow
 
 __all__ = [
+    "AlertRow",
     "AnswerTimesDayRow",
     "AnswerTimesHourRow",
     "ApiKeyRow",
@@ -63,9 +69,11 @@ __all__ = [
     "DatasetRow",
     "DatasetVersionRow",
     "DeploymentEventRow",
+    "EvalComparisonRow",
     "EvalOutputItemRow",
     "EvalRow",
     "EvalRunRow",
+    "ExchangeBlobRow",
     "ExchangeDeletionRow",
     "ExchangeRow",
     "ExchangeTextRow",
@@ -73,6 +81,7 @@ __all__ = [
     "FineTuningCheckpointRow",
     "FineTuningEventRow",
     "FineTuningJobRow",
+    "GuidanceReportRow",
     "InviteRow",
     "JudgeRow",
     "JudgeVersionRow",
@@ -84,10 +93,13 @@ __all__ = [
     "PriceRow",
     "ProjectDayRow",
     "ProjectHourRow",
+    "ProjectRetentionRow",
     "ProjectRow",
     "ProjectUserRow",
     "RateLimitRow",
     "ReplicaRow",
+    "ReplyGenerationRow",
+    "RetentionMarkRow",
     "ReviewDecisionRow",
     "ReviewItemRow",
     "ReviewQueueRow",

@@ -94,10 +94,15 @@ class DatasetItemRow(Base):
     """Whose answer is learnt: None for one that a person wrote."""
     end_user: Mapped[str | None]
     erased_at: Mapped[datetime | None]
-    """Its exchange was deleted since: the file still has it until the dataset is built anew."""
+    """Its exchange was deleted since: a worker blanks the line in its file, and then `sha256` is empty."""
 
     __table_args__ = (
         Index("ix_dataset_items_exchange_id", "exchange_id"),
+        Index(
+            "ix_dataset_items_to_blank",
+            "version_id",
+            postgresql_where=text("erased_at IS NOT NULL AND sha256 <> ''"),
+        ),
         Index(
             "ix_dataset_items_other_exchange_id",
             "other_exchange_id",

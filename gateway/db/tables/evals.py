@@ -72,6 +72,24 @@ class EvalRunRow(Base):
     )
 
 
+class EvalComparisonRow(Base):
+    """Two completed runs, compared. Neither can change any more, so it is computed once."""
+
+    __tablename__ = "eval_comparisons"
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("eval_runs.id"), primary_key=True)
+    base_run_id: Mapped[str] = mapped_column(ForeignKey("eval_runs.id"), primary_key=True, index=True)
+    method: Mapped[int]
+    """Which statistics (gateway/evals/comparisons.py)."""
+    comparison: Mapped[dict[str, Any]]
+    """As the API shows it."""
+    flips: Mapped[list[Any]]
+    """All: [number of the item, the base's, got worse]."""
+    elsewhere: Mapped[list[Any]]
+    """[number of the item, the base's or null], of those that the base has at another place or not at all."""
+    created_at: Mapped[datetime]
+
+
 class EvalOutputItemRow(Base):
     __tablename__ = "eval_output_items"
 

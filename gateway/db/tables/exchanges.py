@@ -8,6 +8,7 @@ from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
 from gateway.db.base import Base
+from gateway.db.bodies import Body
 
 
 class ExchangeRow(Base):
@@ -35,9 +36,9 @@ class ExchangeRow(Base):
     status: Mapped[int]
     """HTTP status that was sent; 200 for a stream that broke later."""
     error: Mapped[dict[str, Any] | None]
-    request: Mapped[bytes]
+    request: Mapped[bytes] = mapped_column(Body)
     """The body as it came."""
-    reply: Mapped[bytes | None]
+    reply: Mapped[bytes | None] = mapped_column(Body)
     """A JSON body, assembled from the chunks of a stream."""
     reply_id: Mapped[str | None]
     """The upstream's `chatcmpl-...`, by which a client names the exchange."""
@@ -59,9 +60,11 @@ class ExchangeRow(Base):
     """What the key lets us keep: full; metadata (request and reply are empty); off (also out of /v1/exchanges)."""
 
     purpose: Mapped[str] = mapped_column(default="", server_default="")
-    """Why it was made, where Tuneway itself asked: judge or eval. Such exchanges are never judged or learnt from."""
+    """Why it was made, where Tuneway itself asked: judge, eval or guidance. Such exchanges are never judged or learnt from."""
     end_user: Mapped[str | None]
     """Keyed hash of the product's user whom the call named (`safety_identifier` or `user`)."""
+    cache_hit: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    """Nothing was asked upstream, and nothing metered: the reply was kept of a call before."""
 
     __table_args__ = (
         Index("ix_exchanges_created_at", "created_at"),
@@ -76,6 +79,7 @@ class ExchangeRow(Base):
             "end_user",
             postgresql_where=text("end_user IS NOT NULL"),
         ),
+        {"postgresql_partition_by": "RANGE (id)"},  # by months: gateway/db/partitions.py
     )
 
 
@@ -101,4 +105,7 @@ class ExchangeTextRow(Base):
     """Of both, lower-cased and otherwise as they are written, in whatever language; and the project as a word of its own,
     so that the index finds a project's exchanges without reading those of others."""
 
-    __table_args__ = (Index("ix_exchange_texts_words", "words", postgresql_using="gin"),)
+    __table_args__ = (
+        Index("ix_exchange_texts_words", "words", postgresql_using="gin"),
+        {"postgresql_partition_by": "RANGE (exchange_id)"},  # as the exchanges
+    )

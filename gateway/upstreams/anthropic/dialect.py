@@ -27,6 +27,8 @@ class AnthropicDialect:
     Who defines `functions`, the form before tools, expects a `function_call` in the reply: that is noted.
     """
 
+    passes_on = False
+
     def __init__(self) -> None:
         self._functions = False
 

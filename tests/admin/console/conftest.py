@@ -21,7 +21,8 @@ async def app(settings: Settings, database: Database, cheap_passwords: None) -> 
     async with database.session() as session:
         await ensure_admin_key(session, ADMIN_KEY, secret_key=settings.secret_key.reveal())
     with app_of(settings, CONSOLE) as app:
-        async with app.litestar.lifespan():
+        async with app.lifespan():
+            await app.everything()
             yield app
 
 

@@ -37,13 +37,19 @@ class TestChanges:
             ("limits.b", "1, 2"),
             ("hard", "yes"),
             ("tags", "none"),
-            ("none", "{}"),
+            ("none", "none"),
         ]
 
     def test_what_was_made_and_what_failed(self) -> None:
         assert line_of(entry({"data": {"role": "reader"}})).changes == [("role", "reader")]
         assert line_of(entry({"error_code": "locked"})).changes == [("error_code", "locked")]
 
-    def test_what_lies_deep_is_shown_as_it_is(self) -> None:
+    def test_of_a_long_list_the_first_are_named(self) -> None:
+        models = [{"model": f"m-{at}", "served_name": None} for at in range(60)]
+        [(_, said)] = line_of(entry({"changes_requested": {"models": models}})).changes
+        assert said.startswith("model=m-0 served_name=none, model=m-1 ")
+        assert said.endswith(", and 54 more")
+
+    def test_what_lies_deep_is_in_one_line(self) -> None:
         deep = {"a": {"b": {"c": {"d": 1}}}}
-        assert line_of(entry({"changes_requested": deep})).changes == [("a.b.c", "{'d': 1}")]
+        assert line_of(entry({"changes_requested": deep})).changes == [("a.b.c", "d=1")]

@@ -59,3 +59,8 @@ class TestServing:
             policy = (await owner.client.get(url)).headers["content-security-policy"]
             assert "default-src 'none'; script-src 'self'" in policy
             assert "unsafe" not in policy
+
+
+@pytest.mark.anyio
+async def test_a_browser_that_asks_for_an_icon_hears_of_no_error(owner: Browser) -> None:
+    assert not (await owner.open("/favicon.ico", 204))

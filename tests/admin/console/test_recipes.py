@@ -15,12 +15,27 @@ def complete(recipe: dict[str, Any]) -> dict[str, Any]:
     return msgspec.to_builtins(msgspec.convert(recipe, Recipe))
 
 
+def paths(value: Any, path: str = "") -> set[str]:
+    """Of every field."""
+    if isinstance(value, dict):
+        return {found for name, each in value.items() for found in paths(each, f"{path}.{name}")}
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return paths(value[0], f"{path}[]")
+    return {path}
+
+
 class TestThereAndBack:
     @pytest.mark.parametrize(
         "recipe",
         [
             {"kind": "sft"},
-            {"kind": "preference", "pairs": {"sources": ["votes"], "min_margin": 0.35, "balance_length": True}},
+            {
+                "kind": "preference",
+                "pairs": {
+                    "sources": ["votes"], "min_margin": 0.35, "balance_length": True, "allow_refusals": True,
+                    "max_similarity": 0.5, "min_differing_tokens": 0,
+                },
+            },
             {
                 "kind": "sft",
                 "sources": {
@@ -33,6 +48,8 @@ class TestThereAndBack:
                 "criteria": [
                     {"criterion": "accurate", "source": "llm", "min_score": 0.75, "min_judges": 2, "agreement": 0.667},
                     {"criterion": "thumbs", "passed": False},
+                    {"criterion": "tone", "labels": ["warm", "kind"], "version": 2},
+                    *({"criterion": f"c{place}", "passed": True} for place in range(17)),
                 ],
                 "positive": {"unjudged": True, "edits": False},
                 "turns": {"learn": "every", "max_turns": 4},
@@ -40,8 +57,9 @@ class TestThereAndBack:
                 "system": {"prompt": "replace", "text": "Be kind."},
                 "redaction": {"kinds": ["email"], "region": "DE"},
                 "duplicates": {"near": False, "threshold": 0.9},
-                "split": {"validation": 0.125, "by": ["conversation", "user"]},
-                "contamination": {"evals": ["eval_1"]},
+                "split": {"validation": 0.125, "by": ["conversation", "user"], "threshold": 0.75},
+                "contamination": {"evals": ["eval_1"], "files": ["file-1", "file-2"], "threshold": 0.3},
+                "self_training": {"max_share": 0, "max_depth": 1},
             },
         ],
     )  # fmt: skip
@@ -53,9 +71,9 @@ class TestThereAndBack:
     @pytest.mark.parametrize(
         "recipe",
         [
-            {"kind": "sft", "self_training": {"max_depth": 1}},
-            {"kind": "sft", "criteria": [{"criterion": "tone", "labels": ["warm"]}]},
-            {"kind": "sft", "criteria": [{"criterion": f"c{place}", "passed": True} for place in range(4)]},
+            {"kind": "sft", "pairs": {"min_margin": 0.5}},
+            {"kind": "sft", "sources": {"exchanges": {"models": ["with, comma"]}}},
+            {"kind": "sft", "sources": {"exchanges": {"metadata": {"note": "two\nlines"}}}},
         ],
     )
     def test_what_the_form_cannot_say_is_json(self, recipe: dict[str, Any]) -> None:
@@ -65,6 +83,41 @@ class TestThereAndBack:
 
     def test_a_new_form_is_the_usual_recipe(self) -> None:
         assert complete(recipes.recipe_of(recipes.usual())) == complete({"kind": "sft"})
+
+    def test_there_is_always_a_row_for_one_more_condition(self) -> None:
+        assert recipes.conditions({}) == 3
+        assert recipes.conditions({"criterion_2": "thumbs"}) == 4
+        assert recipes.conditions({"criterion_19": "thumbs"}) == 20
+
+    def test_every_part_of_a_recipe_is_on_the_form(self) -> None:
+        """Whoever adds a field to recipes adds it to the form, or it is seen here."""
+        said = complete(recipes.recipe_of(recipes.usual() | {"kind": "preference", "criterion_0": "thumbs"}))
+        sent = recipes.recipe_of(
+            dict.fromkeys(recipes.fields_for(said), "7")
+            | {
+                "json": "",
+                "metadata": "a=b",
+                "created_after": "2026-01-01",
+                "created_before": "2026-01-02",
+                "kind": "preference",
+                "criterion_0": "c",
+                "labels_0": "l",
+                "version_0": "1",
+                "source_0": "llm",
+                "passed_0": "true",
+                "min_score_0": "1",
+                **{name: ["x"] for name in recipes.SEVERAL},
+            }
+        )
+        assert paths(sent) == paths(
+            complete(
+                {
+                    "kind": "preference",
+                    "criteria": [{"criterion": "c"}],
+                    "sources": {"exchanges": {"metadata": {"a": "b"}}, "examples": {}},
+                }
+            )
+        )
 
 
 class TestReading:

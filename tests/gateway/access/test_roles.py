@@ -14,7 +14,7 @@ from gateway.access.roles import TABLE, Need, need_of, require
 from gateway.app import App
 from gateway.errors import Forbidden
 from gateway.protocol.audit_logs import Actor
-from gateway.routes import ROUTES
+from gateway.routes.urls import ROUTES
 from gateway.services import Services
 from tests.conftest import client_of, create_key
 from tests.gateway.people import add, browser, join, sign_in

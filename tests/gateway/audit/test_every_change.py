@@ -21,7 +21,7 @@ from gateway.app import App
 from gateway.db.base import Base
 from gateway.db.database import Database
 from gateway.kit.ids import new_request_id
-from gateway.routes import ROUTES
+from gateway.routes.urls import ROUTES
 from gateway.settings import EngineSettings, Secret, Settings
 from tests.conftest import create_key
 from tests.contract import SCHEMAS
@@ -125,6 +125,7 @@ simple("POST", f"{PROJECT}/archive", "{project}/archive")
 simple("POST", f"{PROJECT}/model_permissions", "{project}/model_permissions", {"mode": "deny_list", "model_ids": ["m"]})
 simple("POST", f"{PROJECT}/rate_limits/{{}}", "{project}/rate_limits/rl-*", {"max_requests_per_1_minute": 5})
 simple("POST", f"{PROJECT}/working_keys", "{project}/working_keys", {"purpose": "judge"})
+simple("POST", f"{PROJECT}/retention", "{project}/retention", {"body_days": 30})
 simple("POST", f"{PROJECT}/spend_limit", "{project}/spend_limit", LIMIT)
 simple("DELETE", f"{PROJECT}/exchanges", "{project}/exchanges?user=ann")
 simple("POST", f"{ORGANIZATION}/spend_limit", f"{ORGANIZATION}/spend_limit", LIMIT)
@@ -298,6 +299,9 @@ async def _(w: World) -> Ask:
     async with browser(w.app) as other:
         made = await sign_in(other, "owner@b.c")
     return f"/v1/sessions/{made['id']}", None
+
+
+simple("POST", "/v1/sessions/current/name", "/v1/sessions/current/name", {"name": "Anna"})
 
 
 @change("POST", "/v1/sessions/current/password")

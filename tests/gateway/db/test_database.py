@@ -88,7 +88,7 @@ class TestAway:
     async def test_a_gateway_starts_without_it_and_answers_503(self, settings: Settings) -> None:
         settings = msgspec.structs.replace(settings, database=DatabaseSettings(url=NOWHERE))
         app = build_app(settings)
-        async with app.litestar.lifespan(), client_of(app, None) as client:
+        async with app.lifespan(), client_of(app, None) as client:
             ready = await client.get("/ready")
             assert (ready.status_code, (await client.get("/health")).status_code) == (503, 200)
             assert "cannot be reached" in ready.json()["checks"]["database"]

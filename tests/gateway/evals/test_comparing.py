@@ -3,11 +3,15 @@ from typing import Any
 import pytest
 
 from gateway.evals.comparing import compare
-from gateway.evals.figures import Comparison, RunComparison, RunFigures
+from gateway.evals.figures import ComparedRuns, Comparison, RunComparison, RunFigures
 from tests.gateway.evals.graded import JUDGE, SAME, figures, graded, run_of
 
 
 def against(run: RunFigures, base: RunFigures) -> RunComparison:
+    return whole(run, base).comparison
+
+
+def whole(run: RunFigures, base: RunFigures) -> ComparedRuns:
     return compare(Comparison(run=run, base=base))
 
 
@@ -109,6 +113,21 @@ class TestFlips:
         assert [flip.change for flip in found.flips] == ["pass_to_fail", "pass_to_fail", "fail_to_pass"]
         assert [flip.datasource_item_id for flip in found.flips] == [1, 3, 0]
         assert (found.pass_to_fail, found.fail_to_pass) == (2, 1)
+
+    def test_all_of_them_are_kept_though_few_are_shown(self) -> None:
+        found = whole(run_of(*[False] * 300, True), run_of(*[True] * 300, False))
+        assert (len(found.comparison.flips), found.comparison.pass_to_fail) == (200, 300)
+        assert (len(found.flips), found.flips[0], found.flips[-1]) == (301, (0, 0, True), (300, 300, False))
+
+
+class TestElsewhere:
+    def test_items_that_the_base_has_at_another_place_or_not_at_all(self) -> None:
+        first = [graded(n, True, key=key) for n, key in enumerate("abcd")]
+        second = [graded(n, True, key=key) for n, key in enumerate("acb")]
+        assert whole(figures(first), figures(second)).elsewhere == [(1, 2), (2, 1), (3, None)]
+
+    def test_of_the_same_data_there_are_none(self) -> None:
+        assert whole(run_of(True, False, None), run_of(False, True, True)).elsewhere == []
 
 
 class TestWinRate:

@@ -1,25 +1,28 @@
 """From the spool into the database: once, in order, and nothing is ever dropped."""
 
 import asyncio
+import base64
 import json
+import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from gateway.db.database import Database
-from gateway.db.tables import ExchangeRow, LedgerRow, TrafficHourRow
+from gateway.db.tables import ExchangeRow, LedgerRow, StoredCompletionRow, TrafficHourRow
 from gateway.errors import Unavailable
 from gateway.exchanges import drain as drain_module
 from gateway.exchanges import record
 from gateway.exchanges.drain import REJECTED, Drain
+from gateway.exchanges.rows import LONGEST_REPLY_ID
 from gateway.exchanges.spool import Spool
 from gateway.kit.clock import from_unix
 from gateway.metering.ledger import Ledger
 from gateway.metering.rollups import post_rollups
+from gateway.metering.traffic_counts import post_traffic
 from gateway.metering.traffic_rebuild import compare_traffic
-from gateway.metering.traffic_rollups import post_traffic
 from tests.gateway.exchanges.records import PLAIN, encoded
 from tests.gateway.logged import days, hours, ledger, stored
 
@@ -84,7 +87,23 @@ class TestDrain:
             row = await session.scalar(select(TrafficHourRow).filter_by(project_id="", dimension="total"))
             assert row is not None
             assert (row.requests, row.client_errors) == (2, 1)
-            assert not any(each.different for each in await compare_traffic(session))
+        assert not any(each.different for each in await compare_traffic(database))
+
+    async def test_goes_on_once_the_next_release_has_migrated(
+        self, drain: Drain, spool: Spool, database: Database
+    ) -> None:
+        """Gateways are replaced one after the other, behind the migration: those that are left know no new column."""
+        spool.append(encoded("req_1"))
+        try:
+            async with database.session() as session:
+                for table in ("exchanges", "ledger"):
+                    await session.execute(text(f"ALTER TABLE {table} ADD COLUMN newer boolean NOT NULL DEFAULT false"))
+            await drain.drain()
+            assert (await ids(database), await posted(database)) == (["req_1"], (1, COST))
+        finally:
+            async with database.session() as session:
+                for table in ("exchanges", "ledger"):
+                    await session.execute(text(f"ALTER TABLE {table} DROP COLUMN newer"))
 
     async def test_twice_stores_once(self, drain: Drain, spool: Spool, database: Database) -> None:
         spool.append(encoded("req_1"))
@@ -223,10 +242,9 @@ class TestPoison:
             encoded("req_poison", error=b"\xff"),
             encoded("req_poison", error=b"{not json"),
             b"\x00",
-            b"",
             b"\xc1nonsense",
         ],
-        ids=["too large", "no date", "wrong type", "not utf-8", "not json", "no record", "empty", "nonsense"],
+        ids=["too large", "no date", "wrong type", "not utf-8", "not json", "no record", "nonsense"],
     )
     async def test_is_kept_aside_and_holds_up_nobody(
         self, poison: bytes, drain: Drain, spool: Spool, database: Database, tmp_path: Path
@@ -284,6 +302,19 @@ class TestPoison:
         assert [each.model for each in await ledger(database)] == ["s\ufffd"]
         assert (row.request, row.reply) == (b"\0\xff", b"\0\xff")
         assert (row.request_metadata, row.error) == ({"k\ufffd": "v\ufffd"}, {"message": "\ufffd"})
+
+    async def test_an_id_that_no_index_takes_names_nothing(
+        self, drain: Drain, spool: Spool, database: Database
+    ) -> None:
+        """Upstreams choose it."""
+        long = base64.b64encode(random.Random(1).randbytes(6000)).decode()
+        spool.append(encoded("req_1", reply_id=long, stored=True))
+        spool.append(encoded("req_2", reply_id=long[:LONGEST_REPLY_ID]))
+        await drain.drain()
+        assert [row.reply_id for row in await stored(database)] == [None, long[:LONGEST_REPLY_ID]]
+        async with database.session() as session:
+            assert list(await session.scalars(select(StoredCompletionRow.completion_id))) == ["req_1"]
+        assert await posted(database) == (2, 2 * COST)
 
     async def test_a_backslash_before_u0000_is_no_nul(self, drain: Drain, spool: Spool, database: Database) -> None:
         metadata = {"one": "C:\\u0000", "two": "C:\\\\u0000", "nul": "C:\\\0"}

@@ -4,14 +4,15 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from gateway.errors import Unavailable
 from gateway.exchanges import spool as spool_module
-from gateway.exchanges.spool import HEADER, LOCK, Segment, Spool, orphan_segments
+from gateway.exchanges.segments import HEADER, LOCK, Segment, orphan_segments
+from gateway.exchanges.spool import Spool
 
 
 @pytest.fixture
@@ -34,13 +35,40 @@ def everything(directory: Path) -> list[bytes]:
     return [payload for segment in orphan_segments(directory) for payload in read(segment)]
 
 
+class TestTurn:
+    def test_begins_a_segment_so_that_the_last_can_go(self, spool: Spool) -> None:
+        spool.append(b"one")
+        spool.turn()
+        spool.append(b"two")
+        assert [(segment.sealed, read(segment)) for segment in spool.segments] == [(True, [b"one"]), (False, [b"two"])]
+        assert spool.segments[0].length == HEADER.size + 3
+
+    def test_an_empty_one_stays(self, spool: Spool) -> None:
+        spool.turn()
+        spool.turn()
+        assert len(spool.segments) == 1
+
+    def test_where_none_can_be_made_it_goes_on_with_the_one_it_has(
+        self, spool: Spool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: object) -> int:
+            raise OSError(errno.ENOSPC, "no space left on device")
+
+        spool.append(b"one")
+        with monkeypatch.context() as patch:
+            patch.setattr(spool_module.os, "open", full)
+            spool.turn()
+        spool.append(b"two")
+        assert everything(spool.directory) == [b"one", b"two"]
+
+
 class TestAppend:
     def test_can_be_read_at_once(self, spool: Spool) -> None:
         spool.append(b"one")
-        spool.append(b"")
+        spool.append(b"2")
         spool.append(b"three" * 10)
-        assert read(spool.segments[0]) == [b"one", b"", b"three" * 10]
-        assert spool.size == 3 * HEADER.size + 53
+        assert read(spool.segments[0]) == [b"one", b"2", b"three" * 10]
+        assert spool.size == 3 * HEADER.size + 54
 
     def test_goes_on_in_a_new_segment(self, spool: Spool) -> None:
         for number in range(30):
@@ -69,7 +97,7 @@ class TestDisk:
 
         spool.append(b"one")
         with monkeypatch.context() as patch:
-            patch.setattr(spool_module.os, "write", full)
+            patch.setattr(spool_module.os, "writev", full)
             with pytest.raises(Unavailable, match="cannot be written"):
                 spool.append(b"two")
         spool.append(b"three")
@@ -94,9 +122,13 @@ class TestDisk:
 def half_written(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A record, and half of another one."""
     spool.append(b"one")
-    write = os.write
+
+    def half(file: int, record: Sequence[bytes]) -> int:
+        whole = b"".join(record)
+        return os.write(file, whole[: len(whole) // 2])
+
     with monkeypatch.context() as patch:
-        patch.setattr(spool_module.os, "write", lambda file, record: write(file, record[: len(record) // 2]))
+        patch.setattr(spool_module.os, "writev", half)
         with pytest.raises(Unavailable):
             spool.append(b"two" * 20)
 
@@ -128,6 +160,13 @@ class TestRead:
         for length in range(HEADER.size + 3, len(whole)):
             path.write_bytes(whole[:length])
             assert read(Segment(path)) == [b"one"], length
+
+    def test_stops_at_zeros(self, spool: Spool) -> None:
+        """As power loss may leave them. They are no records of nothing, whose checksum would be right."""
+        spool.append(b"one")
+        with spool.segments[0].path.open("ab") as file:
+            file.write(bytes(100))
+        assert read(spool.segments[0]) == [b"one"]
 
     def test_stops_at_a_changed_byte(self, spool: Spool) -> None:
         spool.append(b"one")

@@ -87,6 +87,7 @@ class TestSample:
             {"outcome": "failed", "status": 502},
             {"outcome": "client_left"},
             {"logging": "metadata"},
+            {"cache_hit": True},
             {"project_id": "proj_other"},
         ],
         ids=str,

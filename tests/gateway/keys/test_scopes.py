@@ -10,7 +10,7 @@ from litestar.routes import HTTPRoute
 from gateway.app import App
 from gateway.errors import Forbidden, InvalidRequest
 from gateway.keys.scopes import ALL_READ, NEEDED, SCOPES, check_scopes, granted, require, require_for
-from gateway.routes import HOT
+from gateway.routes.model_calls import HOT
 from tests.conftest import client_of
 from tests.gateway.test_errors import error_in
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import text
 
 from gateway.db.database import Database
 from gateway.metering.rebuild import TOLD, Compared, compare, compare_with_exchanges, mend, rebuild
@@ -29,9 +29,7 @@ async def shown(database: Database) -> list[dict[str, Any]]:
         return [
             dict(row)
             for rollup in ROLLUPS
-            for row in (
-                await session.execute(select(rollup.table.__table__).order_by(*rollup.table.__table__.columns))
-            ).mappings()
+            for row in (await session.execute(text(f"SELECT * FROM {rollup.name} ORDER BY {rollup.key}"))).mappings()
         ]
 
 

@@ -1,5 +1,6 @@
 """Sums of the log by hour and day, and how long answers took; made anew when they are wrong."""
 
+import asyncio
 import math
 from typing import Any
 
@@ -9,6 +10,7 @@ from sqlalchemy import select, text
 from gateway.db.database import Database
 from gateway.db.tables import AnswerTimesHourRow, TrafficDayRow, TrafficHourRow
 from gateway.kit.clock import from_unix
+from gateway.metering import traffic_rebuild
 from gateway.metering.traffic_rebuild import compare_traffic, rebuild_traffic
 from gateway.metering.traffic_rollups import COUNTS, TABLES
 from tests.gateway.metering.ledger_rows import DAY, HOUR, MIDNIGHT
@@ -40,13 +42,12 @@ async def shown(database: Database) -> list[Any]:
         return [
             tuple(row)
             for table in TABLES
-            for row in await session.execute(select(table.table.__table__).order_by(*table.table.__table__.columns))
+            for row in await session.execute(text(f"SELECT * FROM {table.name} ORDER BY {', '.join(table.keys)}"))
         ]
 
 
 async def different(database: Database) -> dict[str, int]:
-    async with database.session() as session:
-        return {each.table: each.different for each in await compare_traffic(session)}
+    return {each.table: each.different for each in await compare_traffic(database)}
 
 
 class TestPosting:
@@ -131,8 +132,7 @@ class TestRebuild:
             for statement in spoilt.split("; "):
                 await session.execute(text(statement))
         assert await shown(database) != right
-        async with database.session() as session:
-            found = await rebuild_traffic(session)
+        found = await rebuild_traffic(database)
         assert sum(each.different for each in found) >= 1
         assert all(each.differences for each in found if each.different)
         assert await shown(database) == right
@@ -142,9 +142,104 @@ class TestRebuild:
         await some(database)
         async with database.session() as session:
             await session.execute(text("DELETE FROM traffic_hours"))
-            await rebuild_traffic(session)
+        await rebuild_traffic(database)
         await log(database, {"created_at": MIDNIGHT + 2 * HOUR + 9, "duration_ms": 12.5})
         assert not any((await different(database)).values())
+
+    async def test_nobody_waits_for_it(self, database: Database) -> None:
+        """Nor does it wait for calls that come to other days."""
+        await some(database)
+        async with database.session() as session:
+            await session.execute(
+                text("UPDATE traffic_days SET requests = requests + 1 WHERE day = :day"),
+                {"day": from_unix(MIDNIGHT + DAY)},
+            )
+        async with database.raw() as connection:
+            await connection.execute(
+                "UPDATE traffic_hours SET requests = requests WHERE hour < $1", from_unix(MIDNIGHT + DAY)
+            )
+            async with asyncio.timeout(60):
+                found = await rebuild_traffic(database)
+        assert sum(each.different for each in found) > 0
+        assert not any((await different(database)).values())
+
+    async def test_what_came_while_it_compared_is_kept(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await some(database)
+        async with database.session() as session:
+            for table in TABLES:
+                await session.execute(text(f"DELETE FROM {table.name} WHERE dimension = 'total'"))
+            await session.execute(
+                text("UPDATE answer_times_hours SET counts[1] = counts[1] + 3 WHERE dimension = 'model'")
+            )
+        compare = traffic_rebuild._compare
+        came: list[int] = []
+
+        async def slow(session: Any, day: Any) -> Any:
+            found = await compare(session, day)
+            if not came:
+                came.append(1)
+                await log(database, {"duration_ms": 900.0}, {"duration_ms": 3.0})
+            return found
+
+        monkeypatch.setattr(traffic_rebuild, "_compare", slow)
+        await rebuild_traffic(database)
+        assert came
+        assert not any((await different(database)).values())
+
+    @pytest.mark.parametrize("project", ["proj_1", ""], ids=["of a project", "of everybody"])
+    async def test_sums_of_what_retention_removed_stay(self, database: Database, project: str) -> None:
+        """Of a project, and with it of everybody; others are mended."""
+        await log(database, {}, {"project_id": "proj_2"}, {"created_at": MIDNIGHT + DAY})
+        right = await shown(database)
+        async with database.session() as session:
+            values = {"project": project, "until": from_unix(MIDNIGHT + DAY)}
+            await session.execute(
+                text("INSERT INTO retention_marks VALUES (:project, 'exchanges', :until, NULL)"), values
+            )
+            await session.execute(
+                text("DELETE FROM exchanges WHERE project_id = 'proj_1' AND created_at < :until"), values
+            )
+        await rebuild_traffic(database)
+        assert await shown(database) == right
+        async with database.session() as session:
+            await session.execute(text("UPDATE traffic_hours SET requests = requests + 1 WHERE project_id = 'proj_2'"))
+            await session.execute(text("UPDATE traffic_days SET requests = 9 WHERE day = :until"), values)
+        found = {each.table: each.different for each in await rebuild_traffic(database)}
+        assert found["traffic_days"] > 0
+        assert (found["traffic_hours"] > 0) is (project != "")
+        if project:
+            assert await shown(database) == right
+
+    async def test_tells_each_difference(self, database: Database) -> None:
+        await some(database)
+        async with database.session() as session:
+            await session.execute(
+                text(
+                    "UPDATE traffic_days SET cost_nano = 5 WHERE dimension = 'total' AND project_id = '' AND day = :day"
+                ),
+                {"day": from_unix(MIDNIGHT)},
+            )
+            await session.execute(
+                text(
+                    "DELETE FROM answer_times_days WHERE dimension = 'total' AND project_id = '' AND day = :day AND measure = 'latency'"
+                ),
+                {"day": from_unix(MIDNIGHT)},
+            )
+        found = {each.table: each for each in await compare_traffic(database)}
+        (wrong,), (missing,) = found["traffic_days"].differences, found["answer_times_days"].differences
+        assert wrong.what == "2026-11-21T00:00:00+00:00 project_id= dimension=total value="
+        assert wrong.before == {"cost_nano": 5}
+        assert (wrong.truly or {}).keys() == {"cost_nano"}
+        assert missing.what.endswith("value= measure=latency")
+        assert (missing.before, missing.truly) == (None, {"answers": 3})
+        assert found["traffic_days"].rows == len(await cells_of_days(database))
+
+
+async def cells_of_days(database: Database) -> list[Any]:
+    async with database.session() as session:
+        return list(await session.execute(text("SELECT 1 FROM traffic_days")))
 
 
 async def some(database: Database) -> None:

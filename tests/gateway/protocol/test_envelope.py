@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 
-from gateway.protocol.envelope import ChatEnvelope, StreamOptions, ask_for_usage, whole_number
+from gateway.protocol.envelope import ChatEnvelope, StreamOptions, ask_for_usage, limit_answer, whole_number, with_field
 
 BODY = b'{ "model":"m", "messages" : [ {"role":"user","content":"\\u00e9 \xc3\xa9"} ], "stream":true, "x": 1.00, "big": 123456789012345678901 }'
 
@@ -48,3 +48,26 @@ class TestWholeNumber:
     )
     def test_is_0_for_anything_else(self, raw: bytes) -> None:
         assert whole_number(msgspec.Raw(raw)) == 0
+
+
+class TestWithField:
+    @pytest.mark.parametrize("end", ["}", " }", "}\n", "\n}\r\n "])
+    def test_the_rest_stays_to_the_byte(self, end: str) -> None:
+        body = ('{"model": "m",\t"x": {"n": 1.00}' + end).encode()
+        assert with_field(body, "max_tokens", 3).startswith(b'{"model": "m",\t"x": {"n": 1.00}')
+        assert json.loads(with_field(body, "max_tokens", 3)) == {"model": "m", "x": {"n": 1}, "max_tokens": 3}
+
+    @pytest.mark.parametrize("name", ["n", "\\u006e", "\\u006E"])
+    def test_one_that_is_there_is_replaced(self, name: str) -> None:
+        made = with_field(('{"model": "m", "' + name + '": null}').encode(), "n", 3)
+        assert json.loads(made, object_pairs_hook=list) == [("model", "m"), ("n", 3)]
+
+    def test_text_that_ends_in_a_brace_is_text(self) -> None:
+        body = json.dumps({"messages": [{"content": "}\n\u00e9 }"}], "model": "}"}).encode()
+        assert json.loads(with_field(body, "n", 3)) == json.loads(body) | {"n": 3}
+
+    @pytest.mark.parametrize(
+        ("path", "name"), [("/chat/completions", "max_completion_tokens"), ("/completions", "max_tokens")]
+    )
+    def test_a_limit_of_the_answer(self, path: str, name: str) -> None:
+        assert json.loads(limit_answer(b'{"model": "m"}', path, 7)) == {"model": "m", name: 7}

@@ -148,6 +148,18 @@ class TestReplicas:
         assert (found["kind"], found["subject_id"], found["severity"]) == ("replica_down", ENGINE, "critical")
         assert "refused" in found["message"]
 
+    async def test_its_password_is_not_told(
+        self, admin: httpx.AsyncClient, database: Database, sv: Services, settings: Settings
+    ) -> None:
+        url = "http://user:zebra@engine:8000/v1"
+        engine = msgspec.structs.replace(settings.engine, url=url, replicas=())
+        object.__setattr__(sv, "settings", msgspec.structs.replace(sv.settings, engine=engine))
+        async with database.session() as session:
+            session.add(ReplicaRow(url=url, state="down", problem="refused", seen_at=now()))
+        [found] = await alerts(admin)
+        assert (found["id"], found["subject_id"]) == ("replica_down:http://engine:8000/v1", "http://engine:8000/v1")
+        assert "zebra" not in str(found)
+
 
 class TestThisGateway:
     async def test_an_upstream_gets_no_calls(
@@ -162,7 +174,55 @@ class TestThisGateway:
         sv.spool.size = 65_000_000
         [found] = await alerts(admin)
         assert (found["kind"], found["value"], found["limit"]) == ("spool_depth", 65_000_000, 64_000_000)
+        assert "(2% of what may wait; calls are refused at 100%)" in found["message"]
+
+    async def test_the_spool_is_full(self, admin: httpx.AsyncClient, sv: Services) -> None:
+        sv.spool.size = sv.spool.max_bytes = 30_000_000
+        [found] = await alerts(admin)
+        assert (found["kind"], found["severity"], found["limit"]) == ("spool_full", "critical", 30_000_000)
+        assert found["message"] == "Calls are refused: 30 MB of finished calls wait for the database."
+
+    async def test_the_disk_refuses(
+        self, admin: httpx.AsyncClient, sv: Services, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sv.spool, "_trouble", "No space left on device")
+        monkeypatch.setattr(sv.spool, "_look_at", float("inf"))
+        [found] = await alerts(admin)
+        assert (found["kind"], found["subject_id"]) == ("spool_full", sv.spool.directory.name)
+        assert "the disk refuses the exchange log (No space left on device)" in found["message"]
 
 
 async def test_there_is_no_such_project(admin: httpx.AsyncClient) -> None:
     error_in(await admin.get("/v1/organization/projects/proj_none/alerts"), 404)
+
+
+class TestUptime:
+    async def test_less_than_999_of_1000_calls_of_a_day_were_answered(
+        self, admin: httpx.AsyncClient, database: Database
+    ) -> None:
+        """In an hour that is past: the error rate of the last one tells of none of them."""
+        hours = unix(now()) - 2 * 3600
+        early = [{"created_at": hours + n / 1000, "project_id": "proj_bad"} for n in range(1998)]
+        failed = [{**each, "outcome": "failed", "status": 502} for each in early[:2]]
+        refused = [{**each, "outcome": "refused", "status": 503} for each in early[2:3]]
+        await log(database, *failed, *refused, *early[3:])
+        [found] = await alerts(admin)
+        assert (found["kind"], found["id"], found["severity"]) == ("uptime", "uptime:proj_bad", "warning")
+        assert (found["value"], found["limit"], found["n"]) == (1 - 3 / 1998, 0.999, 1998)
+        assert "99.85% of the calls" in found["message"]
+        assert "the limit is 99.9%" in found["message"]
+        assert found["since"] == hours // 3600 * 3600
+
+    @pytest.mark.parametrize(("failed", "number"), [(1, 999), (1, 1000), (2, 2000)])
+    async def test_one_call_alone_is_not_too_many(
+        self, admin: httpx.AsyncClient, database: Database, failed: int, number: int
+    ) -> None:
+        at = unix(now()) - 2 * 3600
+        changes = {"outcome": "failed", "status": 502}
+        await log(database, *({"created_at": at + n / 1000, **(changes if n < failed else {})} for n in range(number)))
+        assert await alerts(admin) == []
+
+    async def test_a_day_later_it_is_past(self, admin: httpx.AsyncClient, database: Database) -> None:
+        at = unix(now()) - 26 * 3600
+        await log(database, *({"created_at": at + n / 1000, "outcome": "failed", "status": 502} for n in range(1200)))
+        assert await alerts(admin) == []

@@ -6,29 +6,27 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from sqlalchemy import update
 
 from gateway.app import App
-from gateway.datasets.isolated import Isolated
-from gateway.db.database import Database
-from gateway.db.tables import EvalRunRow
-from gateway.services import EVAL_PROCESS, Services
 from gateway.settings import Settings, WorkerSettings
 from tests.fakes.evals import (
+    RIGHT,
     SAME,
+    WRONG,
     asking,
     create_eval,
     create_run,
+    done,
     ended,
     eval_worker,
     in_process,
     qa,
+    report,
 )
 
 pytestmark = pytest.mark.anyio
 
 Client = httpx.AsyncClient
-RIGHT, WRONG = "yes", "no"
 
 
 @pytest.fixture
@@ -42,68 +40,6 @@ async def worker(settings: Settings, app: App, project_key: dict[str, Any]) -> A
     async with eval_worker(settings, app, project_key["value"]) as (wv, _, runs):
         wv.background.repeat(runs.begin, 0.02, "take up runs of evals")
         yield
-
-
-async def done(client: Client, of: dict[str, Any], *answers: str, **more: Any) -> dict[str, Any]:
-    """A run whose items are alike in all runs, and whose answers came with them."""
-    lines = [
-        {"item": qa(f"Is it {number}?", RIGHT), "sample": {"output_text": answer}}
-        for number, answer in enumerate(answers)
-    ]
-    source = {"type": "jsonl", "source": {"type": "file_content", "content": lines}}
-    run = await ended(client, await create_run(client, of["id"], source, **more))
-    assert run["status"] == "completed", run
-    return run
-
-
-async def report(client: Client, url: str, status: int = 200, **query: Any) -> dict[str, Any]:
-    answer = await client.get(url, params=query)
-    assert answer.status_code == status, answer.text
-    return answer.json()
-
-
-def compare_url(run: dict[str, Any]) -> str:
-    return f"/v1/evals/{run['eval_id']}/runs/{run['id']}/compare"
-
-
-class TestCompare:
-    async def test_two_runs_on_the_same_items(self, client: Client, sv: Services) -> None:
-        of = await create_eval(client)
-        base = await done(client, of, *[WRONG] * 7, *[RIGHT] * 3, WRONG)
-        run = await done(client, of, *[RIGHT] * 9, WRONG, WRONG)
-        object.__setattr__(sv, "evals", Isolated(command=EVAL_PROCESS))  # the real one
-        found = await report(client, compare_url(run), **{"with": base["id"]})
-        assert (found["run_id"], found["with_run_id"]) == (run["id"], base["id"])
-        comparison = found["comparison"]
-        primary = comparison["primary"]
-        assert (primary["run"], primary["base"]) == (pytest.approx(9 / 11), pytest.approx(3 / 11))
-        assert (primary["test"], primary["p"]) == ("mcnemar", pytest.approx(0.0703125))
-        assert not primary["significant"]
-        assert (comparison["pass_to_fail"], comparison["fail_to_pass"]) == (1, 7)
-        assert comparison["flips"][0] == {
-            "datasource_item_id": 9, "base_datasource_item_id": 9, "change": "pass_to_fail",
-        }  # fmt: skip
-        assert (comparison["paired"], comparison["left_out"]) == (11, 0)
-        assert comparison["win_rate"]["wins"] == 7
-
-    async def test_the_base_is_needed(self, client: Client) -> None:
-        run = await done(client, await create_eval(client), RIGHT)
-        assert (await report(client, compare_url(run), 400))["error"]["param"] == "with"
-
-    async def test_of_another_eval(self, client: Client) -> None:
-        run = await done(client, await create_eval(client), RIGHT)
-        other = await done(client, await create_eval(client), RIGHT)
-        error = (await report(client, compare_url(run), 404, **{"with": other["id"]}))["error"]
-        assert error["param"] == "with"
-
-    async def test_of_a_run_that_has_not_ended(self, client: Client, database: Database) -> None:
-        of = await create_eval(client)
-        run, other = await done(client, of, RIGHT), await done(client, of, RIGHT)
-        async with database.session() as session:
-            await session.execute(update(EvalRunRow).where(EvalRunRow.id == other["id"]).values(status="failed"))
-        error = (await report(client, compare_url(run), 409, **{"with": other["id"]}))["error"]
-        assert error["param"] == "with"
-        assert "failed" in error["message"]
 
 
 class TestSampleSize:
@@ -165,5 +101,7 @@ class TestTrend:
         await done(client, of, RIGHT)
         found = await report(client, f"/v1/evals/{of['id']}/trend", model="echo")
         assert [each["model"] for each in found["data"]] == ["echo", "echo"]
+        found = await report(client, f"/v1/evals/{of['id']}/trend", without_model="true")
+        assert [(each["model"], each["direction"]) for each in found["data"]] == [("", "first")]
         found = await report(client, f"/v1/evals/{of['id']}/trend", limit=1)
         assert ([each["model"] for each in found["data"]], found["has_more"], found["primary"]) == ([""], True, "same")

@@ -217,7 +217,7 @@ RUN_ERRORS = [
 
 
 class TestCreateRun:
-    async def test_waits_for_a_worker(self, client: Client) -> None:
+    async def test_waits_for_a_worker(self, client: Client, project_key: dict[str, Any]) -> None:
         of = await create_eval(client)
         source = asking(qa("a", "a"), qa("b", "b"))
         run = await create_run(client, of["id"], source, metadata={"a": "b"}, name="first")
@@ -225,7 +225,8 @@ class TestCreateRun:
         assert (run["status"], run["model"], run["name"], run["metadata"]) == ("queued", "echo", "first", {"a": "b"})
         assert run["result_counts"] == {"total": 2, "errored": 0, "failed": 0, "passed": 0}
         assert run["data_source"] == source
-        assert run["report_url"].endswith(f"/v1/evals/{of['id']}/runs/{run['id']}")
+        page = f"/console/projects/{project_key['project_id']}/evals/{of['id']}/runs/{run['id']}"
+        assert run["report_url"] == f"http://gateway{page}"
         assert await retrieve(client, run) == run
 
     @pytest.mark.parametrize(("body", "param"), RUN_ERRORS, ids=[str(n) for n in range(len(RUN_ERRORS))])

@@ -24,7 +24,7 @@ IMPORT = "/v1/training_examples/import"
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """Drained when the test says so."""
-    return msgspec.structs.replace(settings, exchanges=ExchangeSettings(drain_seconds=60))
+    return msgspec.structs.replace(settings, exchanges=ExchangeSettings(drain_seconds=60, drain="inside"))
 
 
 @pytest.fixture(autouse=True)

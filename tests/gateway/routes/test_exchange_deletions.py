@@ -22,7 +22,7 @@ from gateway.db.tables import (
     JudgmentRow,
     TrainingExampleRow,
 )
-from gateway.exchanges import erasure
+from gateway.exchanges import deletions, erasure
 from gateway.judgments import criteria, repository
 from gateway.kit.clock import now
 from gateway.kit.ids import new_request_id
@@ -47,7 +47,7 @@ SECRET = "zebra"
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """Drained when the test says so."""
-    return msgspec.structs.replace(settings, exchanges=ExchangeSettings(drain_seconds=60))
+    return msgspec.structs.replace(settings, exchanges=ExchangeSettings(drain_seconds=60, drain="inside"))
 
 
 @pytest.fixture(autouse=True)
@@ -271,7 +271,7 @@ class TestAtTheSameTime:
         """Else each could miss the other, and the bodies would stay."""
         id = await called(client)
         async with database.raw() as drain:
-            await erasure.deleted(drain, [])
+            await deletions.deleted(drain, [])
             deleting = asyncio.create_task(client.delete(f"{EXCHANGES}/{id}"))
 
             async def waits() -> bool:
@@ -317,9 +317,9 @@ async def test_a_call_of_another_project_with_the_same_id_is_not_taken(database:
     async with database.session() as session:
         await erasure.announce(session, "proj_mine", [theirs.id], "key_1")
     async with database.raw() as connection:
-        assert await erasure.deleted(connection, [theirs]) == []
+        assert await deletions.deleted(connection, [theirs]) == []
     later = exchange(new_request_id(), end_user="h", created_at=(now() + timedelta(seconds=5)).timestamp())
     async with database.session() as session:
-        await erasure.announce(session, "proj_1", [erasure.USER + "h"], "key_1")
+        await erasure.announce(session, "proj_1", [deletions.USER + "h"], "key_1")
     async with database.raw() as connection:
-        assert await erasure.deleted(connection, [later]) == []
+        assert await deletions.deleted(connection, [later]) == []

@@ -75,6 +75,7 @@ class TestFilters:
             plain | {"error": {"code": "rate_limit_exceeded", "message": "slow down"}},
             plain | {"duration_ms": 5000.0},
             plain | {"cost_nano": 50_000_000},
+            plain | {"cache_hit": True},
         )
         others = set(range(len(made)))
         for query, numbers in (
@@ -88,6 +89,8 @@ class TestFilters:
             ({"end_user": "hash"}, {5}),
             ({"streamed": "true"}, {6}),
             ({"streamed": "false"}, others - {6}),
+            ({"cache_hit": "true"}, {10}),
+            ({"cache_hit": "false"}, others - {10}),
             ({"error_code": "rate_limit_exceeded"}, {7}),
             ({"min_duration_ms": 5000}, {8}),
             ({"min_cost_usd": "0.05"}, {9}),
@@ -126,7 +129,7 @@ class TestFilters:
         for query, param in (
             ({"min_cost_usd": "much"}, "min_cost_usd"), ({"min_cost_usd": "NaN"}, "min_cost_usd"),
             ({"min_cost_usd": "-1"}, "min_cost_usd"), ({"min_cost_usd": "1e99"}, "min_cost_usd"),
-            ({"min_duration_ms": "-1"}, "min_duration_ms"), ({"streamed": "maybe"}, "streamed"),
+            ({"min_duration_ms": "-1"}, "min_duration_ms"), ({"streamed": "maybe"}, "streamed"), ({"cache_hit": "maybe"}, "cache_hit"),
             ({"purpose": "x"}, "purpose"), ({"judged_by": "x"}, "judged_by"), ({"passed": "x"}, "passed"),
             ({"scan_limit": 0}, "scan_limit"), ({"include": "bodies"}, "include"), ({"q": "?!"}, "q"),
         ):  # fmt: skip

@@ -106,6 +106,7 @@ class TestRetrieve:
             "metadata": {"team": "a"},
             "purpose": "",
             "end_user": None,
+            "cache_hit": False,
             "cost_parts": {"input_nano": 40_000, "cached_input_nano": 2_000, "output_nano": 40_000, "request_nano": 0},
         }
 

@@ -144,7 +144,7 @@ class TestEarly:
     @pytest.fixture
     def settings(self, settings: Settings) -> Settings:
         """Drained when the test says so."""
-        return msgspec.structs.replace(settings, exchanges=ExchangeSettings(drain_seconds=2))
+        return msgspec.structs.replace(settings, exchanges=ExchangeSettings(drain_seconds=2, drain="inside"))
 
     async def test_an_answer_that_is_still_in_the_spool_is_waited_for(
         self, client: httpx.AsyncClient, sv: Services

@@ -43,7 +43,7 @@ async def nobody(app: App) -> AsyncIterator[Client]:
 async def checks_of(settings: Settings, path: str = "/ready") -> tuple[int, dict[str, str]]:
     """What a gateway with these settings answers."""
     app = build_app(settings)
-    async with app.litestar.lifespan(), client_of(app, None) as client:
+    async with app.lifespan(), client_of(app, None) as client:
         answer = await client.get(path)
         return answer.status_code, answer.json().get("checks", answer.json())
 
@@ -91,7 +91,7 @@ class TestReady:
         assert status == 503
         expected = "The file storage s3://absent has no such bucket: create it, or correct files.url."
         assert checks["files"] == expected
-        async with build_app(away).litestar.lifespan():
+        async with build_app(away).lifespan():
             await until(lambda: f"{expected} Until then files, uploads and fine-tuning answer 503." in caplog.text)
         with s3.checking_credentials():
             status, checks = await checks_of(away)

@@ -382,6 +382,26 @@ class TestSummary:
             error = error_in(await client.get(SUMMARY, params={"group_by": group_by}), 400)
             assert error["param"] == "group_by"
         assert error_in(await client.get(SUMMARY, params={"history": "true"}), 400)["param"] == "history"
+        assert error_in(await client.get(SUMMARY, params={"latest": "-1"}), 400)["param"] == "latest"
+
+    async def test_without_counts(self, client: httpx.AsyncClient, logged: list[str]) -> None:
+        await bring(client, {"exchange_id": logged[0], "criterion": "helpful", "value": 2, "tags": ["slow"]})
+        [whole] = await summed(client)
+        [bare] = await summed(client, counts="false")
+        assert whole["tags"] == {"slow": 1}
+        assert bare == {**whole, "tags": {}}
+
+    async def test_of_the_newest_judgments_alone(self, client: httpx.AsyncClient, logged: list[str]) -> None:
+        await client.post("/v1/criteria", json={"name": "useful", "kind": "boolean"})
+        for exchange, value in zip(logged, (True, True, False, False), strict=True):
+            await bring(client, {"exchange_id": exchange, "criterion": "useful", "value": value})
+        own = {"criterion": "useful", "value": True}
+        await bring(client, {"exchange_id": logged[0], **own, "identifier": "another"})
+        [whole] = await summed(client)
+        [newest] = await summed(client, latest=3)
+        assert (whole["passed"], whole["failed"]) == (3, 2)
+        assert (newest["passed"], newest["failed"]) == (1, 2)
+        assert await summed(client, latest=1, source="human") == []
 
 
 @pytest.mark.parametrize(("successes", "n"), [(8, 10), (0, 20), (60, 100), (1, 1), (20, 20)])

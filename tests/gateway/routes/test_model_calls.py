@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.inference import CHAT_COMPLETIONS
+from gateway.routes.asgi import AsgiChannel
 from gateway.routes.model_calls import answer
 from gateway.services import Services
 from tests.conftest import chat
@@ -49,7 +50,7 @@ class Server:
 
 
 async def call(sv: Services, server: Server) -> None:
-    await answer(sv, CHAT_COMPLETIONS, server.scope, server.receive, server.send)
+    await answer(sv, CHAT_COMPLETIONS, AsgiChannel(sv, server.scope, server.receive, server.send))
 
 
 class TestSendingFails:
@@ -106,7 +107,7 @@ class TestLeaving:
         server = Server(project_key["value"], json.dumps(chat("endless", stream=True)).encode())
         calling = asyncio.ensure_future(call(sv, server))
         await until(lambda: b"more" in server.body)
-        sv.upstreams.end_calls()
+        sv.upstreams.close()
         await calling
         row = await logged.row(sv)
         assert (row.outcome, row.status) == ("failed", 200)

@@ -1,4 +1,4 @@
-"""/v1/sessions/current/...: one's own password and authenticator"""
+"""/v1/sessions/current/...: one's own name, password and authenticator"""
 
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -13,7 +13,7 @@ from gateway.app import App
 from gateway.db.tables import UserRow
 from gateway.services import Services
 from gateway.settings import Secret, Settings
-from tests.gateway.people import PASSWORD, SESSIONS, USERS, add, browser, sign_in, try_sign_in
+from tests.gateway.people import PASSWORD, SESSIONS, USERS, add, audit, browser, sign_in, try_sign_in
 from tests.gateway.test_errors import error_in
 
 pytestmark = pytest.mark.anyio
@@ -47,6 +47,42 @@ async def switch_on(client: httpx.AsyncClient, sv: Services) -> tuple[TOTP, list
 async def forget_step(sv: Services) -> None:
     async with sv.database.session() as session:
         await session.execute(update(UserRow).values(totp_last_step=None))
+
+
+class TestName:
+    URL = f"{SESSIONS}/current/name"
+
+    async def test_is_what_others_see_and_the_audit_log_tells(
+        self, app: App, person: Any, admin: httpx.AsyncClient
+    ) -> None:
+        async with browser(app) as client:
+            await sign_in(client, EMAIL)
+            changed = (await client.post(self.URL, json={"name": "  Ada Lovelace "})).json()
+        assert (changed["name"], changed["id"]) == ("Ada Lovelace", person["id"])
+        assert (await admin.get(f"{USERS}/{person['id']}")).json()["name"] == "Ada Lovelace"
+        told = (await audit(admin, "user.updated"))[0]
+        assert told["user.updated"] == {"id": person["id"], "changes_requested": {"name": "Ada Lovelace"}}
+
+    async def test_empty_is_the_beginning_of_the_email(self, app: App, person: Any) -> None:
+        async with browser(app) as client:
+            await sign_in(client, EMAIL)
+            assert (await client.post(self.URL, json={"name": " "})).json()["name"] == "a"
+
+    @pytest.mark.parametrize("body", [{"name": "n" * 201}, {"name": None}, {}, {"name": "x", "role": "owner"}])
+    async def test_what_is_wrong_changes_nothing(
+        self, app: App, person: Any, admin: httpx.AsyncClient, body: dict[str, Any]
+    ) -> None:
+        async with browser(app) as client:
+            await sign_in(client, EMAIL)
+            error_in(await client.post(self.URL, json=body), 400)
+        assert (await admin.get(f"{USERS}/{person['id']}")).json()["name"] == person["name"]
+
+    async def test_is_a_readers_own_too_and_no_keys(self, app: App, admin: httpx.AsyncClient) -> None:
+        await add(admin, "r@example.com")
+        async with browser(app) as client:
+            await sign_in(client, "r@example.com")
+            assert (await client.post(self.URL, json={"name": "R"})).status_code == 200
+        error_in(await admin.post(self.URL, json={"name": "R"}), 403)
 
 
 class TestPassword:

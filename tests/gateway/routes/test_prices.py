@@ -43,7 +43,7 @@ def settings(settings: Settings) -> Settings:
 async def elsewhere(app: App, settings: Settings) -> AsyncIterator[App]:
     """Another gateway process on the same database."""
     other = build_app(msgspec.structs.replace(settings, data_dir=settings.data_dir / "other"))
-    async with other.litestar.lifespan():
+    async with other.lifespan():
         yield other
 
 

@@ -8,7 +8,8 @@ import pytest
 from litestar.handlers import HTTPRouteHandler
 
 from gateway.app import App
-from gateway.routes import HOT, ROUTES
+from gateway.routes.model_calls import HOT
+from gateway.routes.urls import ROUTES
 from tests.conftest import client_of
 from tests.gateway.test_errors import error_in
 

@@ -36,6 +36,7 @@ DEFAULTS = {
     "hedge": None,
     "checks": [],
     "few_shot": None,
+    "cache": None,
 }
 
 
@@ -526,5 +527,5 @@ async def started(settings: Settings, database: Database) -> AsyncIterator[httpx
     async with database.session() as session:
         await ensure_admin_key(session, ADMIN_KEY, secret_key=settings.secret_key.reveal())
     app = build_app(settings)
-    async with app.litestar.lifespan(), client_of(app, ADMIN_KEY) as admin:
+    async with app.lifespan(), client_of(app, ADMIN_KEY) as admin:
         yield admin

@@ -123,6 +123,25 @@ class TestTraffic:
         told = await asked(admin, bucket_width="1m", end_time=MIDNIGHT + 180)
         assert (told["complete"], told["totals"][0]["requests"]) == (False, 2)
 
+    @pytest.mark.parametrize("width", ["1m", "1h", "1d"])
+    @pytest.mark.parametrize("group", [{}, {"group_by": "model"}])
+    async def test_totals_alone_are_the_same(
+        self, width: str, group: dict[str, str], admin: httpx.AsyncClient, database: Database
+    ) -> None:
+        await log(
+            database,
+            *(
+                {"served_model": f"m{n % 3}", "created_at": MIDNIGHT + 60 * n, "duration_ms": 10.0 * n}
+                for n in range(20)
+            ),
+        )
+        wanted = {"bucket_width": width, "end_time": MIDNIGHT + 1800, **group}
+        whole = await asked(admin, **wanted)
+        totals = await asked(admin, totals_only="true", **wanted)
+        assert len(whole["data"]) >= 1
+        assert totals == {**whole, "data": []}
+        assert totals["totals"][0]["latency"]["n"] > 0
+
     async def test_a_call_is_there_once_it_is_logged(
         self, admin: httpx.AsyncClient, client: httpx.AsyncClient, sv: Services, project_key: dict[str, Any]
     ) -> None:

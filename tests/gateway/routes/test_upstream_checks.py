@@ -117,7 +117,7 @@ class TestTest:
         id = (await made(admin, base_url=upstream.url, api_key=KEY))["id"]
         changed = {"encryption_key": Secret("cd" * 32), "data_dir": settings.data_dir / "other"}
         other = build_app(msgspec.structs.replace(settings, **changed))
-        async with other.litestar.lifespan(), client_of(other, ADMIN_KEY) as there:
+        async with other.lifespan(), client_of(other, ADMIN_KEY) as there:
             result = await outcome(there, id)
             assert (result["ok"], result["status"]) == (False, None)
             assert "cannot be opened" in result["error"]["message"]

@@ -59,7 +59,7 @@ async def models(client: httpx.AsyncClient) -> list[str]:
 async def elsewhere(app: App, settings: Settings) -> AsyncIterator[App]:
     """Another gateway process on the same database, whose encryption key is another."""
     other = build_app(msgspec.structs.replace(settings, encryption_key=SECOND, data_dir=settings.data_dir / "other"))
-    async with other.litestar.lifespan():
+    async with other.lifespan():
         yield other
 
 
@@ -340,7 +340,7 @@ class TestTakenNames:
         added = await made(admin, models=["late"])
         engine = EngineSettings(url="http://127.0.0.1:9/v1", model="late")
         later = build_app(msgspec.structs.replace(settings, engine=engine, data_dir=settings.data_dir / "later"))
-        async with later.litestar.lifespan(), client_of(later, ADMIN_KEY) as admin_later:
+        async with later.lifespan(), client_of(later, ADMIN_KEY) as admin_later:
             shown = (await admin_later.get(f"{URL}/{added['id']}")).json()
             assert shown["problem"] == "calls of `late` do not come here: the engine serves it."
             rotated = await admin_later.post(f"{URL}/{added['id']}", json={"api_key": KEY})
@@ -554,7 +554,7 @@ async def everything(database: Database) -> list[dict[str, Any]]:
 class TestWithoutTheKey:
     async def test_a_secret_is_refused_with_what_to_do(self, app: App, settings: Settings) -> None:
         bare = build_app(msgspec.structs.replace(settings, encryption_key=Secret(""), data_dir=settings.data_dir / "b"))
-        async with bare.litestar.lifespan(), client_of(bare, ADMIN_KEY) as admin:
+        async with bare.lifespan(), client_of(bare, ADMIN_KEY) as admin:
             for change, param in (
                 ({"api_key": KEY}, "api_key"),
                 ({"secret_headers": {"X-Token": TOKEN}}, "secret_headers"),

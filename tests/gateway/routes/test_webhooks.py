@@ -125,7 +125,7 @@ class TestWebhooks:
         bare = build_app(
             msgspec.structs.replace(settings, encryption_key=Secret(""), data_dir=settings.data_dir / "bare")
         )
-        async with bare.litestar.lifespan(), client_of(bare, ADMIN_KEY) as client:
+        async with bare.lifespan(), client_of(bare, ADMIN_KEY) as client:
             refused = await client.post("/v1/webhooks", json={"url": URL, "event_types": [TYPE]})
             assert error_in(refused, 400)["code"] == "no_encryption_key"
             assert "cannot be opened" in error_in(await client.post(f"/v1/webhooks/{made['id']}/test"), 409)["message"]

@@ -56,15 +56,19 @@ class TestAModelThatAnswers:
                 "errored": 0,
             }
         ]
+        items = await items_of(client, run)
+        assert all(item["cost_usd"] > 0 for item in items)
         assert run["per_model_usage"] == [
             {
                 "model_name": "echo", "invocation_count": 2, "prompt_tokens": 24, "completion_tokens": 8,
-                "total_tokens": 32, "cached_tokens": 8,
+                "total_tokens": 32, "cached_tokens": 8, "cost_usd": sum(item["cost_usd"] for item in items),
             }
         ]  # fmt: skip
         conforms("EvalRun", run)
-        items = await items_of(client, run)
-        assert [item["status"] for item in items] == ["pass", "fail"]
+        assert [(item["status"], item["reference"], item["duration_ms"]) for item in items] == [
+            ("pass", "2", 1.0), ("fail", "4", 1.0),
+        ]  # fmt: skip
+        assert run["metrics"]["latency"] == {"p50_ms": 1.0, "p95_ms": 1.0, "n": 2}
         assert items[0]["sample"]["input"] == [{"role": "user", "content": "2"}]
         assert items[0]["sample"]["output"] == [{"role": "assistant", "content": "2"}]
         assert items[1]["results"] == [
@@ -73,6 +77,16 @@ class TestAModelThatAnswers:
                 "sample": None,
             }
         ]  # fmt: skip
+
+    async def test_what_has_no_price_has_no_cost(self, client: Client, worker: Straight) -> None:
+        of = await create_eval(client, SAME, SCORE)
+        source = asking(qa("a", "a", score="5"), model="unpriced")
+        run = await ended(client, await create_run(client, of["id"], source))
+        costs = {each["model_name"]: each["cost_usd"] for each in run["per_model_usage"]}
+        assert costs["unpriced"] is None
+        assert costs["echo"] > 0
+        [item] = await items_of(client, run)
+        assert item["cost_usd"] is None
 
     async def test_parameters_reach_it_and_are_shown(self, client: Client, worker: Straight) -> None:
         of = await create_eval(client)
@@ -159,7 +173,10 @@ class TestGraders:
         assert run["per_model_usage"][0]["invocation_count"] == 6
         results = by_number(await items_of(client, run))[1]["results"]
         assert [result["score"] for result in results] == [0.0, 0.5, 6.5, 0.0]
+        call = results[3]["sample"].pop("exchange_id")
         assert results[3]["sample"] == {"model": "echo", "label": "rude"}
+        asked = (await client.get(f"/v1/exchanges/{call}")).json()["request"]["messages"]
+        assert "Label: rude" in asked[-1]["content"]
         judge = run["metrics"]["judge"]
         assert judge["value"] == pytest.approx((0.8 + 1 + 0.65 + 0) / 4)
 
@@ -172,9 +189,9 @@ class TestGraders:
         assert (judged["passed"], judged["failed"], judged["errored"]) == (1, 0, 2)
         found = by_number(await items_of(client, run))
         assert [result["type"] for result in found[1]["results"]] == ["string_check"]
-        assert [(each["type"], each["code"]) for each in found[1]["errors"]] == [
-            ("score_model", "model_grader_parse_error")
-        ]
+        [error] = found[1]["errors"]
+        assert (error["type"], error["code"]) == ("score_model", "model_grader_parse_error")
+        assert (await client.get(f"/v1/exchanges/{error['exchange_id']}")).status_code == 200
         assert run["metrics"]["coverage"] == pytest.approx(1 / 3)
         assert run["metrics"]["judge"]["value"] == 0.5
         assert [each["status"] for each in await items_of(client, run, status="error")] == ["error", "error"]

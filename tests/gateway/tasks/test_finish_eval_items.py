@@ -10,7 +10,7 @@ from gateway.app import App
 from gateway.db.database import Database
 from gateway.db.tables import EvalOutputItemRow, ExchangeRow, JudgmentRow
 from gateway.evals import claims
-from gateway.exchanges import erasure
+from gateway.exchanges import deletions, erasure
 from gateway.services import Services
 from gateway.settings import Settings
 from gateway.tasks import finish_eval_items
@@ -321,7 +321,7 @@ class TestErasure:
         await until(lambda: worker.under_way == 2)
         async with database.session() as session:
             user = await session.scalar(select(ExchangeRow.end_user).where(ExchangeRow.id == stored[0]))
-            await erasure.announce(session, project_key["project_id"], [f"{erasure.USER}{user}"], "key_1")
+            await erasure.announce(session, project_key["project_id"], [f"{deletions.USER}{user}"], "key_1")
         worker.gate.set()
         assert (await ended(client, run))["result_counts"]["errored"] == 2
 

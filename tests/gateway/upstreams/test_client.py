@@ -17,6 +17,7 @@ from gateway.errors import (
     to_openai_error,
 )
 from gateway.settings import TimeoutSettings
+from gateway.upstreams import client as client_module
 from gateway.upstreams.client import UpstreamClient, UpstreamReply, Way
 from tests.conftest import chat
 from tests.fakes.upstream import Upstream
@@ -28,9 +29,8 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 async def door() -> AsyncIterator[UpstreamClient]:
     client = UpstreamClient(TimeoutSettings(idle=5.0))
-    await client.open()
     yield client
-    await client.close()
+    client.close()
 
 
 async def send(door: UpstreamClient, upstream: Upstream, model: str, **more: Any) -> UpstreamReply:
@@ -120,6 +120,56 @@ class TestStatuses:
                 await door.post("fake", f"http://127.0.0.1:{port}/v1", b"{}")
 
 
+class TestHeaders:
+    async def test_says_who_asks(self, door: UpstreamClient, upstream: Upstream) -> None:
+        await (await send(door, upstream, "echo")).read()
+        sent = {name.lower(): value for name, value in upstream.headers[-1].items()}
+        assert sent["user-agent"].startswith("tuneway/")
+        assert sent["accept-encoding"] == "identity"
+
+    async def test_an_upstreams_own_win(self, door: UpstreamClient, upstream: Upstream) -> None:
+        own = {"host": "models.example", "user-agent": "ours/1", "content-type": "application/json; v=2"}
+        body, url = json.dumps(chat("echo")).encode(), f"{upstream.url}/chat/completions"
+        await (await door.post("fake", url, body, way=Way(headers=own))).read()
+        sent = [(name.lower(), value) for name, value in upstream.headers[-1].items()]
+        assert set(own.items()) <= set(sent)
+        assert len(sent) == len(dict(sent))
+
+    async def test_a_calls_trace_is_sent_and_not_kept(self, door: UpstreamClient, upstream: Upstream) -> None:
+        """It is another one each call: heads are kept to be used again."""
+        url, body = f"{upstream.url}/chat/completions", json.dumps(chat("echo")).encode()
+        kept: Any = client_module
+        kept._beginning_of.cache_clear()
+        for number in range(3):
+            trace = {"traceparent": f"00-{number}", "tracestate": f"a={number}"}
+            await (await door.post("fake", url, body, request_id="req_1", way=Way({**trace, "x-own": "yes"}))).read()
+            sent = {name.lower(): value for name, value in upstream.headers[-1].items()}
+            assert trace.items() <= sent.items()
+            assert (sent["x-own"], sent["x-request-id"]) == ("yes", "req_1")
+        assert kept._beginning_of.cache_info().currsize == 1
+
+    async def test_a_line_break_in_one_is_not_sent(self, door: UpstreamClient, upstream: Upstream) -> None:
+        with pytest.raises(UpstreamFailed):
+            await door.post("fake", f"{upstream.url}/chat/completions", b"{}", way=Way(headers={"x": "a\r\ny: b"}))
+        assert not upstream.headers
+
+    async def test_an_error_whose_body_never_ends_is_told_by_its_status(
+        self, door: UpstreamClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(client_module, "ERROR_BODY_SECONDS", 0.05)
+
+        async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"{}")
+            writer.write(b"HTTP/1.1 503 Not Now\r\ncontent-length: 99\r\n\r\n")
+            await reader.read()
+            writer.close()
+
+        async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            with pytest.raises(ModelLoading):
+                await door.post("fake", f"http://127.0.0.1:{port}/v1", b"{}")
+
+
 class TestSecrets:
     @pytest.mark.parametrize("header", ["Bearer sk-0123456789", "Basic c2stMDEyMzQ1Njc4OTo=", "sk-0123456789"])
     async def test_that_a_provider_repeats_are_not_passed_on(
@@ -161,10 +211,9 @@ class TestConnections:
 
     async def test_a_silent_upstream_times_out(self, upstream: Upstream) -> None:
         impatient = UpstreamClient(TimeoutSettings(idle=0.05))
-        await impatient.open()
         refusal = await refusal_of(impatient, upstream, "slow")
         upstream.release.set()
-        await impatient.close()
+        impatient.close()
         assert (type(refusal), refusal.status) == (UpstreamTimeout, 504)
 
     async def test_something_that_does_not_speak_http(self, door: UpstreamClient) -> None:
@@ -189,16 +238,15 @@ class TestConnections:
         await until(upstream.hung_up.is_set)
 
 
-class TestEndCalls:
+class TestClose:
     async def test_ends_every_call_and_lets_none_begin(self, upstream: Upstream) -> None:
         door = UpstreamClient(TimeoutSettings())
-        await door.open()
         stream = await send(door, upstream, "endless", stream=True)
         half = await send(door, upstream, "gated", stream=True)
         waiting = asyncio.ensure_future(send(door, upstream, "slow"))
         await until(lambda: len(upstream.requests) == 3)
         reading = asyncio.ensure_future(half.read())
-        door.end_calls()
+        door.close()
         with pytest.raises(UpstreamFailed):
             _ = [piece async for piece in stream.chunks()]
         with pytest.raises(UpstreamFailed):
@@ -206,7 +254,7 @@ class TestEndCalls:
         for call in (waiting, send(door, upstream, "echo")):
             with pytest.raises(Unavailable, match="shutting down"):
                 await call
-        await door.close()
+        door.close()
         upstream.release.set()
 
     async def test_a_call_that_is_cancelled_stays_cancelled(self, door: UpstreamClient, upstream: Upstream) -> None:

@@ -29,9 +29,8 @@ def fake(running_fake_engine: FakeEngine) -> FakeEngine:
 @pytest.fixture
 async def engine(fake: FakeEngine) -> AsyncIterator[Engine]:
     client = UpstreamClient(TimeoutSettings())
-    await client.open()
     yield Engine(client, fake.url + "/")
-    await client.close()
+    client.close()
 
 
 @pytest.fixture

@@ -118,9 +118,8 @@ def fake() -> Iterator[FakeEngine]:
 @pytest.fixture
 async def engine(fake: FakeEngine) -> AsyncIterator[Engine]:
     client = UpstreamClient(TimeoutSettings())
-    await client.open()
     yield Engine(client, fake.url, "sk-engine")
-    await client.close()
+    client.close()
 
 
 @pytest.fixture

@@ -1,24 +1,19 @@
 """Providers behind a forward proxy: http by absolute URL, https through a tunnel, with a password, and failures."""
 
-import datetime
-import ipaddress
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from openai import OpenAI
 
 from tests.fakes.anthropic import FakeAnthropic, running_anthropic
 from tests.fakes.proxy import Proxy, running_proxy
 from tests.fakes.upstream import Upstream
 from tests.gateway.conftest import RunningGateway, StartGateway, free_port
+from tests.gateway.upstreams.http.certificates import certificate as make_certificate
+from tests.gateway.upstreams.http.certificates import server_context
 
 PASSWORD = "pass-w0rd"
 HELLO: Any = [{"role": "user", "content": "one two"}]
@@ -33,28 +28,12 @@ def proxy() -> Iterator[Proxy]:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate of 127.0.0.1 with its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    builder = builder.not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(
-        now + datetime.timedelta(days=1)
-    )
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    signed = builder.add_extension(address, critical=False).sign(key, hashes.SHA256())
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ) + signed.public_bytes(serialization.Encoding.PEM)
-    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
-    path.write_bytes(pem)
-    return path
+    return make_certificate(tmp_path_factory.mktemp("tls") / "certificate.pem", "127.0.0.1")
 
 
 @pytest.fixture(scope="module")
 def secure(certificate: Path) -> Iterator[FakeAnthropic]:
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(certificate)
-    with running_anthropic(tls) as running:
+    with running_anthropic(server_context(certificate)) as running:
         yield running
 
 

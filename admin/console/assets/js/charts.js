@@ -4,6 +4,7 @@ import { fresh } from "./page.js";
 
 const HEIGHTS = { small: 120, medium: 220, large: 320 };
 const shown = new Set();
+let isPrinting = false;
 
 export function startCharts(root) {
   for (const figure of fresh(root, "figure[data-chart]", "Chart")) show(figure);
@@ -13,8 +14,9 @@ export function startCharts(root) {
 export function show(figure, figures = JSON.parse(figure.querySelector("script").textContent)) {
   const place = figure.querySelector(".plot");
   figure.chart?.plot.destroy();
-  figure.querySelector("details")?.remove();
-  figure.append(asTable(figure, figures));
+  const old = figure.querySelector("details");
+  figure.append(asTable(figure, figures, old?.open));
+  old?.remove();
   if (!figures.x.length) {
     place.textContent = "Nothing yet.";
     return;
@@ -37,8 +39,23 @@ function height(figure) {
   return HEIGHTS[[...figure.classList].find((each) => each in HEIGHTS)] ?? HEIGHTS.medium;
 }
 
+/** What a variable of colors.css comes to in the theme that shows, as rgb(): its own text has both themes. Paper is light. */
 function color(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const probe = document.body.appendChild(document.createElement("i"));
+  probe.style.colorScheme = isPrinting ? "light" : "";
+  probe.style.color = `var(${name})`;
+  const found = getComputedStyle(probe).color;
+  probe.remove();
+  return found;
+}
+
+/** As wide as the longest of its labels, in pixels. */
+function room(plot, labels) {
+  return 22 + 7 * Math.max(5, ...(labels ?? []).map((each) => each.length));
+}
+
+function faint(color) {
+  return color.replace("rgb(", "rgba(").replace(")", ", 0.13)");
 }
 
 function options(figure, figures) {
@@ -48,7 +65,7 @@ function options(figure, figures) {
     width: figure.querySelector(".plot").clientWidth || 300,
     height: height(figure),
     scales: { x: { time: isTime }, y: { range: (plot, low, high) => [Math.min(0, low ?? 0), (high ?? 1) * 1.05 || 1] } },
-    axes: [axis, { ...axis, size: 64, values: (plot, ticks) => ticks.map((each) => written(each, figures.series[0]?.unit)) }],
+    axes: [axis, { ...axis, size: room, values: (plot, ticks) => ticks.map((each) => written(each, figures.series[0]?.unit)) }],
     legend: { live: true },
     cursor: { drag: { x: false, y: false } },
     series: [
@@ -57,7 +74,7 @@ function options(figure, figures) {
         label: each.label,
         stroke: color(`--series-${(at % 6) + 1}`),
         width: 2,
-        fill: each.kind === "area" ? color(`--series-${(at % 6) + 1}`) + "22" : undefined,
+        fill: each.kind === "area" ? faint(color(`--series-${(at % 6) + 1}`)) : undefined,
         paths: each.kind === "bars" ? uPlot.paths.bars({ size: [0.7, 40] }) : undefined,
         points: { show: true, filter: () => alone(each.values) },
         spanGaps: true,
@@ -94,11 +111,14 @@ function behind(figure, figures, from) {
   return figure.dataset.link.replace("{from}", from).replace("{to}", to);
 }
 
-function asTable(figure, figures) {
+/** Stays open when the figures move. */
+function asTable(figure, figures, isOpen = false) {
   const details = document.createElement("details");
   const summary = document.createElement("summary");
   summary.textContent = "As a table";
   details.append(summary);
+  if (isOpen) details.append(rows(figure, figures));
+  details.open = isOpen;
   details.addEventListener("toggle", () => details.open && details.childElementCount === 1 && details.append(rows(figure, figures)));
   return details;
 }
@@ -142,4 +162,10 @@ function drawAnew() {
 }
 
 document.addEventListener("theme", drawAnew);
+for (const [name, is] of [["beforeprint", true], ["afterprint", false]]) {
+  addEventListener(name, () => {
+    isPrinting = is;
+    drawAnew();
+  });
+}
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAnew);

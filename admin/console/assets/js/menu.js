@@ -2,9 +2,9 @@ import { fresh } from "./page.js";
 
 export function startMenu(root) {
   for (const button of fresh(root, "[data-menu]", "Menu")) {
-    button.addEventListener("click", () => {
-      const open = document.body.classList.toggle("menu-open");
-      button.setAttribute("aria-expanded", String(open));
+    button.addEventListener("click", () => open(button, !document.body.classList.contains("menu-open")));
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && document.body.classList.contains("menu-open")) open(button, false);
     });
   }
   for (const select of fresh(root, "select[data-go]", "Go")) {
@@ -21,6 +21,13 @@ export function startMenu(root) {
       document.dispatchEvent(new CustomEvent("theme"));
     });
   }
+}
+
+/** On a narrow window; the focus goes where the eye goes: to its first page, and back. */
+function open(button, isOpen) {
+  document.body.classList.toggle("menu-open", isOpen);
+  button.setAttribute("aria-expanded", String(isOpen));
+  (isOpen ? document.querySelector("#menu a") : button)?.focus();
 }
 
 function isDark() {

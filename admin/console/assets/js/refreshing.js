@@ -5,8 +5,13 @@ import { fresh } from "./page.js";
 
 export function startRefreshing(root) {
   for (const place of fresh(root, "[data-refresh]", "Refresh")) {
-    const timer = setInterval(() => (place.isConnected ? refresh(place) : clearInterval(timer)), Number(place.dataset.refresh) * 1000);
-    document.addEventListener("visibilitychange", () => refresh(place));
+    const looked = () => refresh(place);
+    const timer = setInterval(() => {
+      if (place.isConnected) return refresh(place);
+      clearInterval(timer);
+      document.removeEventListener("visibilitychange", looked);
+    }, Number(place.dataset.refresh) * 1000);
+    document.addEventListener("visibilitychange", looked);
   }
 }
 

@@ -74,6 +74,13 @@ class Review {
     this.show(answer.parts, "Taken back.");
   }
 
+  /** The button that begins, before the browser has given it the focus, or once it has lost it; false where there is none. */
+  begin() {
+    const form = this.place.querySelector("[data-review-next]");
+    form?.requestSubmit();
+    return form !== null;
+  }
+
   async next(body = new FormData()) {
     const answer = await this.ask("next", body);
     if (answer.ok) this.show(answer.parts);

@@ -24,7 +24,11 @@ export function pressed(review, event) {
   if (event.altKey || event.ctrlKey || event.metaKey) return;
   if (event.key === "?") return take(event, () => review.openKeys());
   if (event.key === "u" && !event.repeat) return take(event, () => review.undo());
-  if (!review.form?.form || event.repeat) return;
+  if (event.repeat) return;
+  if (!review.form?.form) {
+    if (event.key === "Enter" && !target.matches(NATIVE)) take(event, () => review.begin());
+    return;
+  }
   if (event.key >= "1" && event.key <= "9") return take(event, () => review.form.choose(Number(event.key)));
   const isArrow = event.key.startsWith("Arrow");
   if (isArrow && target.matches("input[type=radio]")) return; // the browser chooses among its options

@@ -2,6 +2,7 @@
 // file's id. Without scripts the form carries the file itself.
 import { announce, fresh, headers } from "./page.js";
 
+/** A source that is only read once goes after a day; `data-upload` may name another purpose, whose files stay. */
 const KEPT = { purpose: "user_data", "expires_after[anchor]": "created_at", "expires_after[seconds]": "86400" };
 
 export function startUploading(root) {
@@ -34,7 +35,8 @@ function startDrop(place, input, form) {
 
 function upload(form, file) {
   const body = new FormData();
-  for (const [name, value] of Object.entries(KEPT)) body.append(name, value);
+  const purpose = form.dataset.upload;
+  for (const [name, value] of Object.entries(purpose ? { purpose } : KEPT)) body.append(name, value);
   body.append("file", file, file.name);
   const request = new XMLHttpRequest(); // fetch does not tell how much was sent
   request.open("POST", "/v1/files");

@@ -28,6 +28,19 @@ async def switch_on(browser: Browser) -> str:
     return secret
 
 
+class TestTheName:
+    async def test_is_changed_and_stands_in_the_head_of_pages(self, owner: Browser) -> None:
+        page = await owner.send(f"{URL}/name", name="Ada <Lovelace>")
+        assert "Your name is changed" in text_of(page)
+        assert 'value="Ada &lt;Lovelace&gt;"' in page
+        assert '<a href="/console/account">Ada &lt;Lovelace&gt;</a>' in page
+
+    async def test_one_that_is_too_long_is_said_beside_its_field(self, owner: Browser) -> None:
+        page = await owner.send(f"{URL}/name", 400, name="n" * 201)
+        assert re.findall(r'id="f-(\w+)"[^>]*aria-invalid="true"', page) == ["name"]
+        assert f'value="{"n" * 201}"' in page
+
+
 class TestThePassword:
     async def test_is_changed_and_other_sessions_end(self, app: App, owner: Browser) -> None:
         async with Browser.of(app) as elsewhere:

@@ -22,6 +22,9 @@ from tests.gateway.routes.test_exchanges import add
 pytestmark = pytest.mark.anyio
 
 
+BADGE = '<span class="badge plain">from the cache</span>'
+
+
 @pytest.fixture
 def url(project_id: str) -> str:
     return f"/console/projects/{project_id}/exchanges"
@@ -82,6 +85,23 @@ class TestTable:
         assert ids_in(await owner.open(f"{url}?metadata=team%3Da&outcome=refused")) == [refused]
         nothing = await owner.open(f"{url}?metadata=team%3Db")
         assert "No exchange is like this" in text_of(nothing)
+
+    async def test_answers_of_the_cache_wear_a_badge_and_are_filtered(
+        self, owner: Browser, project_id: str, database: Database, url: str
+    ) -> None:
+        asked, hit = await add(
+            database,
+            {"project_id": project_id},
+            {"project_id": project_id, "cache_hit": True, "upstream": None, "cost_nano": 0},
+        )
+        page = await owner.open(url)
+        assert ids_in(page) == [hit, asked]
+        assert page.count(BADGE) == 1
+        assert page.index(asked) > page.index(BADGE) > page.index(hit)
+        kept, others = [await owner.open(f"{url}?cache_hit={which}") for which in ("true", "false")]
+        assert (ids_in(kept), ids_in(others)) == ([hit], [asked])
+        assert "From the cache: yes" in text_of(kept)
+        assert BADGE not in others
 
     async def test_of_a_time(self, owner: Browser, project_id: str, database: Database, url: str) -> None:
         [early, late] = await add(
@@ -206,6 +226,19 @@ class TestExport:
         assert [row["id"] for row in rows] == made[:1:-1]
         assert (await owner.client.get(f"{url}/export?format=json&status=404")).json() == []
 
+    async def test_tells_which_answers_were_kept(
+        self, owner: Browser, project_id: str, database: Database, url: str
+    ) -> None:
+        own = {"project_id": project_id}
+        asked, hit = await add(database, own, own | {"cache_hit": True, "upstream": None, "cost_nano": 0})
+        table = csv.DictReader(io.StringIO((await owner.client.get(f"{url}/export?format=csv")).text))
+        assert [(row["id"], row["cache_hit"], row["upstream"]) for row in table] == [
+            (hit, "true", ""),
+            (asked, "false", "fake"),
+        ]
+        rows = (await owner.client.get(f"{url}/export?format=json&cache_hit=true")).json()
+        assert [(row["id"], row["cache_hit"]) for row in rows] == [(hit, True)]
+
     async def test_a_wrong_filter_is_no_file(self, owner: Browser, url: str) -> None:
         await owner.open(f"{url}/export?status=9", 400)
 
@@ -241,6 +274,16 @@ class TestOne:
         shown = text_of(page)
         for words in ("Image image/png", "Calls look_up", '"order": 7', "1 tool offered", "5,000 characters"):
             assert words in shown, words
+
+    async def test_says_that_an_answer_was_kept(
+        self, owner: Browser, project_id: str, database: Database, url: str
+    ) -> None:
+        own = {"project_id": project_id}
+        asked, hit = await add(database, own, own | {"cache_hit": True, "upstream": None, "cost_nano": 0})
+        page = await owner.open(f"{url}/{hit}")
+        assert BADGE in page
+        assert "none: the answer was kept of a call before" in text_of(page)
+        assert BADGE not in await owner.open(f"{url}/{asked}")
 
     async def test_of_another_project_is_not_there(self, owner: Browser, database: Database, url: str) -> None:
         [id] = await add(database, {"project_id": "proj_other"})

@@ -89,6 +89,14 @@ class TestStart:
         assert "Conversations with good answers" in text_of(answer.text)
         assert 'name="goal" value="label tickets"' in answer.text
 
+    async def test_one_that_a_script_has_uploaded_is_chosen_likewise(
+        self, owner: Browser, home: str, client: httpx.AsyncClient
+    ) -> None:
+        page = await owner.open(f"{home}/fine-tuning/new?step=data&goal=x")
+        assert 'data-upload="fine-tune"' in page
+        page = await owner.send(f"{home}/fine-tuning/files", goal="x", file_id=await upload(client, LINE * 20))
+        assert "Conversations with good answers" in text_of(page)
+
     async def test_what_cannot_be_uploaded_is_said(self, owner: Browser, home: str) -> None:
         page = await owner.send(f"{home}/fine-tuning/files", 400, goal="x")
         assert "Choose a file first" in text_of(page)
@@ -139,8 +147,8 @@ class TestStart:
     async def test_models_are_offered_and_compared(self, owner: Browser, home: str, client: httpx.AsyncClient) -> None:
         file_id = await upload(client)
         page = await owner.open(f"{home}/fine-tuning/new?step=model&goal=x&data={file_id}&compare={BASE}")
-        assert f'value="{BASE}"' in page
-        assert 'value="echo"' not in page
+        assert re.search(rf'name="model" value="{BASE}" checked', page)
+        assert 'name="model" value="echo"' not in page
         assert "Compared, with your data" in text_of(page)
 
     async def test_a_reader_sees_it_and_starts_nothing(

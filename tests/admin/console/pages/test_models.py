@@ -8,6 +8,7 @@ import httpx
 import msgspec
 import pytest
 
+from admin.console.api import Api
 from admin.console.pages.models import satisfaction
 from gateway.app import App
 from gateway.db.database import Database
@@ -17,6 +18,7 @@ from gateway.settings import EngineSettings, Settings
 from tests.admin.console.browsers import Browser, text_of
 from tests.conftest import chat
 from tests.fakes.engine import BASE
+from tests.fakes.evals import asking, create_eval, create_run, qa
 from tests.fakes.tuned_models import add_job, add_tuned
 from tests.gateway.people import add, join
 
@@ -44,7 +46,47 @@ async def tuned(database: Database, sv: Services, project_key: dict[str, Any], s
     return row
 
 
+class TestOneThatCanBeCalled:
+    async def test_code_key_limits_and_usage_stand_together(
+        self, owner: Browser, home: str, project_id: str, admin: httpx.AsyncClient
+    ) -> None:
+        limits = {"max_requests_per_1_minute": 100}
+        await admin.post(f"/v1/organization/projects/{project_id}/rate_limits/rl-*", json=limits)
+        page = await owner.open(f"{home}/models/view?model=echo")
+        assert "model=&#34;echo&#34;," in page
+        assert "All models together: 100 requests a minute" in text_of(page)
+        for url in ("keys", "limits", "exchanges?model=echo", "budgets"):
+            assert f'href="{home}/{url}"' in page
+
+    async def test_its_limits_are_there_however_many_models_there_are(
+        self, owner: Browser, home: str, project_id: str, admin: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        limits = {"max_requests_per_1_minute": 7}
+        await admin.post(f"/v1/organization/projects/{project_id}/rate_limits/rl-echo", json=limits)
+        get = Api.get
+
+        async def one_a_page(api: Api, path: str, **query: Any) -> Any:
+            return await get(api, path, **(query | {"limit": 1} if path.endswith("/rate_limits") else query))
+
+        monkeypatch.setattr(Api, "get", one_a_page)
+        assert "This model: 7 requests a minute" in text_of(await owner.open(f"{home}/models/view?model=echo"))
+
+    async def test_a_reader_is_told_whom_to_ask(
+        self, app: App, admin: httpx.AsyncClient, owner: Browser, home: str
+    ) -> None:
+        await add(admin, "reader@example.com", "reader")
+        async with Browser.of(app) as browser:
+            await browser.sign_in("reader@example.com")
+            assert "ask a member for it" in text_of(await browser.open(f"{home}/models/view?model=echo"))
+
+
 class TestList:
+    async def test_filtered_by_kind(self, owner: Browser, home: str, tuned: ModelRow) -> None:
+        page = await owner.open(f"{home}/models?kind=adapter")
+        assert tuned.id in page
+        assert 'value="echo"' not in page
+        assert 'value="echo"' in await owner.open(f"{home}/models?kind=provider")
+
     async def test_what_each_was_used_for_and_how_it_did(
         self, owner: Browser, home: str, client: httpx.AsyncClient, sv: Services, tuned: ModelRow
     ) -> None:
@@ -134,3 +176,14 @@ def test_what_people_said_counts_before_what_judges_said() -> None:
 
     rows = [row("llm", 1000), row("human", 3), row("human", 5), row("human", 0)]
     assert satisfaction(rows)["a"] == row("human", 5)
+
+
+async def test_evals_that_it_was_run_on(owner: Browser, home: str, client: httpx.AsyncClient) -> None:
+    of = await create_eval(client, name="Support labels")
+    await create_run(client, of["id"], asking(qa("a", "a")))
+    page = await owner.open(f"{home}/models/view?model=echo")
+    assert "Support labels : waiting" in text_of(page)
+    assert f"{home}/evals/{of['id']}?model=echo" in page
+    other = await owner.open(f"{home}/models/view?model=unicode")
+    assert "Support labels" not in other
+    assert "Evals say how good it is" in text_of(other)

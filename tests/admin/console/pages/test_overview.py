@@ -6,9 +6,11 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway import open_alerts
 from gateway.app import App
 from gateway.db.database import Database
 from gateway.kit.clock import now, unix
+from gateway.protocol.alerts import Alert
 from tests.admin.console.browsers import Browser, text_of
 from tests.gateway.metering.logged_calls import log
 
@@ -73,6 +75,20 @@ class TestOfAProject:
         page = await owner.open(url)
         assert "Critical: 100.0% of the calls of the last hour failed (25 of 25)" in text_of(page)
         assert re.search(rf'href="{url}/exchanges\?outcome=failed&amp;created_after=\d+"', page)
+
+    async def test_what_people_no_longer_like_leads_to_those_answers(
+        self, owner: Browser, url: str, project_id: str, database: Database
+    ) -> None:
+        alert = Alert(
+            kind="quality_drift", severity="warning", message="Fewer pass.", since=1_700_000_000, project_id=project_id,
+            subject_type="criterion", subject_id="criterion_1", criterion="helpful", source="human",
+        )  # fmt: skip
+        async with database.session() as session:
+            await open_alerts.note(session, [alert])
+        page = await owner.open(url)
+        assert "Warning: Fewer pass." in text_of(page)
+        judged = "judged_by=human&amp;criterion=helpful&amp;passed=false&amp;created_after=1700000000"
+        assert f'href="{url}/exchanges?{judged}"' in page
 
     async def test_between_two_moments(self, owner: Browser, url: str, project_id: str, database: Database) -> None:
         await calls(database, project_id, 3)

@@ -12,6 +12,7 @@ SPEC = {
     "checks": [{"name": "json", "rules": [{"type": "json"}], "mode": "block"}],
     "few_shot": {"count": 3, "tags": ["good"]},
     "hedge": {"after_ms": 500},
+    "cache": {"mode": "temperature_0", "ttl_seconds": 60},
 }
 
 
@@ -26,6 +27,7 @@ def test_every_part_is_told() -> None:
         "a second target is asked after 500 ms",
         "check json: an answer that fails (json) is withheld",
         "up to 3 similar examples tagged good are shown to the model",
+        "calls with temperature 0 that ask the very same get the same answer for 60 s",
     ]
 
 

@@ -1,10 +1,20 @@
 """The decision tree, branch by branch."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from admin.console.training.recommendations import Change, Situation, change_in, recommended, tips, warnings
+from admin.console.training.recommendations import (
+    Base,
+    Change,
+    Situation,
+    base_model,
+    change_in,
+    recommended,
+    tips,
+    warnings,
+)
 
 
 def values(**situation: Any) -> dict[str, Any]:
@@ -63,3 +73,32 @@ class TestWarnings:
 
     def test_a_small_try_first(self) -> None:
         assert "tenth" in tips(Situation("style", "balance", 5000, pairs=False))[0]
+
+
+THREE = [Base("m", False, 2_000, True), Base("s", False, 1_000, True), Base("l", False, 3_000, True)]
+ANY = Situation(change="style", matters="balance", examples=200, pairs=False)
+
+
+def chosen(models: list[Base], **changes: str) -> str | None:
+    found = base_model(models, replace(ANY, **changes))  # type: ignore[arg-type]
+    return found.value if found else None
+
+
+class TestBaseModel:
+    def test_by_what_matters(self) -> None:
+        assert [chosen(THREE, matters=each) for each in ("cost", "balance", "quality")] == ["s", "m", "l"]
+
+    def test_knowledge_takes_a_large_one_unless_cost_matters(self) -> None:
+        assert chosen(THREE, change="knowledge") == "l"
+        assert chosen(THREE, change="knowledge", matters="cost") == "s"
+
+    def test_what_does_not_fit_or_was_tuned_is_passed_over(self) -> None:
+        models = [*THREE[:2], replace(THREE[2], fits=False), Base("ft:s", True, 9_000, True)]
+        assert chosen(models, matters="quality") == "m"
+
+    def test_the_only_one_is_recommended_whatever_is_known_of_it(self) -> None:
+        assert chosen([Base("one", False, None, None), Base("ft:one", True, None, None)]) == "one"
+
+    def test_nothing_where_nothing_is_known(self) -> None:
+        assert chosen([replace(each, parameters=None) for each in THREE]) is None
+        assert chosen([]) is None

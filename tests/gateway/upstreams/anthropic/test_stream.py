@@ -12,7 +12,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from gateway.errors import UpstreamFailed
 from gateway.exchanges.assemble import assemble
-from gateway.streaming import END, error_of, prime, split
+from gateway.streaming import END, error_of, one_by_one, prime, split
 from gateway.upstreams.anthropic.reply import chat_completion
 from gateway.upstreams.anthropic.stream import chunks
 from tests.fakes.anthropic import OVERLOADED, STRANGE, answer, events_of, frame
@@ -291,7 +291,7 @@ class TestFailures:
                 for event in events:
                     yield event
 
-            await prime(stream())
+            await prime(one_by_one(stream()))
 
         with pytest.raises(UpstreamFailed, match="Overloaded") as raised:
             asyncio.run(primed())

@@ -1,0 +1,46 @@
+"""python -m deploy.gateway_worker FD: one process of the gateway, on the listening socket that its parent has bound."""
+
+import socket
+import sys
+from contextlib import suppress
+from typing import Any
+
+import uvicorn
+
+from deploy.gateway_server import BACKLOG, DRAIN_SECONDS
+
+KEEP_ALIVE_SECONDS = 75
+"""Longer than the usual minute of load balancers, so that they close a connection and not we."""
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "[%(levelname)s] %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {"uvicorn.error": {"level": "INFO"}},
+}
+
+
+def main(listener: int) -> None:
+    """Serve until SIGTERM or SIGINT; replies on their way are finished first."""
+    config = uvicorn.Config(
+        "deploy.asgi:app",
+        interface="asgi3",
+        http="gateway.direct:DirectProtocol",  # type: ignore[arg-type] any class, by its name
+        ws="none",
+        loop="uvloop",
+        lifespan="on",
+        log_config=LOGGING,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+    with suppress(KeyboardInterrupt):  # uvicorn repeats a Ctrl-C that it has stopped for
+        uvicorn.Server(config).run(sockets=[socket.socket(fileno=listener)])
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

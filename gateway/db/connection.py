@@ -1,0 +1,68 @@
+"""One connection of asyncpg's without SQLAlchemy, for a process that is to be small (gateway/drain_process.py)."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from gateway.db.blobs import LargeBodies
+from gateway.errors import Unavailable
+
+STATEMENT_SECONDS = 120.0
+"""A server that says nothing for longer, in the middle of a statement, is gone."""
+AWAY = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InterfaceError,
+)
+
+
+def refuses_a_value(error: BaseException) -> bool:
+    """The driver could not encode it (it calls that an interface error, and a ValueError). A certificate that is no longer valid,
+    or cannot be read, is a ValueError as well: then there is no connection at all, and no value is at fault."""
+    return isinstance(error, ValueError) and not isinstance(error, (OSError, asyncpg.ClientConfigurationError))
+
+
+class Connection:
+    """Opened when it is needed, and again where it was lost. One transaction at a time; others wait.
+
+    Args:
+        arguments: of `asyncpg.connect` (`Database.arguments`).
+    """
+
+    def __init__(self, arguments: Mapping[str, Any], answer_seconds: float) -> None:
+        self._arguments: dict[str, Any] = {**arguments, "timeout": answer_seconds, "command_timeout": STATEMENT_SECONDS}
+        self._turn = asyncio.Lock()
+        self._open: Any = None
+        self.large_bodies: LargeBodies | None = None
+
+    @asynccontextmanager
+    async def raw(self) -> AsyncGenerator[Any]:
+        """asyncpg's connection inside a transaction, as `Database.raw`.
+
+        Raises:
+            Unavailable: the server cannot be reached.
+            asyncpg.DataError, ValueError: it is there, and refuses a value.
+        """
+        async with self._turn:
+            try:
+                connection = await self._connected()
+                async with connection.transaction():
+                    yield connection
+            except AWAY as error:
+                if refuses_a_value(error):
+                    raise
+                raise Unavailable("The database cannot be reached right now.") from error
+
+    async def close(self) -> None:
+        if self._open is not None:
+            self._open.terminate()
+
+    async def _connected(self) -> Any:
+        if self._open is None or self._open.is_closed():
+            self._open = await asyncpg.connect(**self._arguments)
+        return self._open

@@ -1,0 +1,1 @@
+"""What to change, by rules: one family a file. Each says why, from figures that anybody can check."""

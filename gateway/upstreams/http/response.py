@@ -1,0 +1,155 @@
+"""A reply as it arrives. The connection writes it, one caller reads it."""
+
+import asyncio
+import zlib
+from typing import Any, Protocol
+
+from gateway.upstreams.http.failures import Failure
+
+HIGH_WATER = 1 << 18
+"""Bytes that wait for whoever reads piece by piece; past them the server has to wait too (TCP's flow control)."""
+END_SECONDS, END_BYTES = 1.0, 4096
+"""What the end of a reply that nobody reads any more may take."""
+GZIP_OR_ZLIB = 47
+"""For zlib: 32 (find out which) and the largest window."""
+DECODED = (b"gzip", b"x-gzip", b"deflate")
+Fields = list[tuple[bytes, bytes]]
+
+
+class Line(Protocol):
+    """The connection that it comes from."""
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def allow_idle(self, seconds: float | None) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+class Response:
+    """Status, headers, and the body: whole, or in the pieces in which it comes."""
+
+    def __init__(self, line: Line, loop: asyncio.AbstractEventLoop) -> None:
+        self.status = 0
+        """0 until the head is complete."""
+        self.fields: Fields = []
+        """Headers, names in lower case."""
+        self.complete = False
+        self.failure: BaseException | None = None
+        self._line = line
+        self._loop = loop
+        self._pieces: list[bytes] = []
+        self._waiting = 0
+        self._paced = True
+        self._left = False
+        self._paused = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._decoder: Any = None
+        self._decoded = False
+
+    def field(self, name: bytes) -> str | None:
+        """The first header of that name."""
+        return next((value.decode("latin-1") for known, value in self.fields if known == name), None)
+
+    async def begun(self) -> None:
+        """Wait for the head. Raises Failure, TimeoutError."""
+        while not self.status:
+            await self._news()
+
+    async def read(self) -> bytes:
+        """The rest of the body; whoever gives up reading it hangs up. Raises Failure, TimeoutError."""
+        self._paced = False
+        self._let_flow()
+        try:
+            while not self.complete:
+                await self._news()
+        except BaseException:
+            self.close()
+            raise
+        return self._take()
+
+    async def piece(self) -> bytes:
+        """All that has come and was not read yet; empty at the end. Raises Failure, TimeoutError."""
+        while not self._pieces:
+            if self.complete:
+                return b""
+            await self._news()
+        return self._take()
+
+    def allow_idle(self, seconds: float | None) -> None:
+        """From now on nothing may come for so long; then whoever reads gets a TimeoutError. None: no limit."""
+        if not self.complete:
+            self._line.allow_idle(seconds)
+
+    def close(self) -> None:
+        """Hang up, unless all of it is here: the server sees it, and a pending read fails."""
+        if not self.complete and self.failure is None:
+            self._line.abort()
+
+    def leave(self) -> None:
+        """Nothing more of it is wanted. Where its end is as good as here, the connection can serve another call."""
+        if not self.complete and self.failure is None:
+            self._left = True
+            self._take()
+            self._line.allow_idle(END_SECONDS)
+
+    # The connection's side.
+
+    def begin(self, status: int, fields: Fields) -> None:
+        self.status, self.fields = status, fields
+        for name, value in fields:
+            if name == b"content-encoding" and value.lower() not in (b"", b"identity"):
+                if value.lower() not in DECODED:
+                    raise Failure(f"the reply is encoded as {value[:20]!r}, which nobody asked for")
+                self._decoder = zlib.decompressobj(GZIP_OR_ZLIB)
+
+    def add(self, piece: bytes) -> None:
+        if self._decoder is not None:
+            self._decoded, piece = True, self._decoder.decompress(piece)
+        if piece:
+            self._pieces.append(piece)
+            self._waiting += len(piece)
+            if self._left and self._waiting > END_BYTES:
+                raise Failure("it goes on behind its end")
+
+    def end(self) -> None:
+        if self._decoder is not None and not self._decoder.eof and self._decoded:
+            self.fail(Failure("the encoded reply was cut"))
+        self.complete = self.failure is None
+
+    def wake(self) -> None:
+        """Once all that came at once was added."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        if self._paced and self._waiting > HIGH_WATER and not (self._paused or self.complete):
+            self._paused = True
+            self._line.pause()
+
+    def fail(self, failure: BaseException) -> None:
+        if not self.complete and self.failure is None:
+            self.failure = failure
+            self.wake()
+
+    async def _news(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _take(self) -> bytes:
+        pieces = self._pieces
+        taken = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._pieces, self._waiting = [], 0
+        self._let_flow()
+        return taken
+
+    def _let_flow(self) -> None:
+        if self._paused:
+            self._paused = False
+            if not self.complete and self.failure is None:
+                self._line.resume()
