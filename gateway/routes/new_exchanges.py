@@ -3,8 +3,9 @@
 import asyncio
 import time
 from collections.abc import Collection
+from contextlib import suppress
 
-from gateway.errors import NotFound
+from gateway.errors import NotFound, Unavailable
 from gateway.exchanges import repository
 from gateway.kit.ids import NANOSECONDS
 from gateway.services import Services
@@ -12,6 +13,8 @@ from gateway.services import Services
 LOOK_AGAIN_SECONDS = 0.1
 SPARE_SECONDS = 0.5
 """Beyond two rounds of the drain."""
+MOST_SECONDS = 10.0
+"""For one round of this process's own."""
 NEW_SECONDS = 60
 """A call with an id of its own that began longer ago, and is not in the log, is not looked for again."""
 
@@ -26,14 +29,30 @@ async def exchanges_named(
     Args:
         patient: False looks once.
     """
+    found = await _in_the_log(sv, project_id, names)
+    if not patient or not any(_may_be_new(name) for name in names if name not in found):
+        return found
+    await _bring(sv)
     deadline = time.monotonic() + 2 * sv.settings.exchanges.drain_seconds + SPARE_SECONDS
     while True:
-        async with sv.database.session() as session:
-            found = await repository.ids_of(session, project_id, names)
+        found = await _in_the_log(sv, project_id, names)
         missing = [name for name in names if name not in found]
-        if not patient or time.monotonic() > deadline or not any(_may_be_new(name) for name in missing):
+        if time.monotonic() > deadline or not any(_may_be_new(name) for name in missing):
             return found
         await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+
+async def _in_the_log(sv: Services, project_id: str, names: Collection[str]) -> dict[str, str]:
+    async with sv.database.session() as session:
+        return await repository.ids_of(session, project_id, names)
+
+
+async def _bring(sv: Services) -> None:
+    """What calls of this process left is brought to the log at once, also on a busy machine; others do it by themselves."""
+    if sv.draining is not None:
+        with suppress(Unavailable, TimeoutError):
+            async with asyncio.timeout(MOST_SECONDS):
+                await sv.draining.drain()
 
 
 def not_in_the_log(name: str, param: str) -> NotFound:

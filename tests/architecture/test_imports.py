@@ -65,7 +65,8 @@ def test_the_command_line_starts_without_what_serves() -> None:
 
 
 def imported_with(module: str, names: tuple[str, ...]) -> str:
-    environment = os.environ | {"TUNEWAY_SECRET_KEY": "k" * 40, "TUNEWAY_DATA_DIR": os.devnull}
+    others = {name: value for name, value in os.environ.items() if not name.startswith("TUNEWAY_")}
+    environment = others | {"TUNEWAY_SECRET_KEY": "k" * 40, "TUNEWAY_DATA_DIR": os.devnull}
     program = f"import sys, {module}; print([name for name in {names!r} if name in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True, env=environment
