@@ -10,6 +10,7 @@ What this needs to know of uvicorn is pinned in pyproject.toml, and looked at in
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -37,6 +38,7 @@ MAX_QUEUED = 16
 UNUSUAL = (b"expect", b"cookie", b"upgrade")
 STUCK_SECONDS = 60.0
 """A client that has taken nothing of what waits for it for so long is gone: what its call holds is wanted by others."""
+NEVER = math.inf
 LINGER_SECONDS = 10.0
 """In which what nobody reads may still come: a connection that is closed before takes the answer with it."""
 
@@ -84,6 +86,7 @@ class DirectCall:
         self._read = False
         self._act: Callable[[], object] | None = None
         self._unsent: list[bytes] = []
+        self.task: asyncio.Task[None] | None = None
 
     # uvicorn's side.
 
@@ -219,6 +222,10 @@ class DirectProtocol(HttpToolsProtocol):
         self._head_until: float | None = None
         self._unread = 0
         """Bytes that came since the parser last had a head or a piece of a body to tell of; 1: only what came with that."""
+        self._until = NEVER
+        """When the connection is closed, unless something comes before (clock of the event loop)."""
+        self._timer_at = NEVER
+        """When `timeout_keep_alive_task` looks at it; it is not moved for each reply."""
         self._default_headers: object = None
         self._usual_headers = b""
 
@@ -232,7 +239,7 @@ class DirectProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast("asyncio.Transport", transport))
-        self.timeout_keep_alive_task = self.loop.call_later(HEAD_SECONDS, self.timeout_keep_alive_handler)
+        self._wait_until(self.loop.time() + HEAD_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -270,8 +277,24 @@ class DirectProtocol(HttpToolsProtocol):
             self._stuck.cancel()
             self._stuck = None
 
+    def _wait_until(self, moment: float) -> None:
+        """Close the connection then, unless something comes before."""
+        self._until = moment
+        if self._timer_at > moment:
+            self._unset_keepalive_if_required()
+            self._timer_at = moment
+            self.timeout_keep_alive_task = self.loop.call_at(moment, self.timeout_keep_alive_handler)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Something came meanwhile, or it is time."""
+        self._timer_at, self.timeout_keep_alive_task = NEVER, None
+        if self._until <= self.loop.time():
+            super().timeout_keep_alive_handler()
+        elif self._until < NEVER:
+            self._wait_until(self._until)
+
     def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
+        self._until = NEVER
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -296,9 +319,7 @@ class DirectProtocol(HttpToolsProtocol):
             now = self.loop.time()
             if self._in_head and self._head_until is None:
                 self._head_until = now + HEAD_SECONDS
-            until = self._head_until if self._in_head and self._head_until else now + self.timeout_keep_alive
-            self._unset_keepalive_if_required()
-            self.timeout_keep_alive_task = self.loop.call_at(until, self.timeout_keep_alive_handler)
+            self._wait_until(self._head_until if self._in_head and self._head_until else now + self.timeout_keep_alive)
 
     def _stay(self, rest: bytes) -> None:
         """Read a request again without the upgrade that it asks for and nobody here speaks, which is how one is declined
@@ -392,15 +413,22 @@ class DirectProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        """As uvicorn's, without a new timer for each reply."""
         self._answering = None
-        super().on_response_complete()
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._wait_until(self.loop.time() + self.timeout_keep_alive)
 
     def _begin(self, call: DirectCall) -> None:
         if not call.begun:
             call.begun, self._answering = True, call
-            task = self.loop.create_task(self._answer(call))
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
+            call.task = self.loop.create_task(self._answer(call))
+            self.tasks.add(call.task)
 
     async def _answer(self, call: DirectCall) -> None:
         try:
@@ -410,6 +438,7 @@ class DirectProtocol(HttpToolsProtocol):
             if not call.replied:
                 await call.send_whole(*refused(Surprise(), new_request_id(), cause=error))
         finally:
+            self.tasks.discard(cast("asyncio.Task[None]", call.task))
             if not call.ended:
                 self._answering = None
                 self.transport.close()

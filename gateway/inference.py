@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 import msgspec
 
@@ -40,6 +40,7 @@ from gateway.metering.usage import Usage, estimate_usage, read_usage
 from gateway.overhead import FIRST_TOKEN, REST, WHOLE
 from gateway.protocol.decode import decode
 from gateway.protocol.envelope import ChatEnvelope, CompletionEnvelope, Envelope, is_true, text_of
+from gateway.protocol.routes import FewShot
 from gateway.reply_cache import replay
 from gateway.reply_cache.entry import Entry
 from gateway.routing.attempts import Answered, Attempts
@@ -57,6 +58,7 @@ log = logging.getLogger(__name__)
 
 NOT_HELD_BACK = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 """Of a stream, by proxies on its way."""
+NO_COST = Cost(0, 0, 0, 0, 0)
 TOO_LATE = UpstreamTimeout("The reply was not complete within the time that this call may take.")
 
 
@@ -154,8 +156,7 @@ class Call:
         return (lambda attempts: client.when_gone(lambda: attempts.end(ClientLeft()))) if client else None
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """A whole answer."""
 
     headers: dict[str, str]
@@ -172,7 +173,8 @@ async def run(sv: Services, call: Call) -> Reply | StreamedReply:
         require(key.scopes, MODEL_REQUEST)
         call.envelope = decode(call.endpoint.decoder, call.body)
         call.plan = await _plan(sv, call, key, call.envelope.model)
-        call.prompt = await _prompt(sv, call, key, call.envelope, call.plan)
+        if call.plan.few_shot is not None:
+            call.prompt = await _prompt(sv, call, key, call.envelope, call.plan.few_shot)
         asked = call.prompt.envelope if call.prompt else call.envelope
         cover = sv.budgets.of(key.project_id, key.id)
         call.admission = await _admitted(sv, call, key, asked, call.plan, unpaid=cover is not None)
@@ -211,7 +213,11 @@ async def _whole(sv: Services, call: Call, answer: bytes) -> Reply:
         await sv.spool.synced()
     if withheld := call.found.refusal:
         answer = withholding.body(answer, call.found.withheld, withheld)
-    return Reply(_headers(sv, call, "application/json") | _cost_header(nano) | call.found.headers, answer)
+    headers = _headers(sv, call, "application/json")
+    headers["x-tuneway-cost"] = _cost(nano)
+    if call.found.verdicts:
+        headers |= call.found.headers
+    return Reply(headers, answer)
 
 
 async def _plan(sv: Services, call: Call, key: ApiKey, model: str) -> Plan:
@@ -221,11 +227,11 @@ async def _plan(sv: Services, call: Call, key: ApiKey, model: str) -> Plan:
     return plan.among(key.models.may_serve) if key.models is not None else plan
 
 
-async def _prompt(sv: Services, call: Call, key: ApiKey, envelope: Envelope, plan: Plan) -> Prompt | None:
-    """None where the route shows no examples. What Tuneway asks itself, to judge or to measure, is asked as it is."""
-    if plan.few_shot is None or key.purpose or not isinstance(envelope, ChatEnvelope):
+async def _prompt(sv: Services, call: Call, key: ApiKey, envelope: Envelope, few_shot: FewShot) -> Prompt | None:
+    """What Tuneway asks itself, to judge or to measure, is asked as it is."""
+    if key.purpose or not isinstance(envelope, ChatEnvelope):
         return None
-    return await prompted(sv.shown_examples, key.project_id, plan.few_shot, call.body, envelope)
+    return await prompted(sv.shown_examples, key.project_id, few_shot, call.body, envelope)
 
 
 async def _admitted(
@@ -271,7 +277,7 @@ async def _given_again(sv: Services, call: Call, again: replay.Again) -> Reply |
     if sv.spool.grouped:
         await sv.spool.synced()
     if again.frames is None:
-        return Reply(_headers(sv, call, "application/json") | _cost_header(0), again.body)
+        return Reply(_headers(sv, call, "application/json") | {"x-tuneway-cost": _cost(0)}, again.body)
     reply = caching.Replayed(_headers(sv, call, "text/event-stream; charset=utf-8") | NOT_HELD_BACK)
     reply.frames = _replayed(reply, [*again.frames, DONE])
     return reply
@@ -402,8 +408,7 @@ def _end_stream(sv: Services, call: Call, reply: StreamedReply, relay: Relay, er
     return error
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class End:
+class End(msgspec.Struct, frozen=True, kw_only=True):
     """How a call ended."""
 
     reply: bytes | None = None
@@ -483,16 +488,17 @@ def _record(sv: Services, call: Call, end: End, charged: Cost | None, *, priced:
     assert call.key is not None
     key, deployment, usage, now = call.key, call.deployment, end.usage, time.perf_counter()
     refusal = refusal_of(end.error) if end.error else call.found.refusal
+    envelope, parts = call.envelope, charged or NO_COST
     return Record(
         id=call.request_id,
         created_at=call.created_at,
         project_id=key.project_id,
         api_key_id=key.id,
         endpoint=call.endpoint.path,
-        requested_model=call.envelope.model if call.envelope else "",
+        requested_model=envelope.model if envelope else "",
         served_model=deployment.model if deployment and end.reply is not None else None,
         upstream=deployment.upstream.name if deployment and not call.hit else None,
-        streamed=bool(call.envelope and call.envelope.stream),
+        streamed=bool(envelope and envelope.stream),
         outcome=_outcome(call, end),
         status=to_openai_error(refusal)[0] if refusal and end.reply is None else 200,
         error=msgspec.json.encode(refusal.body().error) if refusal and not end.left else None,
@@ -507,15 +513,19 @@ def _record(sv: Services, call: Call, end: End, charged: Cost | None, *, priced:
         duration_ms=(now - call.started) * 1000,
         first_token_ms=(end.first_at - call.started) * 1000 if end.first_at else None,
         upstream_ms=_upstream_ms(call, end, now),
-        request_metadata=call.envelope.metadata if call.envelope else None,
+        request_metadata=envelope.metadata if envelope else None,
         route=call.plan.route_label if call.plan else None,
         attempts=_attempts(call),
         logging=key.logging,
         user_id=key.user_id,
-        **_money(call, charged),
+        cost_nano=charged.total if charged else 0 if call.hit else None,
+        input_nano=parts.input,
+        cached_input_nano=parts.cached_input,
+        output_nano=parts.output,
+        request_nano=parts.request,
         purpose=key.purpose,
-        end_user=_end_user(sv, key, call.envelope) if call.envelope else None,
-        stored=isinstance(call.envelope, ChatEnvelope) and is_true(call.envelope.store) and end.reply is not None,
+        end_user=_end_user(sv, key, envelope) if envelope else None,
+        stored=isinstance(envelope, ChatEnvelope) and is_true(envelope.store) and end.reply is not None,
         verdicts=call.found.record,
         cache_hit=call.hit is not None,
     )
@@ -525,18 +535,6 @@ def _attempts(call: Call) -> bytes | None:
     """What was tried, when there was more than one try."""
     made = call.attempts.made if call.attempts else ()
     return msgspec.json.encode(made) if len(made) > 1 else None
-
-
-def _money(call: Call, charged: Cost | None) -> dict[str, Any]:
-    if charged is None:
-        return {"cost_nano": 0 if call.hit else None}
-    return {
-        "cost_nano": charged.total,
-        "input_nano": charged.input,
-        "cached_input_nano": charged.cached_input,
-        "output_nano": charged.output,
-        "request_nano": charged.request,
-    }
 
 
 def _end_user(sv: Services, key: ApiKey, envelope: Envelope) -> str | None:
@@ -593,5 +591,6 @@ def _cache_headers(call: Call) -> dict[str, str]:
     return {caching.HEADER: "hit", "age": str(call.hit.age(time.time()))}
 
 
-def _cost_header(cost: int | None) -> dict[str, str]:
-    return {"x-tuneway-cost": format_usd(cost) if cost is not None else "unpriced"}
+def _cost(nano: int | None) -> str:
+    """For a header."""
+    return format_usd(nano) if nano is not None else "unpriced"

@@ -22,6 +22,15 @@ class _WireUsage(msgspec.Struct):
 
 
 class _Metered(msgspec.Struct):
+    """As it should be."""
+
+    id: str | None = None
+    usage: _WireUsage | None = None
+
+
+class _Strange(msgspec.Struct):
+    """Of what is wrong in one of them, the other counts."""
+
     id: Any = None
     usage: msgspec.Raw = msgspec.Raw(b"null")
 
@@ -36,6 +45,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 _decode = msgspec.json.Decoder(_Metered).decode
+_decode_strange = msgspec.json.Decoder(_Strange).decode
 _decode_usage = msgspec.json.Decoder(_WireUsage | None, strict=False).decode
 
 CHARACTERS_A_TOKEN = 4
@@ -47,8 +57,8 @@ def read_usage(body: bytes) -> tuple[str | None, Usage | None]:
     try:
         metered = _decode(body)
     except (ValueError, RecursionError):
-        return None, None
-    return metered.id if isinstance(metered.id, str) else None, _usage(metered.usage)
+        return _read_strange(body)
+    return metered.id, _usage(metered.usage)
 
 
 def estimate_usage(request: bytes, reply: str) -> Usage:
@@ -61,11 +71,20 @@ def estimate_usage(request: bytes, reply: str) -> Usage:
     )
 
 
-def _usage(raw: msgspec.Raw) -> Usage | None:
+def _read_strange(body: bytes) -> tuple[str | None, Usage | None]:
+    """What can be read of it; counts may be written as strings."""
     try:
-        wire = _decode_usage(raw)
+        metered = _decode_strange(body)
     except (ValueError, RecursionError):
-        return None
+        return None, None
+    id = metered.id if isinstance(metered.id, str) else None
+    try:
+        return id, _usage(_decode_usage(metered.usage))
+    except (ValueError, RecursionError):
+        return id, None
+
+
+def _usage(wire: _WireUsage | None) -> Usage | None:
     if wire is None or (wire.prompt_tokens is None and wire.completion_tokens is None):
         return None
     cached = wire.prompt_tokens_details.cached_tokens if wire.prompt_tokens_details else 0

@@ -60,42 +60,39 @@ class Channel(Protocol):
 
 async def answer(sv: Services, endpoint: Endpoint, channel: Channel) -> None:
     """One call, from its body to the last byte of its reply."""
-    try:
-        await _answer(sv, endpoint, channel)
-    finally:
-        channel.forget()
-
-
-async def _answer(sv: Services, endpoint: Endpoint, channel: Channel) -> None:
     request_id = new_request_id()
     call: Call | None = None
     try:
         body = await channel.body(sv.settings.max_body_bytes)
         call = Call(endpoint, None, body, request_id, client=channel, headers=channel.headers)
-        for name, value in channel.headers:
-            if name == b"authorization":
-                call.authorization = value
-            elif name == FALLBACK:
-                call.fall_back = value.lower() != b"off"
-            elif name == tracing.PARENT:
-                call.trace_headers = tracing.passed_on(value, _header(channel, tracing.STATE))
+        _read_headers(call, channel.headers)
         if call.authorization is None:
             call.key = await channel.person()
         reply = await inference.run(sv, call)
     except (ClientGone, ClientLeft):
-        return
+        pass
     except Exception as error:  # noqa: BLE001 every failure is answered
         limits = call.rate_limit_headers if call else {}
         await channel.send_whole(*refused(refusal_of(error), request_id, cause=error, headers=limits))
-        return
-    if isinstance(reply, Reply):
-        await channel.send_whole(200, reply.headers, reply.body)
     else:
-        await _send_stream(reply, channel)
+        if isinstance(reply, Reply):
+            await channel.send_whole(200, reply.headers, reply.body)
+        else:
+            await _send_stream(reply, channel)
+    finally:
+        channel.forget()
 
 
-def _header(channel: Channel, wanted: bytes) -> bytes:
-    return next((value for name, value in channel.headers if name == wanted), b"")
+def _read_headers(call: Call, headers: Sequence[tuple[bytes, bytes]]) -> None:
+    """Who calls, and what else a header asks of us."""
+    for name, value in headers:
+        if name == b"authorization":
+            call.authorization = value
+        elif name == FALLBACK:
+            call.fall_back = value.lower() != b"off"
+        elif name == tracing.PARENT:
+            state = next((value for name, value in headers if name == tracing.STATE), b"")
+            call.trace_headers = tracing.passed_on(value, state)
 
 
 async def _send_stream(reply: StreamedReply, channel: Channel) -> None:

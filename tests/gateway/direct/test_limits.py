@@ -186,7 +186,7 @@ class TestHeads:
         data = request(door.key, body_of(content="next"))
         protocol.data_received(request(door.key, body_of("gated", stream=True)) + data[:50])
         await client.head()
-        assert protocol.timeout_keep_alive_task is None
+        protocol.timeout_keep_alive_handler()  # a timer of before finds that there is nothing to wait for
         upstream.release.set()
         while await client.chunk():
             pass

@@ -58,7 +58,7 @@ READ: dict[type, dict[str, str]] = {
 """Methods as they were read: hash of their source; "" is the whole class."""
 OVERRIDDEN = {
     "__init__", "connection_made", "connection_lost", "data_received", "on_message_begin", "on_header", "on_headers_complete",
-    "on_body", "on_message_complete", "on_response_complete", "_start_asgi_task", "pause_writing", "resume_writing",
+    "on_body", "on_message_complete", "on_response_complete", "_start_asgi_task", "pause_writing", "resume_writing", "timeout_keep_alive_handler",
 }  # fmt: skip
 CYCLE = {"disconnected", "message_event", "keep_alive", "response_complete"}
 """What uvicorn's protocol and server use of a cycle that they have not made themselves."""
