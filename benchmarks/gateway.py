@@ -27,8 +27,8 @@ import shutil
 import statistics
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,19 @@ from typing import Any
 import httpx
 import psutil
 
-from benchmarks.gateways import Gateway, Started, direct, litellm, nginx, ours, portkey, tensorzero, vllm_router
+from benchmarks.gateways import (
+    Gateway,
+    Started,
+    direct,
+    litellm,
+    nginx,
+    ours,
+    own_gateway,
+    own_servers,
+    portkey,
+    tensorzero,
+    vllm_router,
+)
 from benchmarks.upstream import TEXT, running_upstream
 
 WRK = """
@@ -145,6 +157,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--peers", type=Path, default=None)
     parser.add_argument("--portkey", type=Path, default=None)
     parser.add_argument("--litellm", type=Path, default=None)
+
+
+@contextmanager
+def beside_a_direct_one(arguments: argparse.Namespace) -> Generator[tuple[Gateway, Gateway, Path]]:
+    """One of ours, the upstream itself, and a place for files. The replies of both are right."""
+    with tempfile.TemporaryDirectory(prefix="tuneway-benchmark-") as directory, ExitStack() as stack:
+        url, place = stack.enter_context(running_upstream()), Path(directory)
+        own, other = own_gateway(stack, own_servers(stack, place), url), direct(stack, place, url, arguments)
+        assert isinstance(other, Gateway)
+        for each in (own, other):
+            check(each)
+        yield own, other, place
 
 
 def body_of(gateway: Gateway, *, stream: bool) -> dict[str, Any]:

@@ -14,21 +14,19 @@ import asyncio
 import ctypes
 import os
 import statistics
-import tempfile
 import time
 from collections import deque
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvloop
 
-from benchmarks.gateway import PROMPT, check, measure
-from benchmarks.gateways import Gateway, direct, own_gateway, own_servers
+from benchmarks.gateway import PROMPT, beside_a_direct_one, measure
+from benchmarks.gateways import Gateway
 from benchmarks.goals import Reached, percentile, table
 from benchmarks.lines import Line, connect, request_of
-from benchmarks.upstream import TEXT, running_upstream
+from benchmarks.upstream import TEXT
 
 CONNECTIONS = 64
 """Of each kind: more than are ever busy, unless something stands still."""
@@ -180,12 +178,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     add_arguments(parser)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="tuneway-benchmark-") as directory, ExitStack() as stack:
-        url, place = stack.enter_context(running_upstream()), Path(directory)
-        own, other = own_gateway(stack, own_servers(stack, place), url), direct(stack, place, url, arguments)
-        assert isinstance(other, Gateway)
-        for each in (own, other):
-            check(each)
+    with beside_a_direct_one(arguments) as (own, other, place):
         print(table(compare(own, other, place, arguments)))
 
 

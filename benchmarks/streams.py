@@ -13,20 +13,16 @@ import argparse
 import asyncio
 import re
 import statistics
-import tempfile
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 import uvloop
 
-from benchmarks.gateway import PROMPT, check, cpu
-from benchmarks.gateways import Gateway, direct, own_gateway, own_servers
+from benchmarks.gateway import PROMPT, beside_a_direct_one, cpu
+from benchmarks.gateways import Gateway
 from benchmarks.goals import Reached, median_and_range, percentile, table
 from benchmarks.lines import connect, request_of
-from benchmarks.upstream import running_upstream
 
 DIRECT = 20
 """Streams that pass the gateway by."""
@@ -142,12 +138,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     add_arguments(parser)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="tuneway-benchmark-") as directory, ExitStack() as stack:
-        url, place = stack.enter_context(running_upstream()), Path(directory)
-        own, other = own_gateway(stack, own_servers(stack, place), url), direct(stack, place, url, arguments)
-        assert isinstance(other, Gateway)
-        for each in (own, other):
-            check(each)
+    with beside_a_direct_one(arguments) as (own, other, _):
         print(table(relay(own, other, arguments)))
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from gateway.db.database import Database
 from gateway.db.migrate import upgrade
 from gateway.keys.service import ensure_admin_key
-from tests.conftest import ADMIN_KEY, create_key
+from tests.conftest import ADMIN_KEY, create_key, own_database
 from tests.gateway.conftest import SECRET_KEY, RunningGateway
 
 CONFIG = """
@@ -69,6 +70,17 @@ def gateway_at(directory: Path, servers: Servers, **settings: str) -> Generator[
         yield gateway
     finally:
         gateway.stop()
+
+
+@contextmanager
+def own_gateway(template_url: str, redis_url: str, upstream_url: str, **settings: str) -> Generator[RunningGateway]:
+    """One with a directory and a database of its own."""
+    with (
+        tempfile.TemporaryDirectory(prefix="tw-") as directory,
+        own_database(template_url) as database_url,
+        gateway_at(Path(directory), Servers(database_url, redis_url, upstream_url), **settings) as gateway,
+    ):
+        yield gateway
 
 
 def serving(gateway: RunningGateway) -> psutil.Process | None:

@@ -8,18 +8,15 @@ import asyncio
 import os
 import random
 import signal
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.conftest import own_database
 from tests.fakes.upstream import Upstream
 from tests.faults.books import Books, stopped
-from tests.faults.gateways import Servers, draining, gateway_at, make_keys, serving
+from tests.faults.gateways import draining, make_keys, own_gateway, serving
 from tests.faults.parts import is_gone
 from tests.faults.witnesses import Witnesses
 from tests.gateway.conftest import RunningGateway
@@ -36,13 +33,7 @@ SECONDS = 60.0
 
 @pytest.fixture
 def gateway(template_url: str, redis_url: str, running_fake: Upstream) -> Iterator[RunningGateway]:
-    with (
-        tempfile.TemporaryDirectory(prefix="tw-") as directory,
-        own_database(template_url) as database_url,
-        gateway_at(
-            Path(directory), Servers(database_url, redis_url, running_fake.url), exchanges__drain_seconds="0.05"
-        ) as gateway,
-    ):
+    with own_gateway(template_url, redis_url, running_fake.url, exchanges__drain_seconds="0.05") as gateway:
         yield gateway
 
 

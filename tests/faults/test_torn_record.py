@@ -5,7 +5,6 @@ import asyncio
 import itertools
 import os
 import random
-import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +13,9 @@ import pytest
 
 from gateway.exchanges import record
 from gateway.exchanges.segments import HEADER, Segment
-from tests.conftest import own_database
 from tests.fakes.upstream import Upstream
 from tests.faults.books import Books, stopped
-from tests.faults.gateways import Servers, gateway_at, make_keys, serving
+from tests.faults.gateways import make_keys, own_gateway, serving
 from tests.faults.witnesses import Witnesses
 from tests.gateway.conftest import RunningGateway
 from tests.polling import until
@@ -35,13 +33,7 @@ SECONDS = 60.0
 @pytest.fixture
 def gateway(template_url: str, redis_url: str, running_fake: Upstream) -> Iterator[RunningGateway]:
     """It brings nothing to the log before it ends."""
-    with (
-        tempfile.TemporaryDirectory(prefix="tw-") as directory,
-        own_database(template_url) as database_url,
-        gateway_at(
-            Path(directory), Servers(database_url, redis_url, running_fake.url), exchanges__drain_seconds="3600"
-        ) as gateway,
-    ):
+    with own_gateway(template_url, redis_url, running_fake.url, exchanges__drain_seconds="3600") as gateway:
         yield gateway
 
 
