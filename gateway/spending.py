@@ -1,7 +1,8 @@
 """Money for a call: what it can cost is reserved of its budgets before it is sent."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from gateway.budgets.book import Cover
 from gateway.budgets.reservation import Reservation
@@ -13,8 +14,7 @@ from gateway.routing.plan import Plan
 from gateway.services import Services
 
 
-@dataclass(frozen=True, slots=True)
-class Funds:
+class Funds(msgspec.Struct, frozen=True):
     """What a call may spend, and how it is kept to that."""
 
     reservation: Reservation
@@ -39,30 +39,32 @@ async def fund(
     if not cover.hard:
         sv.budgets.note(cover, created_at)
         return None
-    prices = _prices(sv, plan, created_at)
-    if not prices:
-        raise PriceMissing(plan.name)
+    priced, prices = _priced(sv, plan, created_at)
     wanted = bound(envelope, body, prices, sv.settings.budgets)
-    priced = _priced(plan, prices)
     reservation = await sv.budgets.reserve(cover, created_at, wanted)
     return Funds(reservation, priced, prices, wanted.limits(reservation.amount))
 
 
-def _prices(sv: Services, plan: Plan, created_at: float) -> dict[str, Price]:
-    """Of the models that may answer, as far as they have one."""
+def _priced(sv: Services, plan: Plan, created_at: float) -> tuple[Plan, dict[str, Price]]:
+    """The plan without models that have no price, and the prices of the others. Raises PriceMissing."""
     prices: dict[str, Price] = {}
-    for candidate in (*plan.targets, *plan.fallbacks):
-        deployment = candidate.deployment
-        if price := sv.prices.find(deployment.model, deployment.base_model, created_at):
-            prices[deployment.model] = price
-    return prices
+    complete = True
+    for candidates in (plan.targets, plan.fallbacks):
+        for candidate in candidates:
+            deployment = candidate.deployment
+            if price := sv.prices.find(deployment.model, deployment.base_model, created_at):
+                prices[deployment.model] = price
+            else:
+                complete = False
+    if complete and prices:
+        return plan, prices
+    return _among(plan, prices), prices
 
 
-def _priced(plan: Plan, prices: Mapping[str, Price]) -> Plan:
-    candidates = (*plan.targets, *plan.fallbacks)
-    if all(each.deployment.model in prices for each in candidates):
-        return plan
+def _among(plan: Plan, prices: Mapping[str, Price]) -> Plan:
     try:
-        return plan.among(prices.__contains__)
+        if prices:
+            return plan.among(prices.__contains__)
     except ModelNotFound:  # a fallback without the model that it is for
-        raise PriceMissing(plan.name) from None
+        pass
+    raise PriceMissing(plan.name)

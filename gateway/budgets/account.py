@@ -44,7 +44,7 @@ class Account:
     renewals: int = 0
     """How often the budget changed."""
     used_at: float = 0.0
-    """When a call was last here (clock of the event loop)."""
+    """When a call was last here (time.monotonic)."""
     wanted_until: float = 0.0
     """Until then others lack money here: what is not needed goes back at once."""
     verdict: Verdict | None = None
@@ -52,8 +52,8 @@ class Account:
     """Held by the call that waits for money; the others queue behind it, so none is starved by smaller ones."""
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while the lease in the database is changed."""
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when something came free, for the call that waits."""
+    changed: asyncio.Event | None = None
+    """Of the call that waits, set when something came free."""
     starts: float = field(init=False)
     ends: float = field(init=False)
     """The window as Unix seconds."""
@@ -81,11 +81,18 @@ class Account:
             self.reserved -= amount
             self._tell()
 
-    def settle(self, amount: int, cost: int) -> None:
-        """End a reservation of `amount` with what it came to."""
+    def settle(self, amount: int, cost: int) -> bool:
+        """End a reservation of `amount` with what it came to.
+
+        Returns:
+            Whether something may have to go back: others lack money, or more was spent than is granted.
+        """
         self.reserved -= amount
         self.spent += cost
-        self._tell()
+        self.verdict = None
+        if self.changed is not None:
+            self.changed.set()
+        return self.wanted_until > 0 or self.granted < self.spent + self.reserved
 
     def renew(self, budget: Budget) -> None:
         """The budget changed: nothing that was leased under its old limit is handed out any more."""
@@ -105,4 +112,5 @@ class Account:
 
     def _tell(self) -> None:
         self.verdict = None
-        self.changed.set()
+        if self.changed is not None:
+            self.changed.set()

@@ -13,7 +13,7 @@ class Reservation:
     ends: `settle` is a plain function, so nothing can interrupt it.
 
     Args:
-        on_settled: told of each account afterwards.
+        on_settled: told afterwards of each account of which something may have to go back.
     """
 
     __slots__ = ("_accounts", "_on_settled", "_settled", "amount")
@@ -35,5 +35,5 @@ class Reservation:
             budgets = ", ".join(each.budget.id for each in self._accounts)
             log.warning("a call cost %d nano-dollars, %d were reserved of %s", cost_nano, self.amount, budgets)
         for account in self._accounts:
-            account.settle(self.amount, cost_nano)
-            self._on_settled(account)
+            if account.settle(self.amount, cost_nano):
+                self._on_settled(account)

@@ -63,22 +63,26 @@ class Budgets:
             BudgetBusy: what is left is reserved for other calls, and did not come free while this one waited.
             Unavailable: the lease is used up and the database cannot be reached.
         """
-        self.note(cover, created_at)
-        most, now = demand.most, self._now()
-        accounts = [found for each in cover.hard if (found := self._account(each, created_at, now)) is not None]
-        for account in accounts:
-            if account.granted - account.spent - account.reserved < most or account.turn.locked():
-                return await self._wait_for_all(accounts, demand)
+        if cover.soft:
+            self.note(cover, created_at)
+        most, now = demand.most, time.monotonic()
+        accounts: list[Account] = []
+        waits = False
+        for budget in cover.hard:
+            if (account := self._account(budget, created_at, now)) is not None:
+                accounts.append(account)
+                waits = waits or account.granted - account.spent - account.reserved < most or account.turn.locked()
+        if waits:
+            return await self._wait_for_all(accounts, demand)
         for account in accounts:
             account.reserved += most
         return Reservation(accounts, most, self._settled)
 
     def note(self, cover: Cover, created_at: float) -> None:
         """A call came in: the windows of its soft budgets are needed."""
-        if cover.soft:
-            now = self._now()
-            for budget in cover.soft:
-                self._account(budget, created_at, now)
+        now = time.monotonic()
+        for budget in cover.soft:
+            self._account(budget, created_at, now)
 
     async def released(self, holder: str) -> None:
         """A process has ended, and all that it spent is in the ledger: what it did not spend is free again."""
@@ -90,7 +94,7 @@ class Budgets:
         for place in list(self._unopened):
             await self.leasing.open(self.accounts[place])
             self._unopened.discard(place)
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         for place, account in list(self.accounts.items()):
             idle = now - account.used_at > self._settings.idle_seconds and account.slack > 0
             if (idle or account.granted != account.written) and not account.turn.locked():
@@ -131,7 +135,7 @@ class Budgets:
         return Reservation(accounts, amount, self._settled)
 
     def _account(self, budget: Budget, created_at: float, now: float) -> Account | None:
-        """None: a total that began later. Args: now: by the event loop's clock."""
+        """None: a total that began later. Args: now: time.monotonic."""
         account = self._current.get(budget.id)
         if account is None or not account.starts <= created_at < account.ends:
             account = self._enter(budget, created_at)

@@ -68,12 +68,13 @@ class Waiting:
             self._heed_verdict()
             return await self._take()
         finally:
+            account.changed = None
             account.turn.release()
 
     async def _take(self) -> int:
         account, asked, floor = self.account, self.asked, self.asked.enough
         while account.slack < asked.most:
-            account.changed.clear()
+            account.changed = changed = asyncio.Event()
             last = self._now >= self.deadline
             state = await self._extend(Wish(asked.most, floor))
             if account.slack >= floor:
@@ -84,7 +85,7 @@ class Waiting:
                 raise self._remember(partial(exhausted, account.budget, account.window, state.limit, state.spent))
             hope = account.reserved > 0 or (state is not None and state.held > 0)
             if hope and not last:
-                await self._wait()
+                await self._wait(changed)
             elif floor > asked.least:
                 floor = asked.least
             elif state is None:
@@ -100,11 +101,11 @@ class Waiting:
         except Unavailable:
             return None
 
-    async def _wait(self) -> None:
+    async def _wait(self, changed: asyncio.Event) -> None:
         """Until something came free here, or it is time to look at the database again."""
         try:
             async with asyncio.timeout_at(min(self.deadline, self._now + RETRY_SECONDS)):
-                await self.account.changed.wait()
+                await changed.wait()
         except TimeoutError:
             return
 

@@ -14,7 +14,6 @@ An upstream that sends more than it was asked for is metered as it is.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import msgspec
 
@@ -59,8 +58,7 @@ _decode_part = msgspec.json.Decoder(_Part).decode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(msgspec.Struct, frozen=True, gc=False):
     """How much a call can use."""
 
     prompt: int
@@ -73,34 +71,55 @@ class Tokens:
     usual: int | None = None
     """What the API has as `asked` when the call does not say."""
 
-    def longest(self, price: Price, assumed: int) -> int:
-        """Tokens of one answer."""
-        return self.asked or self.usual or price.max_output_tokens or assumed
+    def cost(self, price: Price, answer: int) -> int:
+        """Nano-dollars at most, where each answer has that many tokens; rounded as `gateway.metering.cost.cost` does it: up."""
+        millionths = self.prompt * price.any_input + (self.choices * answer + self.predicted) * price.output
+        return price.request - (-millionths // MILLION)
+
+    def affordable(self, price: Price, amount: int) -> int:
+        """The longest answer that `amount` pays for; 1 at least, because 0 is no limit that an upstream takes."""
+        if not price.output:
+            return MOST_TOKENS
+        beside = self.prompt * price.any_input + self.predicted * price.output
+        left = (amount - price.request) * MILLION - beside
+        return max(1, left // (self.choices * price.output))
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
+class Bound(msgspec.Struct, frozen=True):
     """What a call can cost, in nano-dollars, whichever of its models answers."""
 
     most: int
-    enough: int
-    """For an answer that does not disappoint; of a call that names its limit, the same as `most`."""
-    least: int
-    """For any answer at all; of a call that names its limit, the same as `most`."""
     tokens: Tokens
     models: Mapping[str, tuple[Price, int]]
     """Model -> its price, and the tokens of its longest answer."""
+
+    @property
+    def enough(self) -> int:
+        """For an answer that does not disappoint; of a call that names its limit, the same as `most`."""
+        return self._of(ENOUGH_TOKENS)
+
+    @property
+    def least(self) -> int:
+        """For any answer at all; of a call that names its limit, the same as `most`."""
+        return self._of(LEAST_TOKENS)
 
     def limits(self, amount: int) -> dict[str, int]:
         """Model -> the tokens that an answer may have for the call to cost at most `amount`, where the call does not say
         it itself and the model does not keep to it by its nature."""
         if self.tokens.asked is not None:
             return {}
-        fitting = {
-            model: min(longest, _affordable(self.tokens, price, amount))
-            for model, (price, longest) in self.models.items()
-        }
-        return {name: most for name, most in fitting.items() if most != self.models[name][0].max_output_tokens}
+        limits: dict[str, int] = {}
+        for model, (price, fitting) in self.models.items():
+            if amount < self.most:
+                fitting = min(fitting, self.tokens.affordable(price, amount))
+            if fitting != price.max_output_tokens:
+                limits[model] = fitting
+        return limits
+
+    def _of(self, answer: int) -> int:
+        if self.tokens.asked is not None:
+            return self.most
+        return max(self.tokens.cost(price, min(longest, answer)) for price, longest in self.models.values())
 
 
 def bound(envelope: Envelope, body: bytes, prices: Mapping[str, Price], settings: BudgetSettings) -> Bound:
@@ -113,19 +132,15 @@ def bound(envelope: Envelope, body: bytes, prices: Mapping[str, Price], settings
         InvalidRequest: a limit that is no positive number; nothing could be said of the cost then.
     """
     tokens = tokens_of(envelope, body, settings)
-    assumed = settings.assumed_output_tokens
+    named = tokens.asked or tokens.usual
     models: dict[str, tuple[Price, int]] = {}
-    most = enough = least = 0
+    most = 0
     for model, price in prices.items():
-        longest = tokens.longest(price, assumed)
+        longest = named or price.max_output_tokens or settings.assumed_output_tokens
         models[model] = price, longest
-        prompt, token = _prompt_millionths(tokens, price), tokens.choices * price.output
-        most = max(most, _rounded(price, prompt + token * longest))
-        enough = max(enough, _rounded(price, prompt + token * min(longest, ENOUGH_TOKENS)))
-        least = max(least, _rounded(price, prompt + token * min(longest, LEAST_TOKENS)))
-    if tokens.asked is not None:
-        enough = least = most
-    return Bound(most, enough, least, tokens, models)
+        if (cost := tokens.cost(price, longest)) > most:
+            most = cost
+    return Bound(most, tokens, models)
 
 
 def tokens_of(envelope: Envelope, body: bytes, settings: BudgetSettings) -> Tokens:
@@ -135,15 +150,20 @@ def tokens_of(envelope: Envelope, body: bytes, settings: BudgetSettings) -> Toke
         written = max(n, _count(envelope.best_of, "best_of") or 1) * _prompts(envelope.prompt)
         asked = _count(envelope.max_tokens, "max_tokens")
         return Tokens(len(body) + TEMPLATE_TOKENS, written, asked, usual=COMPLETION_TOKENS)
-    limits = _count(envelope.max_completion_tokens, "max_completion_tokens"), _count(envelope.max_tokens, "max_tokens")
-    asked = max((each for each in limits if each is not None), default=None)
+    asked = _count(envelope.max_completion_tokens, "max_completion_tokens")
+    other = _count(envelope.max_tokens, "max_tokens")
+    if asked is None or (other is not None and other > asked):
+        asked = other
     predicted = 0 if is_absent(envelope.prediction) else len(envelope.prediction)
     return Tokens(_prompt(envelope, body, settings), n, asked, predicted)
 
 
 def _prompt(envelope: ChatEnvelope, body: bytes, settings: BudgetSettings) -> int:
-    tools = 0 if is_absent(envelope.tools) and is_absent(envelope.functions) else TOOLS_TOKENS
-    total = len(body) + TEMPLATE_TOKENS + MESSAGE_TOKENS * len(envelope.messages) + tools
+    total = len(body) + TEMPLATE_TOKENS + MESSAGE_TOKENS * len(envelope.messages)
+    if not (is_absent(envelope.tools) and is_absent(envelope.functions)):
+        total += TOOLS_TOKENS
+    if body.find(b"[", body.find(b"[") + 1) < 0:  # the messages are the one list that there is
+        return total
     for message in envelope.messages:
         for part in _parts(message):
             total += _beside_its_bytes(part, settings)
@@ -189,26 +209,9 @@ def _prompts(prompt: msgspec.Raw) -> int:
 
 
 def _count(raw: msgspec.Raw, param: str) -> int | None:
-    if is_absent(raw):
+    if raw is ABSENT or is_absent(raw):
         return None
     count = whole_number(raw)
     if not 1 <= count <= MOST_TOKENS:
         raise InvalidRequest(f"Invalid '{param}': a whole number from 1 to {MOST_TOKENS} is expected.", param=param)
     return count
-
-
-def _rounded(price: Price, millionths: int) -> int:
-    """As `gateway.metering.cost.cost` does it: up."""
-    return price.request - (-millionths // MILLION)
-
-
-def _affordable(tokens: Tokens, price: Price, amount: int) -> int:
-    """The longest answer that `amount` pays for; 1 at least, because 0 is no limit that an upstream takes."""
-    if not price.output:
-        return MOST_TOKENS
-    left = (amount - price.request) * MILLION - _prompt_millionths(tokens, price)
-    return max(1, left // (tokens.choices * price.output))
-
-
-def _prompt_millionths(tokens: Tokens, price: Price) -> int:
-    return tokens.prompt * max(price.input, price.cached_input) + tokens.predicted * price.output

@@ -1,6 +1,6 @@
 """What a model costs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.kit.money import nano_from_usd
 from gateway.settings import PriceSettings
@@ -23,6 +23,12 @@ class Price:
     """Per hour of one device in training."""
     max_output_tokens: int | None = None
     """The most that the model ever answers: what a call that names no limit can cost."""
+
+    any_input: int = field(init=False, repr=False, compare=False)
+    """The dearer of the two: of input of which nobody knows yet whether it comes from a cache."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "any_input", max(self.input, self.cached_input))
 
 
 def of_settings(configured: PriceSettings) -> Price:

@@ -73,6 +73,9 @@ class TestPrompt:
         parts = [{"type": "text", "text": "x"}, {"type": "input_audio", "input_audio": {"data": "AAAA"}}]
         assert prompt_of(parts) == 0
 
+    def test_a_text_adds_nothing_whatever_brackets_it_has(self) -> None:
+        assert prompt_of("hello") == prompt_of("[hello]") == prompt_of('[{"type": "file"}]') == 0
+
     def test_what_is_no_message_is_for_the_upstream_to_refuse(self) -> None:
         assert chat_bound({"model": "echo", "messages": [1, None, {"content": 5}], "max_tokens": 1}).most > 0
 
