@@ -31,6 +31,7 @@ from gateway.kit.ids import new_request_id
 from gateway.kit.keyed_hash import end_user_hash
 from gateway.kit.money import format_usd
 from gateway.limits.admission import Admission
+from gateway.limits.counters import Need
 from gateway.limits.headers import headers
 from gateway.limits.service import Applicant
 from gateway.limits.tokens import reserved
@@ -147,7 +148,7 @@ class Call:
     @property
     def rate_limit_headers(self) -> dict[str, str]:
         """`x-ratelimit-*` for its reply."""
-        return headers(bucket for bucket, _ in self.admission.takes) if self.admission else {}
+        return headers(self.admission.need.buckets) if self.admission else {}
 
     @property
     def end_with_client(self) -> Callable[[Attempts[Answer]], None] | None:
@@ -241,9 +242,11 @@ async def _admitted(
     model = plan.name if plan.route or not plan.targets else plan.targets[0].deployment.model
     applicant = Applicant(key.project_id, key.id, key.tier, model)
     buckets = sv.limits.buckets(applicant)
-    if not buckets:
+    if buckets is None:
         return None
-    return await sv.limits.admit(applicant, buckets, lambda: reserved(envelope, call.sent_body), unpaid=unpaid)
+    tokens = reserved(envelope, call.sent_body) if buckets.tokens else 0
+    need = Need(key.id, buckets, tokens, unpaid=unpaid)
+    return sv.limits.admit_at_once(applicant, need) or await sv.limits.admit(applicant, need)
 
 
 async def _hit(sv: Services, call: Call, key: ApiKey, plan: Plan) -> Entry | None:

@@ -37,11 +37,8 @@ class LimitBook:
         """Rises when the limits may have changed."""
         self._set: dict[Place, Amounts] = {}
         self._tier_of: dict[str, str] = {}
-
-    @property
-    def is_empty(self) -> bool:
+        self.is_empty = not self.tiers
         """Nothing can be limited: no tiers, and nothing set."""
-        return not self._set and not self.tiers
 
     def limits(self, project_id: str, api_key_id: str, tier: str | None, model: str) -> Iterator[Limit]:
         """Every limit that holds for calls of a key.
@@ -73,6 +70,7 @@ class LimitBook:
     async def load(self, session: AsyncSession) -> None:
         rows = await session.scalars(select(RateLimitRow))
         self._set = {(row.project_id, row.api_key_id, row.model): amounts_of(row) for row in rows}
+        self.is_empty = not self._set and not self.tiers
         tiers = await session.execute(select(ProjectRow.id, ProjectRow.tier).where(ProjectRow.tier.is_not(None)))
         self._tier_of = {project: tier for project, tier in tiers if tier}
         if unknown := sorted({tier for tier in self._tier_of.values() if tier not in self.tiers}):

@@ -7,11 +7,7 @@ import time
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from gateway.limits.limit import DAY, Limit
-
-SLICES_OF_A_MINUTE = 50
-SLICES_OF_A_DAY = 500
-"""A process leases at most that part of a limit ahead; small limits are taken one by one."""
+from gateway.limits.limit import Limit
 
 
 class Rivalry(IntEnum):
@@ -61,8 +57,7 @@ class Bucket:
 
     @property
     def slice(self) -> int:
-        """What is leased ahead when there is plenty."""
-        return self.limit.amount // (SLICES_OF_A_DAY if self.limit.kind.period == DAY else SLICES_OF_A_MINUTE)
+        return self.limit.slice
 
     @property
     def is_idle(self) -> bool:
@@ -72,34 +67,37 @@ class Bucket:
         """Whether what is held is enough for a call of that key."""
         return self.held >= need and (not self.rivalry or self.kept.get(key_id, 0) >= need)
 
-    def take(self, key_id: str, need: int, *, unpaid: bool = False) -> None:
-        """Out of what is held; the caller has looked whether it `has` enough."""
-        self.held -= need
-        if self.kept and key_id in self.kept:
-            self.kept[key_id] = max(0, self.kept[key_id] - need)
-        self.count(key_id, need, unpaid=unpaid)
+    def take(self, key_id: str, need: int, *, unpaid: bool = False, leased: bool = True) -> None:
+        """A call of this process has `need`; one that is not paid for yet holds it until it is, or is undone.
 
-    def count(self, key_id: str, need: int, *, unpaid: bool = False) -> None:
-        """A call of this process has `need`; one that is not paid for yet holds it until it is, or is undone."""
-        if unpaid or self.limit.kind.is_held:
+        Args:
+            leased: out of what is held; the caller has looked whether it `has` enough.
+        """
+        limit = self.limit
+        if leased:
+            self.held -= need
+            if self.kept and key_id in self.kept:
+                self.kept[key_id] = max(0, self.kept[key_id] - need)
+        if unpaid or limit.kind.is_held:
             self.outstanding += need
         else:
             self.consumed += need
-        if self.limit.is_shared:
-            self._add(key_id, need)
-            self._place(key_id, need)
+        if limit.is_shared:
+            if limit.kind.period:
+                self.by_key[key_id] = self.by_key.get(key_id, 0) + need
+            else:
+                self._place(key_id, need)
 
     def granted(self, key_id: str, need: int, *, unpaid: bool) -> None:
-        """Like `count`, where Redis knows already."""
+        """Like `take`, where Redis knows already."""
         if self.limit.kind.is_held or unpaid:
             self.outstanding += need
         self._place(key_id, need)
 
-    def paid(self, need: int) -> None:
-        """A call that was not paid for is."""
-        if not self.limit.kind.is_held:
-            self.outstanding -= need
-            self.consumed += need
+    def paid(self) -> None:
+        """A request that was not paid for is; only of what a call does not hold until it ends anyway."""
+        self.outstanding -= 1
+        self.consumed += 1
 
     def hear(self, used: int, held: int, rivalry: int) -> None:
         """What Redis says."""
@@ -113,15 +111,15 @@ class Bucket:
 
     def settle(self, key_id: str, need: int, tokens: int) -> None:
         """The call has ended and used `tokens`; what it did not use is there again, and more than it took counts too."""
-        kind = self.limit.kind
-        if not kind.is_held:
+        limit = self.limit
+        if not limit.kind.is_held:
             return
         self.outstanding -= need
-        if kind.period:
+        if limit.kind.period:
             self.consumed += tokens
             self.returned += need - tokens
-            if self.limit.is_shared:
-                self._add(key_id, tokens - need)
+            if limit.is_shared:
+                self.by_key[key_id] = self.by_key.get(key_id, 0) + tokens - need
         else:
             self._place(key_id, -need)
             self._keep(key_id, need)
@@ -137,7 +135,8 @@ class Bucket:
             self.outstanding -= need
         else:
             self.consumed -= need
-        self._add(key_id, -need)
+        if self.limit.is_shared:
+            self.by_key[key_id] = self.by_key.get(key_id, 0) - need
         if self.alone is not None:
             self.alone.level += need
 
@@ -167,7 +166,7 @@ class Bucket:
 
     def take_alone(self, key_id: str, need: int, *, unpaid: bool = False) -> None:
         """After `wait_alone` said that there is enough. Redis hears of it when it is back."""
-        self.count(key_id, need, unpaid=unpaid)
+        self.take(key_id, need, unpaid=unpaid, leased=False)
         if self.alone is not None:
             self.alone.level -= need
 
@@ -192,7 +191,3 @@ class Bucket:
             self.places[key_id] = held
         else:
             del self.places[key_id]
-
-    def _add(self, key_id: str, used: int) -> None:
-        if self.limit.is_shared and self.limit.kind.period:
-            self.by_key[key_id] = self.by_key.get(key_id, 0) + used

@@ -19,6 +19,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
 
 from gateway.limits.bucket import Bucket
+from gateway.limits.buckets import Buckets
 
 log = logging.getLogger(__name__)
 
@@ -45,16 +46,21 @@ class Away(Exception):
     """Redis did not answer. Whether it did what it was asked is not known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(msgspec.Struct, frozen=True):
     """What one call needs: all of it or nothing."""
 
     api_key_id: str
-    takes: Sequence[tuple[Bucket, int]]
+    buckets: Buckets
+    tokens: int = 0
+    """What it is counted with until it has ended; at least 1 where tokens are limited."""
     again: bool = False
     """It was refused a moment ago, and that is known."""
     unpaid: bool = False
     """It may yet be refused by its budget, and then counts nowhere."""
+
+    @property
+    def takes(self) -> list[tuple[Bucket, int]]:
+        return self.buckets.takes(self.tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +119,7 @@ class Counters:
         told = [_Told(bucket) for bucket in buckets]
         place = {id(bucket): number for number, bucket in enumerate(buckets, 1)}
         calls = [_call(need, place) for need in needs]
-        wants = {id(bucket) for need in needs for bucket, _ in need.takes}
+        wants = {id(bucket) for need in needs for bucket in need.buckets.every}
         shown = [each.wire(ahead=keep or id(each.bucket) in wants) for each in told]
         ask = [self.process, int(LEASE_SECONDS * 1e6), self._clock() if self._clock else 0, shown, calls]
         keys = [name for bucket in buckets for name in _keys(project_id, bucket)]

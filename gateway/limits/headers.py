@@ -6,35 +6,52 @@ from collections.abc import Iterable
 
 from gateway.errors import RateLimited
 from gateway.limits.bucket import Bucket
+from gateway.limits.buckets import Buckets
 from gateway.limits.counters import Shortage
-from gateway.limits.limit import MINUTE, Limit
+from gateway.limits.limit import Limit
 
 AGAIN_SECONDS = 1.0
 """Where only the end of another call helps, nobody knows when."""
 
 
-def headers(buckets: Iterable[Bucket]) -> dict[str, str]:
+def headers(buckets: Buckets) -> dict[str, str]:
     """Of the tightest limit a minute, for requests and for tokens; nothing for what is not limited by the minute."""
     now = time.monotonic()
-    tightest: dict[str, tuple[int, int]] = {}
-    for bucket in buckets:
-        limit = bucket.limit
-        if limit.kind.period == MINUTE:
-            shown = bucket.remaining(now), limit.amount
-            before = tightest.get(limit.kind.unit)
-            if before is None or shown < before:
-                tightest[limit.kind.unit] = shown
     found: dict[str, str] = {}
-    for unit, (remaining, amount) in tightest.items():
-        found[f"x-ratelimit-limit-{unit}"] = str(amount)
-        found[f"x-ratelimit-remaining-{unit}"] = str(remaining)
-        found[f"x-ratelimit-reset-{unit}"] = duration((amount - remaining) * 60 / amount)
+    if buckets.requests_a_minute:
+        amount, remaining = _tightest(buckets.requests_a_minute, now)
+        found["x-ratelimit-limit-requests"] = str(amount)
+        found["x-ratelimit-remaining-requests"] = str(remaining)
+        found["x-ratelimit-reset-requests"] = _refilled(amount, remaining)
+    if buckets.tokens_a_minute:
+        amount, remaining = _tightest(buckets.tokens_a_minute, now)
+        found["x-ratelimit-limit-tokens"] = str(amount)
+        found["x-ratelimit-remaining-tokens"] = str(remaining)
+        found["x-ratelimit-reset-tokens"] = _refilled(amount, remaining)
     return found
+
+
+def _tightest(buckets: Iterable[Bucket], now: float) -> tuple[int, int]:
+    """What the one with the least left allows, and what is left; of two with as much left, the smaller one."""
+    found, least = 0, -1
+    for bucket in buckets:
+        remaining, amount = bucket.remaining(now), bucket.limit.amount
+        if least < 0 or remaining < least or (remaining == least and amount < found):
+            found, least = amount, remaining
+    return found, least
+
+
+def _refilled(amount: int, remaining: int) -> str:
+    """In how long a limit a minute is full again."""
+    return _written(-((remaining - amount) * 60_000 // amount))
 
 
 def duration(seconds: float) -> str:
     """As Go writes it, to the millisecond, rounded up: `12ms`, `1s`, `6m0s`, `51.189s`, `1h0m0s`; `0s` for none."""
-    ms = math.ceil(round(seconds * 1000, 6))
+    return _written(math.ceil(round(seconds * 1000, 6)))
+
+
+def _written(ms: int) -> str:
     if ms < 1000:
         return f"{ms}ms" if ms else "0s"
     minutes, ms = divmod(ms, 60_000)
@@ -43,7 +60,7 @@ def duration(seconds: float) -> str:
     return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + rest
 
 
-def refusal(short: Shortage, model: str, buckets: Iterable[Bucket]) -> RateLimited:
+def refusal(short: Shortage, model: str, buckets: Buckets) -> RateLimited:
     """For a client that called `model`."""
     limit, shown = short.bucket.limit, headers(buckets)
     if short.need > limit.amount:

@@ -6,11 +6,13 @@ together: while one is under way, who comes next waits for the one after it.
 
 import asyncio
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from gateway.errors import Unavailable
 from gateway.kit.background import Background
-from gateway.limits.admission import Admission, Takes
+from gateway.limits.admission import Admission
 from gateway.limits.bucket import Bucket
 from gateway.limits.counters import LEASE_SECONDS, Away, Counters, Need, Shortage
 from gateway.limits.limit import Limit
@@ -72,17 +74,26 @@ class Lane:
         bucket.limit = limit
         return bucket
 
-    def take_at_once(self, key_id: str, takes: Takes, *, unpaid: bool) -> Admission | None:
-        """All that the call needs, out of what this process has leased; None where that does not suffice."""
+    def take_at_once(self, need: Need) -> Admission | None:
+        """All that the call needs, out of what this process has leased; None where that does not suffice, or where it has
+        to be refused."""
         self._taken = now = time.monotonic()
-        if self._waiting or self._dry or now - self._heard >= LEASE_SECONDS / 2 or self.counters.away:
+        if self._waiting or now - self._heard >= LEASE_SECONDS / 2 or self.counters.away:
             return None
-        for bucket, need in takes:
-            if bucket.held < need or (bucket.rivalry and not bucket.has(key_id, need)):
+        if self._dry and self._refused_lately(need, now) is not None:
+            return None
+        key_id, buckets, tokens, unpaid = need.api_key_id, need.buckets, need.tokens, need.unpaid
+        for bucket in buckets.requests:
+            if bucket.held < 1 or (bucket.rivalry and not bucket.has(key_id, 1)):
                 return None
-        for bucket, need in takes:
-            bucket.take(key_id, need, unpaid=unpaid)
-        return Admission(key_id, takes, self._ended, unpaid=unpaid)
+        for bucket in buckets.tokens:
+            if bucket.held < tokens or bucket.limit.amount < tokens:
+                return None
+        for bucket in buckets.requests:
+            bucket.take(key_id, 1, unpaid=unpaid)
+        for bucket in buckets.tokens:
+            bucket.take(key_id, tokens, unpaid=unpaid)
+        return Admission(need, self._ended)
 
     async def take(self, need: Need) -> Outcome:
         """All that the call needs, or what it is short of."""
@@ -91,12 +102,7 @@ class Lane:
             return self._alone(need, now)
         if (dry := self._refused_lately(need, now)) is not None:
             return dry
-        fresh = now - self._heard < LEASE_SECONDS / 2
-        if fresh and not self._waiting and all(bucket.has(need.api_key_id, n) for bucket, n in need.takes):
-            for bucket, n in need.takes:
-                bucket.take(need.api_key_id, n, unpaid=need.unpaid)
-            return self._admission(need)
-        return await self._wait(need)
+        return self.take_at_once(need) or await self._wait(need)
 
     async def take_soon(self, need: Need, seconds: float) -> Outcome:
         """Once more, a moment later."""
@@ -166,7 +172,7 @@ class Lane:
     async def _step(self, batch: list[_Waiting]) -> None:
         wanted = [each for each in batch if not each.outcome.done()]  # some may have left while they waited
         needs = [each.need for each in wanted]
-        buckets = dict.fromkeys(bucket for need in needs for bucket, _ in need.takes) | dict.fromkeys(self._due)
+        buckets = dict.fromkeys(bucket for need in needs for bucket in need.buckets.every) | dict.fromkeys(self._due)
         self._due = set()
         try:
             busy = time.monotonic() - self._taken <= IDLE_SECONDS
@@ -181,7 +187,7 @@ class Lane:
 
     def _outcome(self, need: Need, short: Shortage | None) -> Outcome:
         if short is None:
-            return self._admission(need)
+            return Admission(need, self._ended)
         if short.wait:
             until = self._heard + min(short.wait, SOON_SECONDS)
             self._dry[need.api_key_id, short.bucket.limit.name] = _Dry(short, until)
@@ -197,26 +203,25 @@ class Lane:
                 return Shortage(bucket, n, wait, held_back=False, used=used)
         for bucket, n in need.takes:
             bucket.take_alone(need.api_key_id, n, unpaid=need.unpaid)
-        return self._admission(need)
+        return Admission(need, self._ended)
 
-    def _admission(self, need: Need) -> Admission:
-        return Admission(need.api_key_id, need.takes, self._ended, unpaid=need.unpaid)
-
-    def _ended(self, admission: Admission) -> None:
+    def _ended(self, need: Need) -> None:
         """Places go back at once where none are leased ahead; tokens a moment later, for many calls together, and those
         that are few with the next round trip."""
         if self.counters.away:
             return
-        at_once = soon = False
-        for bucket, _ in admission.takes:
-            kind = bucket.limit.kind
-            if kind.is_held:
-                self._due.add(bucket)
-                at_once = at_once or (kind.period == 0 and not bucket.held)
-                soon = soon or bucket.returned > bucket.slice
-        if at_once:
-            self._start()
-        elif soon and self._soon is None:
+        self._due.update(need.buckets.held)
+        for bucket in need.buckets.places:
+            if not bucket.held:
+                self._start()
+                return
+        for bucket in need.buckets.tokens:
+            if bucket.returned > bucket.limit.slice:
+                self._start_soon()
+                return
+
+    def _start_soon(self) -> None:
+        if self._soon is None:
             self._soon = asyncio.get_running_loop().call_later(SOON_SECONDS, self._give_back)
 
     def _give_back(self) -> None:

@@ -6,6 +6,9 @@ from typing import Literal
 
 MINUTE, DAY = 60_000_000, 86_400_000_000
 """Microseconds."""
+SLICES_OF_A_MINUTE = 50
+SLICES_OF_A_DAY = 500
+"""A process leases at most that part of a limit ahead; small limits are taken one by one."""
 
 
 def _set(frozen: object, **values: object) -> None:
@@ -60,6 +63,8 @@ class Limit:
     is_shared: bool = dataclasses.field(init=False)
     per_second: float = dataclasses.field(init=False)
     """What refills in a second."""
+    slice: int = dataclasses.field(init=False)
+    """What a process leases ahead when there is plenty."""
 
     def __post_init__(self) -> None:
         _set(
@@ -67,4 +72,5 @@ class Limit:
             name=f"{self.api_key_id or ''}:{self.kind.field}:{self.model or ''}",
             is_shared=self.api_key_id is None,
             per_second=self.amount * 1e6 / self.kind.period if self.kind.period else 0.0,
+            slice=self.amount // (SLICES_OF_A_DAY if self.kind.period == DAY else SLICES_OF_A_MINUTE),
         )

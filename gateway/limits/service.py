@@ -4,14 +4,14 @@ The buckets are in Redis, shared by every process and host (counters.py, take.lu
 them ahead and decides in memory (lane.py). Which numbers hold for whom: book.py.
 """
 
-from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+
+import msgspec
 
 from gateway.kit.background import Background
 from gateway.limits.admission import Admission
 from gateway.limits.book import LimitBook
-from gateway.limits.bucket import Bucket
+from gateway.limits.buckets import Buckets
 from gateway.limits.counters import Away, Counters, Need, Shortage
 from gateway.limits.headers import refusal
 from gateway.limits.lane import Lane
@@ -24,7 +24,7 @@ KNOWN_AT_ONCE = 50_000
 """Pairs of a key and a model whose buckets are looked up once."""
 
 
-class Applicant(NamedTuple):
+class Applicant(msgspec.Struct, frozen=True, gc=False):
     """Who calls what."""
 
     project_id: str
@@ -41,54 +41,47 @@ class RateLimits:
         self._counters = counters
         self._background = background
         self._lanes: dict[str, Lane] = {}
-        self._known: dict[Applicant, tuple[Bucket, ...]] = {}
+        self._known: dict[Applicant, Buckets | None] = {}
         self._version = -1
         self._round = 0
 
-    def buckets(self, applicant: Applicant) -> tuple[Bucket, ...]:
+    def buckets(self, applicant: Applicant) -> Buckets | None:
         """Of every limit that holds for the call; usually none."""
-        if self._book.is_empty:
-            return ()
-        if self._version != self._book.version or len(self._known) > KNOWN_AT_ONCE:
-            self._known, self._version = {}, self._book.version
-        found = self._known.get(applicant)
-        if found is None:
-            found = self._known[applicant] = self._looked_up(applicant)
-        return found
+        book = self._book
+        if book.is_empty:
+            return None
+        if self._version != book.version or len(self._known) > KNOWN_AT_ONCE:
+            self._known, self._version = {}, book.version
+        try:
+            return self._known[applicant]
+        except KeyError:
+            self._known[applicant] = found = self._looked_up(applicant)
+            return found
 
-    async def admit(
-        self, applicant: Applicant, buckets: Sequence[Bucket], tokens: Callable[[], int], *, unpaid: bool = False
-    ) -> Admission:
-        """Take what the call needs of every bucket.
+    def admit_at_once(self, applicant: Applicant, need: Need) -> Admission | None:
+        """Take what the call needs of every bucket out of what this process has leased; None: `admit` says more.
 
         Args:
-            buckets: those of `applicant`, one at least.
-            tokens: guesses what it will use, its own limit of output included; at least 1. Asked only where tokens
-                are limited.
-            unpaid: a budget may still refuse it; the admission is told once it is `paid`.
+            need: of the applicant's `buckets`.
+        """
+        return self._lanes[applicant.project_id].take_at_once(need)
+
+    async def admit(self, applicant: Applicant, need: Need) -> Admission:
+        """The same, out of what all processes have left.
 
         Raises:
-            RateLimited: one of them is short; nothing was taken of any.
+            RateLimited: one of the buckets is short; nothing was taken of any.
         """
-        count = 0
-        takes: list[tuple[Bucket, int]] = []
-        for bucket in buckets:
-            need, limit = 1, bucket.limit
-            if limit.kind.is_tokens:
-                need = count = count or tokens()
-            takes.append((bucket, need))
-            if need > limit.amount:
-                short = Shortage(bucket, need, 0.0, held_back=False, used=0)
-                raise refusal(short, applicant.model, buckets)
+        for bucket in need.buckets.tokens:
+            if need.tokens > bucket.limit.amount:
+                short = Shortage(bucket, need.tokens, 0.0, held_back=False, used=0)
+                raise refusal(short, applicant.model, need.buckets)
         lane = self._lanes[applicant.project_id]
-        if (admission := lane.take_at_once(applicant.api_key_id, takes, unpaid=unpaid)) is not None:
-            return admission
-        wanted = Need(applicant.api_key_id, takes, unpaid=unpaid)
-        outcome = await lane.take(wanted)
+        outcome = await lane.take(need)
         if isinstance(outcome, Shortage) and not outcome.bucket.limit.kind.period and not self._counters.away:
-            outcome = await lane.take_soon(wanted, PLACE_SECONDS)
+            outcome = await lane.take_soon(need, PLACE_SECONDS)
         if isinstance(outcome, Shortage):
-            raise refusal(outcome, applicant.model, buckets)
+            raise refusal(outcome, applicant.model, need.buckets)
         return outcome
 
     async def tend(self) -> None:
@@ -116,10 +109,11 @@ class RateLimits:
                     await lane.close()
         await self._counters.close()
 
-    def _looked_up(self, applicant: Applicant) -> tuple[Bucket, ...]:
+    def _looked_up(self, applicant: Applicant) -> Buckets | None:
         limits = self._book.limits(applicant.project_id, applicant.api_key_id, applicant.tier, applicant.model)
         lane = self._lanes.get(applicant.project_id) or Lane(applicant.project_id, self._counters, self._background)
-        found = tuple(lane.bucket(limit) for limit in limits)
-        if found:
-            self._lanes[applicant.project_id] = lane
+        found = Buckets(lane.bucket(limit) for limit in limits)
+        if not found.every:
+            return None
+        self._lanes[applicant.project_id] = lane
         return found

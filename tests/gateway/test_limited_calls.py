@@ -55,7 +55,8 @@ async def statuses(client: httpx.AsyncClient, calls: int, model: str = "echo") -
 
 def bucket_of(sv: Services, key: dict[str, Any], field: str, model: str = "echo") -> Bucket:
     found = sv.limits.buckets(Applicant(key["project_id"], key["id"], None, model))
-    return next(bucket for bucket in found if bucket.limit.kind.field == field)
+    assert found is not None
+    return next(bucket for bucket in found.every if bucket.limit.kind.field == field)
 
 
 class TestHeaders:

@@ -9,6 +9,7 @@ import pytest
 from gateway.kit.background import Background
 from gateway.limits.admission import Admission
 from gateway.limits.bucket import Bucket
+from gateway.limits.buckets import Buckets
 from gateway.limits.counters import Counters, Need, Shortage
 from gateway.limits.lane import Lane
 from gateway.limits.limit import Kind, Limit
@@ -29,6 +30,14 @@ class Clock:
         self.now += round(seconds * 1e6)
 
 
+def need_of(key: str, *takes: tuple[Bucket, int], again: bool = False, unpaid: bool = False) -> Need:
+    """Of a call that needs so much of each; of requests and places it is always 1."""
+    tokens = max((amount for bucket, amount in takes if bucket.limit.kind.is_tokens), default=0)
+    need = Need(key, Buckets(bucket for bucket, _ in takes), tokens, again, unpaid)
+    assert need.takes == list(takes)
+    return need
+
+
 @dataclass
 class Process:
     """As a gateway process sees the limits of one project. No slices are leased ahead unless `lane` is used."""
@@ -46,12 +55,12 @@ class Process:
 
     async def take(self, *takes: tuple[Bucket, int], key: str = "key") -> Shortage | None:
         """One step of Redis for one call."""
-        (answer,) = await self.counters.step(self.project, [bucket for bucket, _ in takes], [Need(key, takes)])
+        (answer,) = await self.counters.step(self.project, [bucket for bucket, _ in takes], [need_of(key, *takes)])
         return answer
 
     async def call(self, *takes: tuple[Bucket, int], key: str = "key") -> Admission | Shortage:
         """Through the lane, as calls go."""
-        return await self.lane.take(Need(key, takes))
+        return await self.lane.take(need_of(key, *takes))
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from gateway.limits.admission import Admission
 from gateway.limits.bucket import Bucket, Rivalry
-from gateway.limits.counters import LEASE_SECONDS, Counters, Need, Shortage
+from gateway.limits.counters import LEASE_SECONDS, Counters, Shortage
 from gateway.limits.limit import CONCURRENT_REQUESTS, REQUESTS_PER_MINUTE
-from tests.gateway.limits.conftest import Clock, Process
+from tests.gateway.limits.conftest import Clock, Process, need_of
 from tests.polling import until
 
 pytestmark = pytest.mark.anyio
@@ -32,7 +32,7 @@ class Places:
         self.bucket = self.process.bucket(CONCURRENT_REQUESTS, self.amount, key=None)
 
     async def ask(self, key: str, *, again: bool = False) -> Shortage | None:
-        need = Need(key, [(self.bucket, 1)], again)
+        need = need_of(key, (self.bucket, 1), again=again)
         (answer,) = await self.process.counters.step(self.process.project, [self.bucket], [need])
         return answer
 
@@ -284,7 +284,7 @@ class TestInMemory:
         bucket = process.bucket(CONCURRENT_REQUESTS, 10, key=None)
         greedy = await self.fill(process, bucket, "greedy", 10)
         assert isinstance(await process.call((bucket, 1), key="modest"), Shortage)
-        assert isinstance(await process.lane.take_soon(Need("modest", [(bucket, 1)]), 0), Shortage)
+        assert isinstance(await process.lane.take_soon(need_of("modest", (bucket, 1)), 0), Shortage)
         for _ in range(5):
             greedy.pop().settle(0)
         await self.fill(process, bucket, "greedy", 4)

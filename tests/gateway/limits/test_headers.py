@@ -1,6 +1,7 @@
 import pytest
 
 from gateway.limits.bucket import Bucket
+from gateway.limits.buckets import Buckets
 from gateway.limits.headers import duration, headers
 from gateway.limits.limit import (
     CONCURRENT_REQUESTS,
@@ -24,7 +25,7 @@ class TestHeaders:
     @pytest.mark.parametrize("turned", [False, True])
     def test_are_of_the_limit_with_the_least_left(self, *, turned: bool) -> None:
         buckets = [bucket(REQUESTS_PER_MINUTE, 1000, 990), bucket(REQUESTS_PER_MINUTE, 60, 30)]
-        assert headers(buckets[::-1] if turned else buckets) == {
+        assert headers(Buckets(buckets[::-1] if turned else buckets)) == {
             "x-ratelimit-limit-requests": "1000",
             "x-ratelimit-remaining-requests": "10",
             "x-ratelimit-reset-requests": "59.4s",
@@ -33,17 +34,23 @@ class TestHeaders:
     @pytest.mark.parametrize("turned", [False, True])
     def test_of_two_with_as_much_left_it_is_the_smaller_one(self, *, turned: bool) -> None:
         buckets = [bucket(TOKENS_PER_MINUTE, 1000, 940), bucket(TOKENS_PER_MINUTE, 60)]
-        shown = headers(buckets[::-1] if turned else buckets)
+        shown = headers(Buckets(buckets[::-1] if turned else buckets))
         assert shown["x-ratelimit-limit-tokens"] == "60"
         assert shown["x-ratelimit-reset-tokens"] == "0s"
 
     def test_requests_and_tokens_are_told_side_by_side(self) -> None:
-        shown = headers([bucket(TOKENS_PER_MINUTE, 600, 6), bucket(REQUESTS_PER_MINUTE, 60, 1)])
+        shown = headers(Buckets([bucket(TOKENS_PER_MINUTE, 600, 6), bucket(REQUESTS_PER_MINUTE, 60, 1)]))
         assert (shown["x-ratelimit-remaining-tokens"], shown["x-ratelimit-remaining-requests"]) == ("594", "59")
         assert (shown["x-ratelimit-reset-tokens"], shown["x-ratelimit-reset-requests"]) == ("600ms", "1s")
 
     def test_nothing_is_told_of_days_and_places(self) -> None:
-        assert headers([bucket(kind, 60) for kind in (REQUESTS_PER_DAY, TOKENS_PER_DAY, CONCURRENT_REQUESTS)]) == {}
+        kinds = (REQUESTS_PER_DAY, TOKENS_PER_DAY, CONCURRENT_REQUESTS)
+        assert headers(Buckets(bucket(kind, 60) for kind in kinds)) == {}
+
+    def test_it_is_full_again_in_whole_milliseconds_rounded_up(self) -> None:
+        for amount, taken, text in ((7, 1, "8.572s"), (60_000, 2, "2ms"), (60_001, 60_000, "1m0s"), (10**9, 1, "1ms")):
+            shown = headers(Buckets([bucket(TOKENS_PER_MINUTE, amount, taken)]))
+            assert shown["x-ratelimit-reset-tokens"] == text
 
 
 class TestDuration:

@@ -8,9 +8,9 @@ import pytest
 
 from gateway.limits import lane
 from gateway.limits.admission import Admission
-from gateway.limits.counters import Need, Shortage
+from gateway.limits.counters import Shortage
 from gateway.limits.limit import CONCURRENT_REQUESTS, REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE
-from tests.gateway.limits.conftest import Clock, Process
+from tests.gateway.limits.conftest import Clock, Process, need_of
 from tests.polling import until
 
 pytestmark = pytest.mark.anyio
@@ -51,6 +51,23 @@ class TestRoundTrips:
         await process.call((bucket, 10))
         assert isinstance(await process.call((bucket, 35)), Shortage)
         assert isinstance(await process.call((bucket, 30)), Admission)
+
+    async def test_nor_is_a_call_of_another_key_that_finds_enough_here(self, process: Process) -> None:
+        one, shared = process.bucket(REQUESTS_PER_MINUTE, 1), process.bucket(TOKENS_PER_MINUTE, 100_000, key=None)
+        await process.call((one, 1), (shared, 10))
+        assert isinstance(await process.call((one, 1), (shared, 10)), Shortage)
+        assert process.lane.take_at_once(need_of("key", (one, 1), (shared, 10))) is None
+        assert process.lane.take_at_once(need_of("other", (shared, 10))) is not None
+
+    async def test_what_was_leased_is_not_for_a_call_that_a_lower_limit_never_lets_through(
+        self, process: Process
+    ) -> None:
+        bucket = process.bucket(TOKENS_PER_MINUTE, 100_000)
+        await process.call((bucket, 10))
+        assert bucket.held == 2000
+        assert process.bucket(TOKENS_PER_MINUTE, 100) is bucket
+        assert process.lane.take_at_once(need_of("key", (bucket, 101))) is None
+        assert process.lane.take_at_once(need_of("key", (bucket, 100))) is not None
 
     async def test_few_tokens_that_were_not_used_wait_for_the_next(self, process: Process) -> None:
         bucket = process.bucket(TOKENS_PER_MINUTE, 100_000)
@@ -185,7 +202,7 @@ class TestUnpaid:
         """Out of Redis, and out of what was leased ahead; nothing of it refills meanwhile."""
         bucket = process.bucket(REQUESTS_PER_MINUTE, amount, key=None)
         for _ in range(2):
-            admission = await process.lane.take(Need("poor", [(bucket, 1)], unpaid=True))
+            admission = await process.lane.take(need_of("poor", (bucket, 1), unpaid=True))
             assert isinstance(admission, Admission)
             assert (bucket.outstanding, bucket.consumed) == (1, 0)
             for _ in range(3):
@@ -200,7 +217,7 @@ class TestUnpaid:
 
     async def test_counts_from_then_on(self, process: Process) -> None:
         bucket = process.bucket(REQUESTS_PER_MINUTE, 10)
-        admission = await process.lane.take(Need("key", [(bucket, 1)], unpaid=True))
+        admission = await process.lane.take(need_of("key", (bucket, 1), unpaid=True))
         assert isinstance(admission, Admission)
         admission.paid()
         admission.paid()
@@ -213,7 +230,7 @@ class TestUnpaid:
     async def test_tokens_and_places_come_back_as_ever(self, process: Process) -> None:
         tokens, places = process.bucket(TOKENS_PER_MINUTE, 40), process.bucket(CONCURRENT_REQUESTS, 2)
         for paid in (False, True):
-            admission = await process.lane.take(Need("key", [(tokens, 40), (places, 1)], unpaid=True))
+            admission = await process.lane.take(need_of("key", (tokens, 40), (places, 1), unpaid=True))
             assert isinstance(admission, Admission)
             if paid:
                 admission.paid()
@@ -224,7 +241,7 @@ class TestUnpaid:
         bucket = process.bucket(REQUESTS_PER_MINUTE, 2)
         process.counters.away = True
         for _ in range(5):
-            admission = await process.lane.take(Need("key", [(bucket, 1)], unpaid=True))
+            admission = await process.lane.take(need_of("key", (bucket, 1), unpaid=True))
             assert isinstance(admission, Admission)
             admission.settle(0)
         assert (bucket.outstanding, bucket.consumed) == (0, 0)
