@@ -53,7 +53,7 @@ class Account:
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while the lease in the database is changed."""
     changed: asyncio.Event | None = None
-    """Of the call that waits, set when something came free."""
+    """Of the call whose turn it is, while it waits: set when something came free."""
     starts: float = field(init=False)
     ends: float = field(init=False)
     """The window as Unix seconds."""

@@ -69,9 +69,14 @@ class Budgets:
         accounts: list[Account] = []
         waits = False
         for budget in cover.hard:
-            if (account := self._account(budget, created_at, now)) is not None:
-                accounts.append(account)
-                waits = waits or account.granted - account.spent - account.reserved < most or account.turn.locked()
+            account = self._current.get(budget.id)
+            if account is None or account.budget is not budget or not account.starts <= created_at < account.ends:
+                account = self._account(budget, created_at, now)
+                if account is None:
+                    continue
+            account.used_at = now
+            accounts.append(account)
+            waits = waits or account.granted - account.spent - account.reserved < most or account.changed is not None
         if waits:
             return await self._wait_for_all(accounts, demand)
         for account in accounts:

@@ -15,19 +15,20 @@ AGAIN_SECONDS = 1.0
 
 
 def headers(buckets: Buckets) -> dict[str, str]:
-    """Of the tightest limit a minute, for requests and for tokens; nothing for what is not limited by the minute."""
+    """Of the tightest limit a minute, for requests and for tokens; nothing for what is not limited by the minute. A reset is
+    when it is full again, in whole milliseconds, rounded up."""
     now = time.monotonic()
     found: dict[str, str] = {}
     if buckets.requests_a_minute:
         amount, remaining = _tightest(buckets.requests_a_minute, now)
         found["x-ratelimit-limit-requests"] = str(amount)
         found["x-ratelimit-remaining-requests"] = str(remaining)
-        found["x-ratelimit-reset-requests"] = _refilled(amount, remaining)
+        found["x-ratelimit-reset-requests"] = _written(-((remaining - amount) * 60_000 // amount))
     if buckets.tokens_a_minute:
         amount, remaining = _tightest(buckets.tokens_a_minute, now)
         found["x-ratelimit-limit-tokens"] = str(amount)
         found["x-ratelimit-remaining-tokens"] = str(remaining)
-        found["x-ratelimit-reset-tokens"] = _refilled(amount, remaining)
+        found["x-ratelimit-reset-tokens"] = _written(-((remaining - amount) * 60_000 // amount))
     return found
 
 
@@ -39,11 +40,6 @@ def _tightest(buckets: Iterable[Bucket], now: float) -> tuple[int, int]:
         if least < 0 or remaining < least or (remaining == least and amount < found):
             found, least = amount, remaining
     return found, least
-
-
-def _refilled(amount: int, remaining: int) -> str:
-    """In how long a limit a minute is full again."""
-    return _written(-((remaining - amount) * 60_000 // amount))
 
 
 def duration(seconds: float) -> str:

@@ -145,22 +145,26 @@ def bound(envelope: Envelope, body: bytes, prices: Mapping[str, Price], settings
 
 def tokens_of(envelope: Envelope, body: bytes, settings: BudgetSettings) -> Tokens:
     """Bounds of what a call can use. Raises InvalidRequest as `bound`."""
-    n = _count(envelope.n, "n") or 1
+    n = 1 if envelope.n is ABSENT else _count(envelope.n, "n") or 1
     if isinstance(envelope, CompletionEnvelope):
         written = max(n, _count(envelope.best_of, "best_of") or 1) * _prompts(envelope.prompt)
         asked = _count(envelope.max_tokens, "max_tokens")
         return Tokens(len(body) + TEMPLATE_TOKENS, written, asked, usual=COMPLETION_TOKENS)
-    asked = _count(envelope.max_completion_tokens, "max_completion_tokens")
-    other = _count(envelope.max_tokens, "max_tokens")
-    if asked is None or (other is not None and other > asked):
-        asked = other
-    predicted = 0 if is_absent(envelope.prediction) else len(envelope.prediction)
+    asked = None
+    if envelope.max_completion_tokens is not ABSENT:
+        asked = _count(envelope.max_completion_tokens, "max_completion_tokens")
+    if envelope.max_tokens is not ABSENT and (other := _count(envelope.max_tokens, "max_tokens")) is not None:
+        asked = other if asked is None else max(asked, other)
+    predicted = 0
+    if envelope.prediction is not ABSENT and not is_absent(envelope.prediction):
+        predicted = len(envelope.prediction)
     return Tokens(_prompt(envelope, body, settings), n, asked, predicted)
 
 
 def _prompt(envelope: ChatEnvelope, body: bytes, settings: BudgetSettings) -> int:
     total = len(body) + TEMPLATE_TOKENS + MESSAGE_TOKENS * len(envelope.messages)
-    if not (is_absent(envelope.tools) and is_absent(envelope.functions)):
+    tools, functions = envelope.tools, envelope.functions
+    if (tools is not ABSENT and not is_absent(tools)) or (functions is not ABSENT and not is_absent(functions)):
         total += TOOLS_TOKENS
     if body.find(b"[", body.find(b"[") + 1) < 0:  # the messages are the one list that there is
         return total
@@ -209,7 +213,7 @@ def _prompts(prompt: msgspec.Raw) -> int:
 
 
 def _count(raw: msgspec.Raw, param: str) -> int | None:
-    if raw is ABSENT or is_absent(raw):
+    if is_absent(raw):
         return None
     count = whole_number(raw)
     if not 1 <= count <= MOST_TOKENS:
