@@ -1,10 +1,20 @@
 """What is written to the ledger is charged to budgets, in the same transaction."""
 
+from bisect import bisect
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from gateway.budgets.coverage import costs_of
 
-COSTS = costs_of("posted")
+BEGUN = """
+SELECT created_at FROM budgets WHERE period = 'total' AND deleted_at IS NULL AND created_at BETWEEN $1 AND $2 ORDER BY 1
+"""
+COSTS = costs_of("""(
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::bigint[])
+        AS each (project_id, api_key_id, holder, created_at, cost_nano)
+)""")
 _CHARGED = """
 WITH charged AS (
     SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::bigint[])
@@ -38,13 +48,18 @@ ON CONFLICT (budget_id, starts_at, threshold, limit_nano) DO NOTHING
 TELL_CHARGED = TELL.format(budgets="$1::text[]", starts="$2::timestamptz[]")
 
 
-async def charge(connection: Any) -> None:
+async def charge(connection: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     """A posting of the ledger (gateway/metering/ledger.py): adds the new rows to the windows that they count in, to what
     their holders have spent of them, and tells of thresholds that were reached.
 
     A window that was not made yet gets them from the ledger, when it is made (gateway/budgets/opening.py).
     """
-    costs = await connection.fetch(COSTS)
+    paid = [row for row in rows if row["cost_nano"] > 0]
+    if not paid:
+        return
+    moments = [row["created_at"] for row in paid]
+    begun = [each["created_at"] for each in await connection.fetch(BEGUN, min(moments), max(moments))]
+    costs = await connection.fetch(COSTS, *map(list, zip(*_spent(paid, begun), strict=True)))
     if not costs:
         return
     budgets, starts = [each["budget_id"] for each in costs], [each["starts_at"] for each in costs]
@@ -52,3 +67,21 @@ async def charge(connection: Any) -> None:
     for statement in (LOCK, SPEND, SPEND_LEASES):
         await connection.execute(statement, budgets, starts, holders, amounts)
     await connection.execute(TELL_CHARGED, budgets, starts)
+
+
+def _spent(rows: Sequence[Mapping[str, Any]], begun: Sequence[datetime]) -> list[tuple[Any, ...]]:
+    """Project, key, holder, a moment and the costs of all that count in the same windows, whatever budgets there are: windows
+    begin with an hour, or with their budget.
+
+    Args:
+        begun: when budgets were made that count from then on, and not all rows are on one side of it; sorted.
+    """
+    sums: dict[tuple[Any, ...], int] = defaultdict(int)
+    moments: dict[tuple[Any, ...], datetime] = {}
+    for row in rows:
+        moment = row["created_at"]
+        hour = moment.replace(minute=0, second=0, microsecond=0)
+        key = (row["project_id"], row["api_key_id"], row["holder"], hour, bisect(begun, moment))
+        sums[key] += row["cost_nano"]
+        moments.setdefault(key, moment)
+    return [(*key[:3], moments[key], cost) for key, cost in sums.items()]

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import asyncpg
 
+from gateway.db.copying import copy_new
 from gateway.errors import Unavailable
 from gateway.exchanges import bodies, deletions, record, storing
 from gateway.exchanges.policy import erased
@@ -25,16 +26,10 @@ log = logging.getLogger(__name__)
 
 BATCH_RECORDS = 2000
 BATCH_BYTES = 4 * 1024 * 1024
-REFUSED = (asyncpg.DataError, ValueError, OverflowError, TypeError)
-"""A value that the server or the driver does not take."""
-INCOMING = "CREATE TEMP TABLE IF NOT EXISTS incoming (LIKE exchanges INCLUDING DEFAULTS) ON COMMIT DELETE ROWS"
-"""Once a connection, as in gateway/metering/ledger.py."""
-_columns = ", ".join(COLUMNS)
-STORE = f"""
-INSERT INTO exchanges ({_columns}) SELECT {_columns} FROM incoming ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING id
-"""  # noqa: S608 names of this package
-TO_BE_READ = "INSERT INTO unread_exchanges SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
-"""By a worker, so that they can be searched."""
+REFUSED = (asyncpg.DataError, asyncpg.ProgramLimitExceededError, ValueError, OverflowError, TypeError)
+"""A value that the server or the driver does not take; one of them is too large for an index, or a row."""
+UNREAD = ("exchange_id",)
+"""Column of `unread_exchanges`: what a worker is to read, so that it can be searched."""
 REJECTED = "rejected"
 """Directory under DATA_DIR for what the database will never take (a torn or unstorable record): kept, never dropped."""
 
@@ -226,13 +221,11 @@ class Drain:
             for id in await deletions.deleted(connection, [each.record for each in by_id.values()]):
                 by_id[id] = Rows.of(erased(by_id[id].record), holder)
             records = [tuple(each.exchange.values()) for each in by_id.values()]
-            await connection.execute(INCOMING)
-            await connection.copy_records_to_table("incoming", records=records, columns=COLUMNS)
-            new = [by_id[each["id"]] for each in await connection.fetch(STORE)]
+            new = [by_id[id] for id in await copy_new(connection, "exchanges", COLUMNS, records)]
             await bodies.settle(connection, blobs, [each.exchange for each in new])
             await storing.write(connection, [each.stored for each in new if each.stored is not None])
-            unread = [each.record.id for each in new if each.record.logging == "full"]
-            await connection.execute(TO_BE_READ, unread)
+            unread = [(each.record.id,) for each in new if each.record.logging == "full"]
+            await copy_new(connection, "unread_exchanges", UNREAD, unread)
             await self._post(connection, [each.charge for each in new if each.charge is not None])
             if self._judgments and judged:
                 told = {each.record.id for each in new if each.record.verdicts}

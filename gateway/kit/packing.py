@@ -24,7 +24,8 @@ MARKS = (COMPRESSED, MOVED)
 HEAD = struct.Struct(">4sI")
 SHORT_BYTES = 1024
 """Shorter ones are kept as they came: little is won, and there are many."""
-LEVEL = 3
+LEVEL = 1
+"""Half the time of 3, for some two per cent more room."""
 MOST_BYTES = 2**30
 """As much as PostgreSQL keeps in one value; nothing claims to be more when it is unpacked."""
 
@@ -50,7 +51,7 @@ class MovedBody(bytes):
 
 
 def pack(body: bytes) -> bytes:
-    """As it is kept; about 10 us for 2 kB."""
+    """As it is kept; about 5 us for 2 kB."""
     is_marked = body.startswith(MARKS)
     if len(body) < SHORT_BYTES and not is_marked:
         return body

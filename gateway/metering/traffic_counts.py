@@ -4,7 +4,7 @@ for thousands of calls, and not twelve for each of them to four tables.
 It counts as the statements of traffic_rollups.py do, which make the sums anew from the log: tests hold one against the other.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from math import floor, log
@@ -19,7 +19,9 @@ Cell = tuple[str, str, datetime, str]
 Sums = Mapping[Cell, Sequence[int]]
 Histograms = Mapping[tuple[Cell, str], Mapping[int, int]]
 """By cell and measure: how many answers are in each bucket."""
-_Group = tuple[datetime, str, str, str, str, str]
+_Group = tuple[datetime, str, str, str | None, str | None, str]
+Groups = Mapping[_Group, Sequence[Any]]
+"""Exchanges that count in the same cells."""
 _log_growth = log(GROWTH)
 
 _SUMS = (
@@ -28,11 +30,13 @@ _SUMS = (
     + ") ORDER BY 1, 2, 3, 4"
 )
 _HISTOGRAMS = """
-SELECT scope, dimension, start, value, measure, array_agg(bucket ORDER BY bucket), array_agg(n ORDER BY bucket)
-FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::bigint[], $7::bigint[])
-    AS counted (scope, dimension, start, value, measure, bucket, n)
-GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
+SELECT scope, dimension, start, value, measure, buckets::bigint[], counts::bigint[]
+FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[])
+    AS counted (scope, dimension, start, value, measure, buckets, counts)
+ORDER BY 1, 2, 3, 4, 5
 """
+"""Arrays of each row are written out: thousands of numbers one by one cost the driver, and grouping them the database, more
+than all else here."""
 
 
 async def post_traffic(connection: Any, exchanges: Sequence[Any]) -> None:
@@ -44,7 +48,8 @@ async def post_traffic(connection: Any, exchanges: Sequence[Any]) -> None:
     """
     if not exchanges:
         return
-    sums, histograms = sums_of(exchanges), histograms_of(exchanges)
+    groups = grouped(exchanges)
+    sums, histograms = sums_of(groups), histograms_of(groups)
     for table in TABLES:
         if table.is_histogram:
             await _add_histograms(connection, table, histograms)
@@ -52,37 +57,43 @@ async def post_traffic(connection: Any, exchanges: Sequence[Any]) -> None:
             await _add_sums(connection, table, sums)
 
 
-def sums_of(exchanges: Iterable[Any]) -> Sums:
-    """By hour, in the order of COUNTS."""
-    grouped: dict[_Group, tuple[int, ...]] = {}
+def grouped(exchanges: Sequence[Any]) -> Groups:
+    found: dict[_Group, list[Any]] = defaultdict(list)
     for each in exchanges:
-        group, counts = _group(each), _counts(each)
-        known = grouped.get(group)
-        grouped[group] = tuple(map(add, known, counts)) if known else counts
+        hour = from_unix(each.created_at).replace(minute=0, second=0, microsecond=0)
+        group = hour, each.project_id, each.api_key_id, each.served_model, each.upstream, each.purpose
+        found[group].append(each)
+    return found
+
+
+def sums_of(groups: Groups) -> Sums:
+    """By hour, in the order of COUNTS."""
     found: dict[Cell, tuple[int, ...]] = {}
-    for group, counts in grouped.items():
+    for group, exchanges in groups.items():
+        counts = _counts(exchanges)
         for cell in _cells(group):
             known = found.get(cell)
             found[cell] = tuple(map(add, known, counts)) if known else counts
     return found
 
 
-def histograms_of(exchanges: Iterable[Any]) -> Histograms:
+def histograms_of(groups: Groups) -> Histograms:
     """By hour; of completed calls only."""
-    grouped: dict[tuple[_Group, str], dict[int, int]] = defaultdict(lambda: defaultdict(int))
-    for each in exchanges:
-        if each.outcome == "completed" and each.status < 400:
-            group = _group(each)
-            for measure, name in MEASURES.items():
-                if (ms := getattr(each, name)) is not None:
-                    grouped[group, measure][bucket(ms)] += 1
     found: dict[tuple[Cell, str], dict[int, int]] = defaultdict(lambda: defaultdict(int))
-    for (group, measure), counts in grouped.items():
-        for cell in _cells(group):
-            here = found[cell, measure]
-            for each, n in counts.items():
-                here[each] += n
+    for group, exchanges in groups.items():
+        answered = [each for each in exchanges if each.outcome == "completed" and each.status < 400]
+        for measure, name in MEASURES.items():
+            times = [ms for each in answered if (ms := getattr(each, name)) is not None]
+            if times:
+                counts = Counter(map(bucket, times))
+                for cell in _cells(group):
+                    _add(found[cell, measure], counts)
     return found
+
+
+def _add(here: dict[int, int], counts: Mapping[int, int]) -> None:
+    for each, n in counts.items():
+        here[each] += n
 
 
 def bucket(ms: float) -> int:
@@ -90,40 +101,32 @@ def bucket(ms: float) -> int:
     return floor(log(min(max(ms, 1.0), 1e9) if ms == ms else 1e9) / _log_growth)
 
 
-def _counts(each: Any) -> tuple[int, ...]:
-    """In the order of COUNTS, which say the same in SQL."""
-    status, outcome = each.status, each.outcome
-    of_client = 400 <= status <= 499
+def _counts(exchanges: Sequence[Any]) -> tuple[int, ...]:
+    """In the order of COUNTS, which say the same in SQL. Nearly all are answers: the others are looked at by themselves."""
+    others = [each for each in exchanges if each.outcome != "completed" or each.status >= 400]
     return (
-        1,
-        of_client and outcome != "client_left",
-        status >= 500 and outcome != "failed",
-        outcome == "failed" and not of_client,
-        outcome == "client_left",
-        each.attempts is not None and each.attempts.lstrip()[:1] == b"[",
-        each.input_tokens or 0,
-        each.cached_input_tokens or 0,
-        each.output_tokens or 0,
-        each.cost_nano or 0,
-        each.input_tokens is not None and not each.priced,
+        len(exchanges),
+        sum(_is_of_client(each) and each.outcome != "client_left" for each in others),
+        sum(each.status >= 500 and each.outcome != "failed" for each in others),
+        sum(each.outcome == "failed" and not _is_of_client(each) for each in others),
+        sum(each.outcome == "client_left" for each in others),
+        sum(each.attempts is not None and each.attempts.lstrip()[:1] == b"[" for each in exchanges),
+        sum([each.input_tokens or 0 for each in exchanges]),
+        sum([each.cached_input_tokens or 0 for each in exchanges]),
+        sum([each.output_tokens or 0 for each in exchanges]),
+        sum([each.cost_nano or 0 for each in exchanges]),
+        sum([each.input_tokens is not None and not each.priced for each in exchanges]),
     )
 
 
-def _group(each: Any) -> _Group:
-    hour = from_unix(each.created_at).replace(minute=0, second=0, microsecond=0)
-    return (
-        hour,
-        each.project_id,
-        each.api_key_id,
-        (each.served_model or "").replace("\x00", "\ufffd"),
-        each.upstream or "",
-        each.purpose,
-    )
+def _is_of_client(each: Any) -> bool:
+    return 400 <= each.status <= 499
 
 
 def _cells(group: _Group) -> Iterator[Cell]:
     """Of everything, of its project, and of each dimension, of both."""
-    hour, project, key, model, upstream, purpose = group
+    hour, project, key, served, asked, purpose = group
+    model, upstream = (served or "").replace("\x00", "\ufffd"), asked or ""
     for scope in ("", project):
         yield scope, "total", hour, ""
         yield scope, "project_id", hour, project
@@ -151,9 +154,13 @@ async def _add_sums(connection: Any, table: TrafficTable, sums: Sums) -> None:
 async def _add_histograms(connection: Any, table: TrafficTable, histograms: Histograms) -> None:
     folded: dict[tuple[Cell, str], dict[int, int]] = defaultdict(lambda: defaultdict(int))
     for (cell, measure), counts in histograms.items():
-        here = folded[_started(cell, table.unit), measure]
-        for each, n in counts.items():
-            here[each] += n
-    rows = [(*cell, measure, each, n) for (cell, measure), counts in folded.items() for each, n in counts.items()]
+        _add(folded[_started(cell, table.unit), measure], counts)
+    folded = {place: dict(sorted(counts.items())) for place, counts in folded.items()}
+    rows = [(*cell, measure, _array(counts), _array(counts.values())) for (cell, measure), counts in folded.items()]
     if rows:
         await connection.fetch(table.adding(_HISTOGRAMS), *map(list, zip(*rows, strict=True)))
+
+
+def _array(numbers: Iterable[int]) -> str:
+    """As PostgreSQL writes one."""
+    return f"{{{','.join(map(str, numbers))}}}"

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from gateway.db.database import Database
 from gateway.db.locks import OWN_REBUILD
 from gateway.metering.rebuild import TOLD, Compared, Difference
-from gateway.metering.traffic_rollups import CELL, COUNTS, TABLES, TrafficTable
+from gateway.metering.traffic_rollups import CELL, COUNTS, TABLES, TrafficTable, added_up
 
 DAY = timedelta(days=1)
 HOURS, DAYS, TIMES_HOURS, TIMES_DAYS = TABLES
@@ -152,10 +152,11 @@ def _mending_sums(table: TrafficTable) -> Sequence[str]:
 
 def _mending_histograms(table: TrafficTable) -> Sequence[str]:
     """A bucket that has too many is added with as many less: what is nothing then is left out when all is read."""
-    less = "ARRAY(SELECT -n FROM unnest(before_counts) WITH ORDINALITY AS each (n, place) ORDER BY place)"
     rows = (
-        "SELECT scope, dimension, start, value, measure, coalesce(truly, '{}') || coalesce(before, '{}'),"  # noqa: S608
-        f" coalesce(truly_counts, '{{}}') || {less} FROM wrong"
+        "SELECT scope, dimension, start, value, measure, off_by.buckets, off_by.counts FROM wrong,"  # noqa: S608
+        " LATERAL (SELECT wrong.truly, wrong.truly_counts) AS truly (buckets, counts),"
+        " LATERAL (SELECT wrong.before, wrong.before_counts) AS before (buckets, counts),"
+        f" LATERAL ({added_up('truly', 'before', '-')}) AS off_by (buckets, counts)"
     )
     kept = ", ".join(f"kept.{name}" for name in table.values)
     return (

@@ -79,11 +79,18 @@ class TrafficTable:
     def _added(self) -> str:
         if not self.is_histogram:
             return ", ".join(f"{name} = kept.{name} + excluded.{name}" for name in COUNTS)
-        both = ", ".join(f"kept.{name} || excluded.{name}" for name in self.values)
-        return (
-            "(buckets, counts) = (SELECT array_agg(bucket ORDER BY bucket), array_agg(n ORDER BY bucket) FROM"  # noqa: S608
-            f" (SELECT bucket, sum(n)::bigint AS n FROM unnest({both}) AS each (bucket, n) GROUP BY bucket) merged)"
-        )
+        return f"(buckets, counts) = ({added_up('kept', 'excluded')})"
+
+
+def added_up(one: str, other: str, sign: str = "+") -> str:
+    """A query: buckets and counts of two histograms together. Args: columns of those names, of two tables; no bucket twice in
+    either."""
+    buckets = "unnest({table}.buckets, {table}.counts) AS {table}_each (bucket, n)"
+    return (
+        "SELECT array_agg(bucket ORDER BY bucket), array_agg(n ORDER BY bucket) FROM"  # noqa: S608 names of this package
+        f" (SELECT bucket, coalesce({one}_each.n, 0) {sign} coalesce({other}_each.n, 0) AS n"
+        f" FROM {buckets.format(table=one)} FULL JOIN {buckets.format(table=other)} USING (bucket)) merged"
+    )
 
 
 def _sums(rows: str, start: str) -> str:

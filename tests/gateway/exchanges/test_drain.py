@@ -207,7 +207,7 @@ class TestLedger:
     async def test_is_written_with_the_log_or_not_at_all(
         self, drain: Drain, spool: Spool, database: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        async def dies(connection: object) -> None:
+        async def dies(connection: object, rows: object) -> None:
             raise Unavailable("gone")
 
         spool.append(encoded("req_1"))

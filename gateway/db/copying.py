@@ -1,0 +1,49 @@
+"""Rows by COPY into a table that must not have one of them twice."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import asyncpg
+
+INCOMING = "CREATE TEMP TABLE incoming_{table} (LIKE {table} INCLUDING DEFAULTS) ON COMMIT DROP"
+STORE = """
+INSERT INTO {table} ({columns}) SELECT {columns} FROM incoming_{table} ORDER BY {key} ON CONFLICT ({key}) DO NOTHING RETURNING {key}
+"""
+
+
+async def copy_new(connection: Any, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Collection[str]:
+    """Write those of `rows` that the table does not have; at most once in a transaction for a table.
+
+    Nearly always it has none of them: then they go there directly, which costs half. Whoever writes one of them at the same
+    time is waited for. Rows are written in the order of their key, so that two of us cannot wait for each other.
+
+    Args:
+        connection: asyncpg's, inside a transaction.
+        columns: of the table; the first one is its primary key, a text.
+        rows: with these columns; no key twice.
+
+    Returns the keys of those that are new.
+
+    Raises:
+        asyncpg.DataError, ValueError, OverflowError, TypeError: a value that cannot be stored.
+    """
+    rows = sorted(rows, key=_key)
+    try:
+        async with connection.transaction():  # a savepoint
+            await connection.copy_records_to_table(table, records=rows, columns=columns)
+    except asyncpg.UniqueViolationError:
+        return await _copy_unknown(connection, table, columns, rows)
+    return [_key(row) for row in rows]
+
+
+async def _copy_unknown(
+    connection: Any, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> Collection[str]:
+    names = {"table": table, "columns": ", ".join(columns), "key": columns[0]}
+    await connection.execute(INCOMING.format(**names))
+    await connection.copy_records_to_table(f"incoming_{table}", records=rows, columns=columns)
+    return {each[0] for each in await connection.fetch(STORE.format(**names))}
+
+
+def _key(row: Sequence[Any]) -> str:
+    return row[0]
