@@ -9,8 +9,11 @@ from typing import Any
 from gateway.budgets.coverage import costs_of
 
 BEGUN = """
-SELECT created_at FROM budgets WHERE period = 'total' AND deleted_at IS NULL AND created_at BETWEEN $1 AND $2 ORDER BY 1
+SELECT ARRAY(
+    SELECT created_at FROM budgets WHERE period = 'total' AND deleted_at IS NULL AND created_at BETWEEN $1 AND $2 ORDER BY 1
+) FROM (SELECT FROM budget_windows LIMIT 1) made
 """
+"""Nothing where no window was made; none can be made before the posting ends (gateway/db/locks.py)."""
 COSTS = costs_of("""(
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::bigint[])
         AS each (project_id, api_key_id, holder, created_at, cost_nano)
@@ -58,7 +61,9 @@ async def charge(connection: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     if not paid:
         return
     moments = [row["created_at"] for row in paid]
-    begun = [each["created_at"] for each in await connection.fetch(BEGUN, min(moments), max(moments))]
+    begun: list[datetime] | None = await connection.fetchval(BEGUN, min(moments), max(moments))
+    if begun is None:
+        return
     costs = await connection.fetch(COSTS, *map(list, zip(*_spent(paid, begun), strict=True)))
     if not costs:
         return

@@ -19,7 +19,7 @@ from gateway.errors import Unavailable
 from gateway.exchanges import bodies, deletions, record, storing
 from gateway.exchanges.policy import erased
 from gateway.exchanges.record import Record
-from gateway.exchanges.rows import COLUMNS, exchange_row, ledger_row, stored_row
+from gateway.exchanges.rows import COLUMNS, exchange_row, ledger_row, storable, stored_row
 from gateway.exchanges.segments import Segment, orphan_segments, remove_empty
 
 log = logging.getLogger(__name__)
@@ -199,7 +199,7 @@ class Drain:
     def _rows(self, payload: bytes, holder: str) -> Rows | None:
         """None for a record that cannot be read; it is kept aside, so that it does not hold up the others."""
         try:
-            return Rows.of(record.decode(payload), holder)
+            return Rows.of(storable(record.decode(payload)), holder)
         except Exception as error:  # noqa: BLE001 whatever is wrong with it, the others must go on
             self._reject(payload, error)
             return None

@@ -25,7 +25,7 @@ HEAD = struct.Struct(">4sI")
 SHORT_BYTES = 1024
 """Shorter ones are kept as they came: little is won, and there are many."""
 LEVEL = 1
-"""Half the time of 3, for some two per cent more room."""
+"""Half the time of 3, for some two percent more room."""
 MOST_BYTES = 2**30
 """As much as PostgreSQL keeps in one value; nothing claims to be more when it is unpacked."""
 

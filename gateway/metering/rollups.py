@@ -12,6 +12,8 @@ from datetime import datetime
 from operator import add, itemgetter
 from typing import Any
 
+from gateway.db.copying import written
+
 PER_KEY = ("api_key_id", "user_id")
 """What the rollups of projects do not know."""
 BY_PROJECT = ("project_id", "model", "endpoint", "kind", "batch", "priced")
@@ -82,8 +84,9 @@ async def post_rollups(connection: Any, rows: Sequence[Row]) -> None:
     """A posting of the ledger (gateway/metering/ledger.py)."""
     sums = hours_of(rows)
     for rollup in ROLLUPS:
-        added = [(*key, *counts) for key, counts in _folded(sums, rollup).items()]
-        await connection.fetch(rollup.adding(_given(rollup)), *map(list, zip(*added, strict=True)))
+        added = _folded(sums, rollup)
+        keys, counts = map(list, zip(*added, strict=True)), map(written, zip(*added.values(), strict=True))
+        await connection.fetch(rollup.adding(_given(rollup)), *keys, *counts)
 
 
 def hours_of(rows: Iterable[Row]) -> Sums:
@@ -111,6 +114,10 @@ def _started(hour: datetime, rollup: Rollup) -> datetime:
 
 def _given(rollup: Rollup) -> str:
     """A query: rows of this table, of an array for each of its columns."""
-    types = ["timestamptz", *("bool" if name in FLAGS else "text" for name in rollup.keys), *["bigint"] * len(SUMS)]
+    types = [
+        "timestamptz",
+        *("bool" if name in FLAGS else "text" for name in rollup.keys),
+        *["text::bigint"] * len(SUMS),
+    ]
     arrays = ", ".join(f"${number}::{type}[]" for number, type in enumerate(types, 1))
     return f"SELECT * FROM unnest({arrays}) ORDER BY {rollup.places}"  # noqa: S608

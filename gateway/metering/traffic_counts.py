@@ -5,12 +5,13 @@ It counts as the statements of traffic_rollups.py do, which make the sums anew f
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from math import floor, log
 from operator import add
 from typing import Any
 
+from gateway.db.copying import written
 from gateway.kit.clock import from_unix
 from gateway.metering.traffic_rollups import COUNTS, GROWTH, MEASURES, TABLES, TrafficTable
 
@@ -26,7 +27,7 @@ _log_growth = log(GROWTH)
 
 _SUMS = (
     "SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], "  # noqa: S608 names of this package
-    + ", ".join(f"${number}::bigint[]" for number in range(5, 5 + len(COUNTS)))
+    + ", ".join(f"${number}::text::bigint[]" for number in range(5, 5 + len(COUNTS)))
     + ") ORDER BY 1, 2, 3, 4"
 )
 _HISTOGRAMS = """
@@ -35,8 +36,6 @@ FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $
     AS counted (scope, dimension, start, value, measure, buckets, counts)
 ORDER BY 1, 2, 3, 4, 5
 """
-"""Arrays of each row are written out: thousands of numbers one by one cost the driver, and grouping them the database, more
-than all else here."""
 
 
 async def post_traffic(connection: Any, exchanges: Sequence[Any]) -> None:
@@ -147,8 +146,8 @@ async def _add_sums(connection: Any, table: TrafficTable, sums: Sums) -> None:
         start = _started(cell, table.unit)
         known = folded.get(start)
         folded[start] = tuple(map(add, known, counts)) if known else counts
-    rows = [(*cell, *map(int, counts)) for cell, counts in folded.items()]
-    await connection.fetch(table.adding(_SUMS), *map(list, zip(*rows, strict=True)))
+    cells, counts = map(list, zip(*folded, strict=True)), map(written, zip(*folded.values(), strict=True))
+    await connection.fetch(table.adding(_SUMS), *cells, *counts)
 
 
 async def _add_histograms(connection: Any, table: TrafficTable, histograms: Histograms) -> None:
@@ -156,11 +155,6 @@ async def _add_histograms(connection: Any, table: TrafficTable, histograms: Hist
     for (cell, measure), counts in histograms.items():
         _add(folded[_started(cell, table.unit), measure], counts)
     folded = {place: dict(sorted(counts.items())) for place, counts in folded.items()}
-    rows = [(*cell, measure, _array(counts), _array(counts.values())) for (cell, measure), counts in folded.items()]
+    rows = [(*cell, measure, written(counts), written(counts.values())) for (cell, measure), counts in folded.items()]
     if rows:
         await connection.fetch(table.adding(_HISTOGRAMS), *map(list, zip(*rows, strict=True)))
-
-
-def _array(numbers: Iterable[int]) -> str:
-    """As PostgreSQL writes one."""
-    return f"{{{','.join(map(str, numbers))}}}"

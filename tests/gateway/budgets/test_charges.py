@@ -56,6 +56,17 @@ class TestCharge:
         )
         assert await sums(database) == {"key": 1, "project": 11, "all": 111, "soft": 100}
 
+    async def test_a_total_that_begins_within_a_batch(self, database: Database) -> None:
+        """Calls of one key in one hour, on both sides of it."""
+        for number, since in enumerate((MIDNIGHT + 10, MIDNIGHT + 20.5)):
+            await add_budget(database, 10_000, f"total_{number}", period="total", created_at=from_unix(since))
+            await opened(database, f"total_{number}", "total", at=since, since=from_unix(since))
+        await add_budget(database, 10_000, "day", period="day", created_at=SINCE)
+        await opened(database, "day", "day")
+        moments = {1: 9.999999, 10: 10, 100: 15, 1000: 20.499999, 2000: 20.5}
+        await post(database, [spent(cost, created_at=MIDNIGHT + at) for cost, at in moments.items()])
+        assert await sums(database) == {"total_0": 3110, "total_1": 2000, "day": 3111}
+
     async def test_the_windows_of_the_moment_of_the_call(self, database: Database) -> None:
         await add_budget(database, 1_000, period="day")
         for moment in (MIDNIGHT - 1, MIDNIGHT):

@@ -241,10 +241,20 @@ class TestPoison:
             encoded("req_poison", status="no number"),
             encoded("req_poison", error=b"\xff"),
             encoded("req_poison", error=b"{not json"),
+            encoded("req_poison", end_user=base64.b64encode(random.Random(1).randbytes(9000)).decode()),
             b"\x00",
             b"\xc1nonsense",
         ],
-        ids=["too large", "no date", "wrong type", "not utf-8", "not json", "no record", "nonsense"],
+        ids=[
+            "too large",
+            "no date",
+            "wrong type",
+            "not utf-8",
+            "not json",
+            "no index takes it",
+            "no record",
+            "nonsense",
+        ],
     )
     async def test_is_kept_aside_and_holds_up_nobody(
         self, poison: bytes, drain: Drain, spool: Spool, database: Database, tmp_path: Path

@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway.db.database import Database
 from gateway.exchanges.record import Record
-from gateway.exchanges.rows import COLUMNS, exchange_row
+from gateway.exchanges.rows import COLUMNS, exchange_row, storable
 from gateway.metering.traffic_counts import post_traffic
 from tests.gateway.exchanges.records import exchange
 from tests.gateway.metering.ledger_rows import MIDNIGHT
@@ -15,7 +15,7 @@ from tests.gateway.metering.ledger_rows import MIDNIGHT
 async def log(database: Database, *calls: dict[str, Any]) -> None:
     """Changes to a completed call of 12.5 ms; each in its second from midnight on, in one transaction."""
     records = [_record(number, call) for number, call in enumerate(calls)]
-    rows = [tuple(exchange_row(each).values()) for each in records]
+    rows = [tuple(exchange_row(storable(each)).values()) for each in records]
     async with database.raw() as connection:
         await connection.copy_records_to_table("exchanges", records=rows, columns=COLUMNS)
         await post_traffic(connection, records)
