@@ -134,7 +134,7 @@ class Sending:
         """The client's body, with what this model needs changed; the very same bytes where that is nothing."""
         body, envelope = self._call.body, self._call.envelope
         if limit is not None:
-            body = limit_answer(body, self._call.path, limit)
+            body = limit_answer(body, envelope, limit)
         if envelope.stream:
             body = ask_for_usage(body, envelope.stream_options, running=deployment.upstream.is_engine)
         served = deployment.served_name or deployment.model

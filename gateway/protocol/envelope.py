@@ -7,10 +7,14 @@ import msgspec
 ABSENT = msgspec.Raw(b"null")
 
 
-class StreamOptions(msgspec.Struct):
+class StreamOptions(msgspec.Struct, frozen=True):
     include_usage: bool | None = None
     continuous_usage_stats: bool | None = None
     """vLLM's extension."""
+
+
+NO_OPTIONS = StreamOptions()
+"""Left out."""
 
 
 class ChatEnvelope(msgspec.Struct):
@@ -19,7 +23,7 @@ class ChatEnvelope(msgspec.Struct):
     model: str
     messages: list[msgspec.Raw]
     stream: bool | None = None
-    stream_options: StreamOptions | None = None
+    stream_options: StreamOptions | None = NO_OPTIONS
     metadata: dict[str, str] | None = None
     user: msgspec.Raw = ABSENT
     """As it came: whatever it is, the upstream judges it. So with everything below."""
@@ -39,7 +43,7 @@ class CompletionEnvelope(msgspec.Struct):
     model: str
     prompt: msgspec.Raw = ABSENT
     stream: bool | None = None
-    stream_options: StreamOptions | None = None
+    stream_options: StreamOptions | None = NO_OPTIONS
     metadata: dict[str, str] | None = None
     user: msgspec.Raw = ABSENT
     """As it came: whatever it is, the upstream judges it. So with everything below."""
@@ -57,8 +61,11 @@ _decode_whole = msgspec.json.Decoder(int).decode
 
 def ask_for_usage(body: bytes, options: StreamOptions | None, *, running: bool) -> bytes:
     """The body with `stream_options.include_usage`, and usage with every chunk if `running`; the rest as it came."""
+    asked = {"include_usage": True, "continuous_usage_stats": True} if running else {"include_usage": True}
+    if options is NO_OPTIONS:
+        return add_field(body, "stream_options", asked)
     said: dict[str, Any] = msgspec.json.decode(decode_fields(body)["stream_options"]) if options else {}
-    wanted = said | {"include_usage": True} | ({"continuous_usage_stats": True} if running else {})
+    wanted = said | asked
     return body if wanted == said else with_field(body, "stream_options", wanted)
 
 
@@ -93,9 +100,17 @@ def whole_number(raw: msgspec.Raw) -> int:
         return 0
 
 
-def limit_answer(body: bytes, endpoint: str, tokens: int) -> bytes:
-    """The body of a call that leaves the length of its answer open, with a limit of `tokens`; the rest as it came."""
-    return with_field(body, "max_completion_tokens" if endpoint == "/chat/completions" else "max_tokens", tokens)
+def limit_answer(body: bytes, envelope: Envelope, tokens: int) -> bytes:
+    """The body of a call that leaves the length of its answer open, with a limit of `tokens`; the rest as it came.
+
+    Args:
+        envelope: of this body.
+    """
+    is_chat = isinstance(envelope, ChatEnvelope)
+    name, said = (
+        ("max_completion_tokens", envelope.max_completion_tokens) if is_chat else ("max_tokens", envelope.max_tokens)
+    )
+    return add_field(body, name, tokens) if said is ABSENT else with_field(body, name, tokens)
 
 
 def with_field(body: bytes, name: str, value: Any) -> bytes:
@@ -105,5 +120,10 @@ def with_field(body: bytes, name: str, value: Any) -> bytes:
         fields = decode_fields(body)
         fields[name] = msgspec.Raw(encode_fields(value))
         return encode_fields(fields)
+    return add_field(body, name, value)
+
+
+def add_field(body: bytes, name: str, value: Any) -> bytes:
+    """The same for a field that is known not to be there: large bodies are not searched for it, and copied once."""
     end = body.rindex(b"}")
-    return b"%b,%b:%b}" % (body[:end], quoted, encode_fields(value))
+    return b"".join((memoryview(body)[:end], b",", encode_fields(name), b":", encode_fields(value), b"}"))

@@ -69,6 +69,11 @@ class TestPrompt:
         assert prompt_of([{"type": "file", "file": {"file_id": "file-1"}}]) == SETTINGS.file_tokens
         assert prompt_of([{"type": "what is new"}, {"no": "type"}, 5]) == 3 * SETTINGS.file_tokens
 
+    def test_a_list_in_another_place_changes_nothing(self) -> None:
+        file = [{"type": "file", "file": {"file_id": "file-1"}}]
+        assert prompt_of("[" * 5) == prompt_of("hello", stop=["a"]) == prompt_of("hello") == 0
+        assert prompt_of(file, stop=["a"]) == prompt_of(file) == SETTINGS.file_tokens
+
     def test_text_and_sound_are_bounded_by_their_bytes(self) -> None:
         parts = [{"type": "text", "text": "x"}, {"type": "input_audio", "input_audio": {"data": "AAAA"}}]
         assert prompt_of(parts) == 0

@@ -5,7 +5,15 @@ import json
 import msgspec
 import pytest
 
-from gateway.protocol.envelope import ChatEnvelope, StreamOptions, ask_for_usage, limit_answer, whole_number, with_field
+from gateway.protocol.envelope import (
+    ChatEnvelope,
+    CompletionEnvelope,
+    StreamOptions,
+    ask_for_usage,
+    limit_answer,
+    whole_number,
+    with_field,
+)
 
 BODY = b'{ "model":"m", "messages" : [ {"role":"user","content":"\\u00e9 \xc3\xa9"} ], "stream":true, "x": 1.00, "big": 123456789012345678901 }'
 
@@ -67,7 +75,22 @@ class TestWithField:
         assert json.loads(with_field(body, "n", 3)) == json.loads(body) | {"n": 3}
 
     @pytest.mark.parametrize(
-        ("path", "name"), [("/chat/completions", "max_completion_tokens"), ("/completions", "max_tokens")]
+        ("kind", "name"), [(ChatEnvelope, "max_completion_tokens"), (CompletionEnvelope, "max_tokens")]
     )
-    def test_a_limit_of_the_answer(self, path: str, name: str) -> None:
-        assert json.loads(limit_answer(b'{"model": "m"}', path, 7)) == {"model": "m", name: 7}
+    @pytest.mark.parametrize("said", ["", ', "%s": null', ', "user": "%s"', ', "x": {"%s": 5}'])
+    @pytest.mark.parametrize("escaped", [False, True])
+    def test_a_limit_of_the_answer(
+        self, kind: type[ChatEnvelope | CompletionEnvelope], name: str, said: str, escaped: bool
+    ) -> None:
+        written = f"\\u00{ord(name[0]):02x}{name[1:]}" if escaped else name
+        body = ('{"model": "m", "messages": []' + said.replace("%s", written) + " } ").encode()
+        made = limit_answer(body, msgspec.json.decode(body, type=kind), 7)
+        assert json.loads(made) == json.loads(body) | {name: 7}
+        assert [known for known, _ in json.loads(made, object_pairs_hook=list)].count(name) == 1
+
+    @pytest.mark.parametrize("options", ["", ', "stream_options": null', ', "stream_\\u006fptions": {}'])
+    def test_usage_is_asked_for_once(self, options: str) -> None:
+        body = ('{"model": "m", "messages": [], "user": "stream_options"' + options + "}").encode()
+        made = ask_for_usage(body, msgspec.json.decode(body, type=ChatEnvelope).stream_options, running=False)
+        assert json.loads(made) == json.loads(body) | {"stream_options": {"include_usage": True}}
+        assert [known for known, _ in json.loads(made, object_pairs_hook=list)].count("stream_options") == 1
