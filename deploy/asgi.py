@@ -6,10 +6,14 @@ in half the time. tests/architecture/test_imports.py knows what must not come ba
 
 from typing import TYPE_CHECKING
 
+from gateway.kit.left_out import left_out
 from gateway.kit.long_lived import long_lived
 
 with long_lived():
+    with left_out("jwt"):  # redis-py 5 has it, and 9 MB of cryptography, for tokens that no setting here knows
+        import redis.asyncio  # noqa: F401  # pyright: ignore[reportUnusedImport] for those who come after
     from gateway.app import App
+    from gateway.direct import DirectProtocol
     from gateway.settings import load
 
 if TYPE_CHECKING:
@@ -28,3 +32,5 @@ def build() -> "Litestar":
 
 
 app = App(settings, build)
+protocol = DirectProtocol
+"""Of its connections. uvicorn loads it first, and it must not be the one who imports all of the above."""

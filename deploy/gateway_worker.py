@@ -26,7 +26,7 @@ def main(listener: int) -> None:
     config = uvicorn.Config(
         "deploy.asgi:app",
         interface="asgi3",
-        http="gateway.direct:DirectProtocol",  # type: ignore[arg-type] any class, by its name
+        http="deploy.asgi:protocol",  # type: ignore[arg-type] any class, by its name
         ws="none",
         loop="uvloop",
         lifespan="on",

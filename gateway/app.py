@@ -7,6 +7,7 @@ for them meanwhile waits.
 
 import asyncio
 import logging
+import time
 import traceback
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -29,13 +30,16 @@ log = logging.getLogger(__name__)
 
 HEALTH = "/health"
 ALIVE = b'{"status":"ok"}'
+LOAD_AGAIN_SECONDS = 5.0
+"""What could not be loaded (no memory, a disk that did not answer) is tried again with the first call after that time."""
 
 
 class App:
     """The ASGI application, not yet started: `lifespan` opens its connections.
 
     Args:
-        build: makes everything but model calls (gateway/litestar_app.py). Called once, in a thread, after the start.
+        build: makes everything but model calls (gateway/litestar_app.py). Called in a thread, after the start, until it
+            returns once.
     """
 
     def __init__(self, settings: Settings, build: "Callable[[], Litestar]") -> None:
@@ -46,6 +50,8 @@ class App:
         self.outbox = Outbox()
         self._litestar: Litestar | None = None
         self._loading: asyncio.Task[Litestar] | None = None
+        self._failed_at = 0.0
+        """When it could not be loaded (monotonic)."""
 
     @property
     def litestar(self) -> "Litestar":
@@ -58,13 +64,16 @@ class App:
         """Model calls are answered inside."""
         async with gateway_services(self.settings) as services:
             self.services = services
-            self._loading = services.background.spawn(self._load(services), "load what answers all but model calls")
+            self._start_loading(services)
             yield
 
     async def everything(self) -> "Litestar":
         """What answers all but model calls, as soon as it is there. Raises what kept it from being loaded."""
         if self._litestar is None:
             assert self._loading is not None, "it has not been started"
+            failed = self._loading.done() and not self._loading.cancelled()
+            if failed and time.monotonic() >= self._failed_at + LOAD_AGAIN_SECONDS:
+                self._start_loading(self.services)
             return await asyncio.shield(self._loading)
         return self._litestar
 
@@ -96,8 +105,15 @@ class App:
             raise
         await send({"type": "lifespan.shutdown.complete"})
 
+    def _start_loading(self, services: Services) -> None:
+        self._loading = services.background.spawn(self._load(services), "load what answers all but model calls")
+
     async def _load(self, services: Services) -> "Litestar":
-        litestar = await asyncio.to_thread(self._build)
+        try:
+            litestar = await asyncio.to_thread(self._build)
+        except Exception:
+            self._failed_at = time.monotonic()
+            raise
         litestar.state.services = services
         litestar.state.settings = self.settings
         litestar.state.service = self

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, S3Store
 
+from gateway.files.store import directory_of
 from gateway.settings import FileSettings, SettingsError
 
 CLIENT: Any = {"connect_timeout": "5s", "read_timeout": "30s", "timeout": "300s", "allow_http": True}
@@ -21,11 +21,8 @@ def open_store(settings: FileSettings, data_dir: Path) -> ObjectStore:
     Raises:
         SettingsError: the URL or what belongs to it cannot be understood.
     """
-    if not settings.url:
-        return _local(data_dir / "blobs")
-    if settings.url.startswith("file:"):
-        return _local(Path(unquote(urlsplit(settings.url).path)))
-    return _bucket(settings)
+    directory = directory_of(settings, data_dir)
+    return _local(directory) if directory is not None else _bucket(settings)
 
 
 def _bucket(settings: FileSettings) -> S3Store:

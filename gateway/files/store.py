@@ -1,20 +1,26 @@
-"""Contents of files: blobs in a directory or an S3-compatible bucket, through obstore."""
+"""Contents of files: blobs in a directory or an S3-compatible bucket, through obstore.
+
+obstore takes 5 MB. A gateway whose files are in a directory imports it with the first one: those that only serve models, and
+keep no large bodies, do without. Hence the imports inside functions.
+"""
 
 import hashlib
 import logging
+import os
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-
-import obstore
-from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
-from obstore.store import LocalStore
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from gateway.errors import ContentTooLarge, NotFound, Unavailable
-from gateway.files.buckets import open_store
 from gateway.settings import FileSettings
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +56,18 @@ class FileStore:
 
     def __init__(self, settings: FileSettings, data_dir: Path) -> None:
         self.place = settings.url or str(data_dir / "blobs")
-        self._store = open_store(settings, data_dir)
+        self._settings, self._data_dir = settings, data_dir
+        self._directory = directory_of(settings, data_dir)
+        if self._directory is None:
+            self._store  # noqa: B018 opened now, so that what is wrong with it is told at the start
+        else:
+            self._directory.mkdir(parents=True, exist_ok=True)
+
+    @cached_property
+    def _store(self) -> "ObjectStore":
+        from gateway.files.buckets import open_store
+
+        return open_store(self._settings, self._data_dir)
 
     async def put(self, key: str, pieces: AsyncIterable[bytes], *, max_bytes: int) -> Stored:
         """Store a stream of any length in bounded memory.
@@ -60,6 +77,8 @@ class FileStore:
             Unavailable: the storage does not take it; nothing is kept.
             Whatever `pieces` raises; nothing is kept.
         """
+        import obstore
+
         digest, size = hashlib.sha256(), 0
 
         async def counted() -> AsyncIterator[bytes]:
@@ -90,6 +109,8 @@ class FileStore:
             NotFound: there is no such blob (any more).
             Unavailable: the storage does not answer.
         """
+        import obstore
+
         try:
             with _mapped():
                 size = (await obstore.head_async(self._store, key))["size"]
@@ -106,6 +127,8 @@ class FileStore:
 
     async def delete(self, *keys: str) -> None:
         """Remove blobs; one that is not there is no error. Raises Unavailable; some may be gone then."""
+        import obstore
+
         for key in keys:
             try:
                 with _mapped():
@@ -115,6 +138,11 @@ class FileStore:
 
     async def ping(self) -> None:
         """Raises Unavailable: no answer, no such bucket or wrong credentials; the message says which, its cause more."""
+        if self._directory is not None and os.access(self._directory, os.R_OK | os.W_OK | os.X_OK):
+            return
+        import obstore
+        from obstore.exceptions import BaseError
+
         try:
             async for _ in obstore.list(self._store, NOWHERE):
                 return
@@ -126,15 +154,22 @@ class FileStore:
 
         Returns how many. In a bucket a lifecycle rule does this (buckets.py).
         """
-        if not isinstance(self._store, LocalStore) or self._store.prefix is None:
+        if self._directory is None:
             return 0
         removed = 0
-        for path in Path(self._store.prefix).rglob("*#*"):  # obstore's name for what is not complete
+        for path in self._directory.rglob("*#*"):  # obstore's name for what is not complete
             with suppress(FileNotFoundError):  # it was just completed
                 if time.time() - path.stat().st_mtime > seconds:
                     path.unlink()
                     removed += 1
         return removed
+
+
+def directory_of(settings: FileSettings, data_dir: Path) -> Path | None:
+    """Where contents live on this machine; None: in a bucket."""
+    if not settings.url:
+        return data_dir / "blobs"
+    return Path(unquote(urlsplit(settings.url).path)) if settings.url.startswith("file:") else None
 
 
 def too_large(max_bytes: int, param: str = "file") -> ContentTooLarge:
@@ -161,6 +196,8 @@ async def _chained(head: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterat
 @contextmanager
 def _mapped() -> Generator[None]:
     """The storage's own failures; a blob that is missing stays a FileNotFoundError."""
+    from obstore.exceptions import BaseError
+
     try:
         yield
     except (BaseError, OSError) as error:
@@ -171,6 +208,8 @@ def _mapped() -> Generator[None]:
 
 
 def _diagnosis(error: BaseException) -> str:
+    from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
+
     text = str(error)
     if "NoSuchBucket" in text:
         return "has no such bucket: create it, or correct files.url."

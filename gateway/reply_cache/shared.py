@@ -8,16 +8,18 @@ import asyncio
 import logging
 import os
 import time
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
 
 from gateway.kit.keyed_hash import keyed_hash
 from gateway.reply_cache.names import of_generation, project_of
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 log = logging.getLogger(__name__)
 
@@ -49,12 +51,18 @@ class Shared:
         )
         self._redis: Any = Redis.from_pool(pool)
         self._put, self._drop = self._redis.register_script(PUT), self._redis.register_script(DROP)
-        self._cipher = AESGCM(keyed_hash("replies", secret_key, "reply cache"))
+        self._key = keyed_hash("replies", secret_key, "reply cache")
         self._answer_seconds, self._limit, self._prefix = answer_seconds, limit, prefix
         self._away_until = 0.0
         self._told = False
         self.asked = 0
         """Questions so far."""
+
+    @cached_property
+    def _cipher(self) -> "AESGCM":
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # 7 MB: most gateways keep no replies
+
+        return AESGCM(self._key)
 
     @property
     def away(self) -> bool:
@@ -65,6 +73,8 @@ class Shared:
         sealed = await self._answered(self._redis.get, self._entry(name))
         if sealed is None:
             return None
+        from cryptography.exceptions import InvalidTag  # as in _cipher
+
         try:
             return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], name.encode())
         except (InvalidTag, ValueError):  # of another secret key, or not written by us

@@ -34,20 +34,11 @@ def test_a_gateway_starts_without_arrays() -> None:
     assert imported_with("gateway.app", ARRAYS) == "[]"
 
 
-SELDOM = ("aiohttp", "alembic", "jinja2", "joserfc", "jsonschema", "litestar", "lxml", "opentelemetry.sdk", "pydantic", "rapidfuzz", "sacrebleu",
-          "snowballstemmer", "tokenizers", "yaml", "admin", "gateway.litestar_app", "gateway.routes.urls")  # fmt: skip
-"""What no model call needs: the web framework and the console, and what single routes bring along (docs/performance.md)."""
-NEVER = (
-    "aiohttp",
-    "alembic",
-    "jsonschema",
-    "lxml",
-    "pydantic",
-    "sacrebleu",
-    "snowballstemmer",
-    "tokenizers",
-)
+NEVER = ("aiohttp", "alembic", "cryptography.hazmat", "jinja2", "joserfc", "jsonschema", "jwt", "lxml", "obstore", "pydantic", "rapidfuzz",
+         "sacrebleu", "segno", "snowballstemmer", "sqlite3", "tokenizers")  # fmt: skip
 """Not with the framework and the console either: only the few routes that need them import them."""
+SELDOM = (*NEVER, "litestar", "opentelemetry.sdk", "yaml", "admin", "gateway.litestar_app", "gateway.routes.urls")
+"""What no model call needs: the web framework and the console, and what single routes bring along (docs/performance.md)."""
 
 
 def test_a_gateway_answers_model_calls_without_what_they_do_not_need() -> None:

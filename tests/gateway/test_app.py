@@ -74,6 +74,29 @@ async def test_what_cannot_be_loaded_is_told_and_model_calls_go_on(
     assert "half an installation" in caplog.text
 
 
+async def test_what_could_not_be_loaded_is_tried_again_after_a_pause_and_once_at_a_time(
+    app: App, settings: Settings, project_key: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = 0
+
+    def build() -> Litestar:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise MemoryError
+        return build_routes(settings.max_body_bytes)
+
+    broken = App(settings, build)
+    async with broken.lifespan(), client_of(broken, project_key["value"]) as client:
+        error_in(await client.get("/v1/models"), 500)
+        error_in(await client.get("/v1/models"), 500)
+        assert tries == 1
+        monkeypatch.setattr("gateway.app.LOAD_AGAIN_SECONDS", 0.0)
+        answers = await asyncio.gather(*(client.get("/v1/models") for _ in range(5)))
+        assert [each.status_code for each in answers] == [200] * 5
+        assert tries == 2
+
+
 async def test_its_lifespan_tells_the_server_of_a_start_that_failed(settings: Settings) -> None:
     told: list[str] = []
 

@@ -6,8 +6,6 @@ nothing, and a refusal that is preferred teaches to refuse.
 
 from typing import Literal
 
-from rapidfuzz.distance import Levenshtein
-
 from gateway.protocol.recipes import Pairs
 from judges.words import words
 
@@ -22,6 +20,8 @@ def fault_of(chosen: str, rejected: str, rules: Pairs, *, refusals: tuple[bool, 
     """
     if normalised(chosen) == normalised(rejected):
         return "identical"
+    from rapidfuzz.distance import Levenshtein  # 3 MB, for those who build datasets
+
     if Levenshtein.normalized_similarity(chosen, rejected, score_cutoff=rules.max_similarity) > rules.max_similarity:
         return "near_identical"
     if differ_little(chosen, rejected, rules.min_differing_tokens):
@@ -41,4 +41,6 @@ def differ_little(chosen: str, rejected: str, least: int) -> bool:
     themselves, any difference is enough that leaves no word in its place."""
     first, second = words(chosen), words(rejected)
     enough = min(least, max(len(first), len(second)))
+    from rapidfuzz.distance import Levenshtein  # as in fault_of
+
     return Levenshtein.distance(first, second, score_cutoff=enough) < enough

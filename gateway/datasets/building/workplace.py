@@ -5,18 +5,20 @@ Memory holds a page of them, however many there are.
 
 import hashlib
 import shutil
-import sqlite3
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from gateway.datasets.building.candidate import Candidate, Signal
+
+if TYPE_CHECKING:
+    import sqlite3
 
 RANK: dict[Signal, int] = {
     "edit": 0, "example": 0, "vote": 0, "human": 1, "compared": 2, "checked": 2, "regenerated": 3, "choices": 3, "unjudged": 4,
@@ -62,6 +64,8 @@ class Workplace:
         for left in place.glob(f"{name}.*"):
             shutil.rmtree(left, ignore_errors=True)
         self.directory = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=place))
+        import sqlite3  # 1 MB, for those who build datasets
+
         self.db = sqlite3.connect(self.directory / "candidates.sqlite", check_same_thread=False, isolation_level=None)
         self.db.executescript(SCHEMA)
 
@@ -123,7 +127,7 @@ def remove_left(place: Path, seconds: float = LEFT_SECONDS) -> None:
 class _Writing:
     """One transaction: a thousand rows at a time are as quick as one."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: "sqlite3.Connection") -> None:
         self._db = db
 
     def __enter__(self) -> None:
