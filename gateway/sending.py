@@ -13,7 +13,7 @@ from gateway.protocol.envelope import Envelope, ask_for_usage, limit_answer
 from gateway.protocol.routes import RouteTimeouts
 from gateway.routing.deployment import Deployment
 from gateway.services import Services
-from gateway.streaming import Batch, batches, one_by_one, prime, split
+from gateway.streaming import Batch, Splitter, batches, one_by_one, prime, split
 from gateway.upstreams.client import UpstreamReply, Way
 from gateway.upstreams.dialect import Dialect, dialect_of
 from gateway.upstreams.room import room_for_answer
@@ -145,7 +145,8 @@ class Sending:
         limit = self._timeouts.first_token
         left = max(0.0, limit - (time.perf_counter() - began)) if limit else None
         pieces = reply.chunks()
-        rest = batches(pieces) if dialect.passes_on else one_by_one(dialect.events(split(pieces)))
+        splitter = Splitter()
+        rest = batches(pieces, splitter) if dialect.passes_on else one_by_one(dialect.events(split(pieces)))
         try:
             async with asyncio.timeout(left):
                 primed = await prime(rest)
@@ -155,6 +156,7 @@ class Sending:
         except BaseException:
             reply.close()
             raise
+        splitter.in_runs = True
         self.answered = time.perf_counter()
         reply.allow_idle(self._timeouts.idle)
         return Opened(reply, primed, rest)

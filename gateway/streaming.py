@@ -12,7 +12,7 @@ Framing per contract section 0: `data: <one-line JSON>`, a blank line, `: commen
 import asyncio
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 
 import msgspec
 
@@ -22,6 +22,8 @@ from gateway.upstreams.client import UpstreamReply
 
 DONE = b"data: [DONE]\n\n"
 END = b"\n\n"
+OBJECT = b"data: {"
+"""How nearly all events begin."""
 BUFFER_LIMIT = 16 * 1024 * 1024
 """Bytes of one event; past it the upstream is not speaking SSE."""
 
@@ -49,6 +51,9 @@ class Splitter:
     """Bytes in any pieces -> whole events without their blank line. CRLF becomes LF."""
 
     def __init__(self) -> None:
+        self.in_runs = False
+        """Events that came together may stay together: in a run, with the blank lines between them, where each of them is one
+        line `data: {...}`. Most of a stream are pieces of text, and nobody looks at each."""
         self._parts: list[bytes] = []
         self._size = 0
 
@@ -62,6 +67,11 @@ class Splitter:
         if b"\r" in buffer:
             buffer, tail = (buffer[:-1], b"\r") if buffer.endswith(b"\r") else (buffer, b"")
             buffer = buffer.replace(b"\r\n", b"\n") + tail
+        if self.in_runs:
+            whole, blank, rest = buffer.rpartition(END)
+            if blank and _is_run(whole):
+                self._keep([rest] if rest else [], len(rest))
+                return [whole]
         *events, rest = buffer.split(END)
         self._keep([rest] if rest else [], len(rest))
         return [event.lstrip(b"\n") for event in events if event.strip()]
@@ -82,13 +92,17 @@ class Splitter:
         self._parts, self._size = parts, size
 
 
+def _is_run(events: bytes) -> bool:
+    """Whether there are no line breaks but those between events that are one object each."""
+    return events.startswith(OBJECT) and events.count(b"\n") == 2 * events.count(END + OBJECT)
+
+
 Batch = Sequence[bytes]
-"""Events that came together, and are sent on together."""
+"""Events that came together, and are sent on together; some of them may be runs (Splitter)."""
 
 
-async def batches(pieces: AsyncIterator[bytes]) -> AsyncIterator[Batch]:
+async def batches(pieces: AsyncIterator[bytes], splitter: Splitter) -> AsyncIterator[Batch]:
     """Events of a body, as many at a time as are there."""
-    splitter = Splitter()
     async for piece in pieces:
         if events := splitter.feed(piece):
             yield events
@@ -98,7 +112,7 @@ async def batches(pieces: AsyncIterator[bytes]) -> AsyncIterator[Batch]:
 
 async def split(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Events of a body, one by one."""
-    async for batch in batches(pieces):
+    async for batch in batches(pieces, Splitter()):
         for event in batch:
             yield event
 
@@ -211,7 +225,8 @@ class Relay:
                     break
         if self._error is not None:
             raise self._error
-        if not self.finished and not any(_finished.search(event) for event in self._events[-3:]):
+        last = END.join(self._events[-3:]).split(END)[-3:]  # some may be runs
+        if not self.finished and not any(map(_finished.search, last)):
             raise UpstreamFailed("The upstream ended its stream before the reply was complete.")
 
     @property
@@ -221,19 +236,34 @@ class Relay:
     def _passed_on(self, batch: Batch) -> bytes:
         """What the client gets of these events. Most are pieces of text, of which there is nothing to learn."""
         frames: list[bytes] = []
-        for event in batch:
-            if self.reply_id and event.startswith(b"data: {") and not (b'"usage"' in event or b'"error"' in event):
+        for run in batch:
+            if self._is_text(run):
+                self._events.append(run)
+                frames.append(run)
+                continue
+            frames += self._looked_at(run.split(END))
+            if self._ended:
+                break
+        return END.join((*frames, b"")) if frames else b""
+
+    def _is_text(self, run: bytes) -> bool:
+        """Of events in a row, too: nothing is to be learnt of any."""
+        return bool(self.reply_id) and run.startswith(OBJECT) and not (b'"usage"' in run or b'"error"' in run)
+
+    def _looked_at(self, events: list[bytes]) -> Iterator[bytes]:
+        """Those that are passed on, as they are."""
+        for event in events:
+            if len(events) > 1 and self._is_text(event):
                 self._events.append(event)
-                frames.append(event)
+                yield event
                 continue
             if (error := error_of(event)) is not None:
                 self._error = error
-                break
+                return
             if (frame := self._take(event)) is not None:
-                frames.append(frame)
+                yield frame
             if self.finished:
-                break
-        return END.join((*frames, b"")) if frames else b""
+                return
 
     def _take(self, event: bytes) -> bytes | None:
         """Note what an event tells; the event to pass on, or None for one that the client did not ask for."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Iterable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from gateway.streaming import (
     Batch,
     Relay,
     Splitter,
+    batches,
     error_frame,
     error_of,
     payload_of,
@@ -219,6 +221,67 @@ class TestRelay:
         relay = Relay(show_usage=False, strip_running=True)
         with pytest.raises(UpstreamTimeout):
             _ = [frame async for frame in relay.frames([chunk()], breaks())]
+
+
+WORD = chunk({"content": "a word"})
+ANONYMOUS = b'data: {"choices": [{"index": 0, "delta": {"content": "x"}}]}'
+STREAMS = {
+    "text": [WORD] * 5 + [LAST, USAGE, b"data: [DONE]"],
+    "no id at first": [ANONYMOUS, ANONYMOUS, WORD, WORD, LAST, b"data: [DONE]"],
+    "no id": [ANONYMOUS] * 4 + [b"data: [DONE]"],
+    "usage amid it": [WORD, chunk({"content": "b"}, usage=WIRE), WORD, chunk(usage=None), LAST, b"data: [DONE]"],
+    "comments": [WORD, b": alive", WORD, b": alive\n: still", WORD, LAST, b"data: [DONE]"],
+    "other lines": [
+        WORD,
+        b"event: e\n" + WORD,
+        WORD + b"\nid: 5",
+        b"data:" + WORD[6:],
+        b'data: {\ndata: "a": 1}',
+        LAST,
+    ],
+    "blank lines": [WORD, b"\n" + WORD, b"\n\n\n" + WORD, LAST, b"data: [DONE]"],
+    "an error": [WORD, WORD, b'data: {"error": {"message": "it broke"}}', WORD],
+    "done before its end": [WORD, WORD, b"data: [DONE]", WORD, b"data: {}"],
+    "cut": [WORD] * 6,
+    "cut behind a choice that ended": [WORD, LAST, WORD, WORD, WORD],
+    "ended without done": [WORD, WORD, LAST, WORD, WORD],
+    "no end of the last": [WORD, WORD, LAST + b"\n"],
+    "a text in two lines": [WORD, chunk({"content": "a\n\nb"}), LAST, b"data: [DONE]"],
+}
+
+
+async def sent_on(stream: bytes, places: tuple[int, ...], *, in_runs: bool, show_usage: bool) -> list[object]:
+    """All that can be seen of a stream that comes in pieces, cut at these places."""
+    splitter, relay, frames = Splitter(), Relay(show_usage=show_usage, strip_running=True), list[bytes]()
+    splitter.in_runs, error = in_runs, None
+    pieces = (stream[start:end] for start, end in pairwise((0, *places, len(stream))))
+    try:
+        async for frame in relay.frames((), batches(each(*pieces), splitter)):
+            frames.append(frame)
+    except Refusal as refusal:
+        error = str(refusal)
+    return [b"".join(frames), relay.raw(), relay.reply_id, relay.usage, relay.finished, error]
+
+
+class TestRuns:
+    @pytest.mark.parametrize("newline", [b"\n", b"\r\n"])
+    @pytest.mark.parametrize("show_usage", [False, True])
+    @pytest.mark.parametrize("name", STREAMS)
+    async def test_change_nothing_of_a_stream_wherever_it_is_cut(
+        self, name: str, show_usage: bool, newline: bytes
+    ) -> None:
+        stream = b"".join(event + b"\n\n" for event in STREAMS[name]).replace(b"\n", newline)
+        known = await sent_on(stream, (), in_runs=False, show_usage=show_usage)
+        for place in range(1, len(stream)):
+            cut = place, min(place + 150, len(stream))
+            assert await sent_on(stream, cut, in_runs=True, show_usage=show_usage) == known, place
+
+    def test_are_made_of_what_comes_together(self) -> None:
+        splitter = Splitter()
+        splitter.in_runs = True
+        assert splitter.feed(b"\n\n".join([WORD, WORD, WORD, b"data: {"])) == [b"\n\n".join([WORD, WORD, WORD])]
+        assert splitter.feed(b"}\n\n: alive\n\n") == [b"data: {}", b": alive"]
+        assert splitter.feed(b"\n\n".join([WORD, b"data: [DONE]", b""])) == [WORD, b"data: [DONE]"]
 
 
 class TestUsageChunks:
