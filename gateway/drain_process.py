@@ -14,7 +14,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,11 @@ from gateway.budgets.charges import charge
 from gateway.budgets.gone import fold_leases
 from gateway.db.blobs import LargeBodies
 from gateway.db.connection import Connection
-from gateway.exchanges.drain import Drain, Row
+from gateway.exchanges.drain import Drain
 from gateway.exchanges.followed import Begin, Followed, Told
-from gateway.exchanges.record import Record
 from gateway.kit.background import Background
 from gateway.kit.section import restored
+from gateway.late_judgments import LateJudgments
 from gateway.metering.ledger import Ledger
 from gateway.metering.rollups import post_rollups
 from gateway.metering.traffic_counts import post_traffic
@@ -86,7 +86,9 @@ def _drain(followed: Followed, connection: Connection, url: str) -> Drain:
             await fold_leases(transaction, holder)
 
     post = Ledger([post_rollups, charge]).post
-    judgments = LateJudgments(url)
+    judgments = LateJudgments(
+        lambda: importlib.import_module("gateway.db.database").Database(url, pool_size=1, timeout=10)
+    )
     return Drain(followed, connection, post=post, count=post_traffic, released=released, judgments=judgments)
 
 
@@ -121,27 +123,6 @@ def _tell(told: Told) -> None:
         line = msgspec.json.encode(told) + b"\n"
         while line:
             line = line[os.write(sys.stdout.fileno(), line) :]
-
-
-class LateJudgments:
-    """gateway/rule_judgments.py, loaded with the first verdict: it needs SQLAlchemy, and most gateways have no checks."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._loaded: Any = None
-
-    async def of(self, records: Sequence[Record]) -> list[dict[str, Any]]:
-        return await self._judgments.of(records)
-
-    async def write(self, connection: Any, rows: Sequence[Row]) -> None:
-        await self._judgments.write(connection, rows)
-
-    @property
-    def _judgments(self) -> Any:
-        if self._loaded is None:
-            database = importlib.import_module("gateway.db.database").Database(self._url, pool_size=1, timeout=10)
-            self._loaded = importlib.import_module("gateway.rule_judgments").RuleJudgments(database)
-        return self._loaded
 
 
 class LateBlobs:

@@ -35,6 +35,7 @@ from gateway.kit.background import Background
 from gateway.kit.sealing import Sealer, read_keys
 from gateway.kit.section import revealed
 from gateway.kit.signals import when_told_to_stop
+from gateway.late_judgments import LateJudgments
 from gateway.limits.book import LimitBook
 from gateway.limits.counters import Counters
 from gateway.limits.service import ROUND_SECONDS, RateLimits
@@ -57,7 +58,6 @@ from gateway.routing.route_book import RouteBook
 from gateway.routing.route_checks import refuse_faulty
 from gateway.routing.route_targets import tell_of_gaps
 from gateway.routing.upstream_book import UpstreamBook
-from gateway.rule_judgments import RuleJudgments
 from gateway.serving.watch import Watch
 from gateway.settings import GradingSettings, Settings
 from gateway.spool_metrics import SpoolMetrics
@@ -325,7 +325,7 @@ def _replies(settings: Settings, background: Background) -> ReplyCache:
 
 
 def _drain(spool: Spool, database: Database, budgets: Budgets) -> Drain:
-    post, judgments = _ledger().post, RuleJudgments(database)
+    post, judgments = _ledger().post, LateJudgments(lambda: database)
     return Drain(spool, database, post=post, count=post_traffic, released=budgets.released, judgments=judgments)
 
 
