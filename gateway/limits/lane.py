@@ -1,7 +1,8 @@
 """The calls of one project, and its limits in this process.
 
 A call that finds enough of everything in what this process has leased goes on at once. Others wait for one round trip,
-together: while one is under way, who comes next waits for the one after it.
+together. While one is under way, nothing is leased, so who comes next waits for its end; who then finds too little in what
+it brought waits for the one after it.
 """
 
 import asyncio
@@ -64,6 +65,8 @@ class Lane:
     _dry: dict[tuple[str, str], _Dry] = field(default_factory=dict[tuple[str, str], _Dry])
     """(key, name of a limit) -> what would be answered again."""
     _pump: "asyncio.Task[None] | None" = None
+    _again: bool = False
+    """What is due does not wait for the next call that has to ask."""
     _soon: asyncio.TimerHandle | None = None
     _heard: float = field(default_factory=time.monotonic)
     _taken: float = field(default_factory=time.monotonic)
@@ -118,7 +121,7 @@ class Lane:
                 self._due.add(bucket)
         for name in [name for name, dry in self._dry.items() if dry.until <= now]:
             del self._dry[name]
-        self._start()
+        self._tell()
 
     async def close(self) -> None:
         """Give back everything that no call holds. Raises Away."""
@@ -156,13 +159,20 @@ class Lane:
         if (self._waiting or self._due) and self._pump is None:
             self._pump = self.background.spawn(self._steps(), "lease rate limits")
 
+    def _tell(self) -> None:
+        """What is due, with a step of its own if need be."""
+        self._again = True
+        self._start()
+
     async def _steps(self) -> None:
         batch: list[_Waiting] = []
         try:
-            while self._waiting or (self._due and not self.counters.away):
+            while self._waiting or (self._again and self._due and not self.counters.away):
+                self._again = False
                 batch, self._waiting = self._waiting[:CALLS_A_STEP], self._waiting[CALLS_A_STEP:]
                 await self._step(batch)
                 batch = []
+                self._let_in()
         finally:
             self._pump = None
             for left in [*batch, *self._waiting]:  # the process stops
@@ -184,6 +194,18 @@ class Lane:
             outcomes = [self._alone(need, now) for need in needs]
         for each, outcome in zip(wanted, outcomes, strict=True):
             each.tell(outcome)
+
+    def _let_in(self) -> None:
+        """Who came while Redis was asked and finds enough in what was leased, up to the first who does not: or else each
+        step would make calls wait for the next one, without an end."""
+        came, self._waiting = self._waiting, []
+        for each in came:
+            if each.outcome.done():
+                continue  # it has left meanwhile
+            if (admission := self.take_at_once(each.need)) is not None:
+                each.tell(admission)
+            else:
+                self._waiting.append(each)
 
     def _outcome(self, need: Need, short: Shortage | None) -> Outcome:
         if short is None:
@@ -213,17 +235,17 @@ class Lane:
         self._due.update(need.buckets.held)
         for bucket in need.buckets.places:
             if not bucket.held:
-                self._start()
+                self._tell()
                 return
         for bucket in need.buckets.tokens:
             if bucket.returned > bucket.limit.slice:
-                self._start_soon()
+                self._tell_soon()
                 return
 
-    def _start_soon(self) -> None:
+    def _tell_soon(self) -> None:
         if self._soon is None:
             self._soon = asyncio.get_running_loop().call_later(SOON_SECONDS, self._give_back)
 
     def _give_back(self) -> None:
         self._soon = None
-        self._start()
+        self._tell()

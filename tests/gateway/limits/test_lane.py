@@ -35,6 +35,49 @@ class TestRoundTrips:
         assert sum(isinstance(each, Admission) for each in outcomes) == 40
         assert process.counters.steps == 1
 
+    async def test_none_more_for_who_came_meanwhile_and_finds_enough(
+        self, process: Process, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bucket = process.bucket(TOKENS_PER_MINUTE, 1000)
+        step, calls = process.counters.step, list[asyncio.Future[Any]]()
+
+        async def slow(*arguments: Any, **options: Any) -> Any:
+            if not calls:
+                calls.extend(asyncio.ensure_future(process.call((bucket, n))) for n in (8, 9, 4, 3))
+                await asyncio.sleep(0)
+            return await step(*arguments, **options)
+
+        monkeypatch.setattr(process.counters, "step", slow)
+        first = await process.call((bucket, 10))
+        assert isinstance(first, Admission)
+        outcomes = await asyncio.gather(*calls)
+        assert all(isinstance(each, Admission) for each in outcomes)
+        assert process.counters.steps == 2  # of 20 that were leased, the third finds 3; nobody goes before it
+        assert bucket.outstanding == 34
+
+    async def test_none_for_calls_that_end_while_one_is_under_way(
+        self, process: Process, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bucket = process.bucket(TOKENS_PER_MINUTE, 100_000)
+        admissions = [await process.call((bucket, 10)) for _ in range(3)]
+        step, calls = process.counters.step, list[asyncio.Future[Any]]()
+
+        async def meanwhile(*arguments: Any, **options: Any) -> Any:
+            calls.append(asyncio.ensure_future(process.call((bucket, 10))))
+            await asyncio.sleep(0)
+            answers = await step(*arguments, **options)
+            for each in admissions:
+                assert isinstance(each, Admission)
+                each.settle(5)
+            return answers
+
+        monkeypatch.setattr(process.counters, "step", meanwhile)
+        assert isinstance(await process.call((bucket, 50_000)), Admission)
+        await until(lambda: process.lane._pump is None)
+        assert isinstance(await calls[0], Admission)
+        assert process.counters.steps == 2
+        assert process.lane._due == {bucket}
+
     async def test_none_for_what_was_refused_a_moment_ago(self, process: Process) -> None:
         bucket = process.bucket(REQUESTS_PER_MINUTE, 1)
         await process.call((bucket, 1))
