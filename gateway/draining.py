@@ -117,11 +117,19 @@ class Draining:
             except (OSError, ValueError) as error:
                 log.error("the exchange log's process cannot be started, or be understood: %s", error)
             self._process = None
+            self._forget_removed()
             if not self._ending.is_set():
                 log.error("the exchange log's process ended with status %s", status)
                 self._give_up("its process ended")
                 status = await self._rest()
         return status
+
+    def _forget_removed(self) -> None:
+        """A process may die between removing a segment, of which it has told that all is drained, and telling so. The last
+        segment is removed at the end only."""
+        ended = [each for each in self._spool.segments if each.sealed or self._ending.is_set()]
+        for segment in [each for each in ended if not each.path.exists()]:
+            self._spool.gone(segment)
 
     async def _rest(self) -> None:
         with suppress(TimeoutError):

@@ -145,7 +145,7 @@ class Drain:
         return found
 
     async def close(self) -> None:
-        """The last drain of this process; where the database is away, the next process does what is left of it."""
+        """The last drain of this process; where it does not come to its end, the next process does what is left of it."""
         done = False
         try:
             await self.drain()
@@ -154,6 +154,8 @@ class Drain:
                 done = True
         except Unavailable as away:
             log.warning("left to the next process: the exchange log in %s (%s)", self._spool.directory, away)
+        except Exception:  # whatever it is, there is more to be closed than this
+            log.exception("left to the next process: the exchange log in %s", self._spool.directory)
         finally:
             self._spool.close(leave=not done)
 

@@ -189,7 +189,7 @@ class Spool:
         self.end()
         if not self.size and not leave:
             for segment in self.segments:
-                segment.path.unlink()
+                segment.path.unlink(missing_ok=True)
             remove_empty(self.directory)
         if self._lock is not None:
             os.close(self._lock)

@@ -31,6 +31,17 @@ pytestmark = pytest.mark.anyio
 
 NOWHERE = {"host": "127.0.0.1", "port": 1, "user": "nobody", "database": "nothing"}
 COST = PLAIN.cost_nano or 0
+REMOVES = """
+import json, os, pathlib, sys
+begin = json.loads(sys.stdin.readline())
+if sys.argv[1] == "all":
+    sys.stdin.read()
+paths = sorted(pathlib.Path(begin["directory"]).glob("*.seg"))
+for path in paths if sys.argv[1] == "all" else paths[:1]:
+    print(json.dumps({"segment": path.name, "offset": path.stat().st_size}), flush=True)
+    path.unlink()
+sys.exit(3)
+"""
 DIES = """
 import asyncio, os, signal, sys
 from pathlib import Path
@@ -233,6 +244,33 @@ class TestClose:
         await until(lambda: "ended with status 3" in caplog.text)
         await draining.close()
         assert await ids(database) == ["req_1"]
+        assert not spool.directory.exists()
+
+    @pytest.mark.parametrize("which", ["first", "all"])
+    async def test_of_one_that_died_before_it_told_what_it_removed(
+        self,
+        which: str,
+        spool: Spool,
+        started: Callable[[dict[str, int]], Begin],
+        database: Database,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        for number in range(20):
+            spool.append(encoded(f"req_{number:02}"))
+        first = spool.segments[0].path
+        inside = Drain(spool, database, post=Ledger([post_rollups]).post)
+        draining = Draining(spool, started, inside, command=(sys.executable, "-c", REMOVES, which))
+        draining.start()
+        if which == "first":
+            await until(lambda: "ended with status 3" in caplog.text)
+            assert first not in [each.path for each in spool.segments]
+        else:
+            await until_started(draining)
+        await draining.close()
+        found = await ids(database)
+        assert found == [f"req_{number:02}" for number in range(20 - len(found), 20)], "what it told of is drained"
+        assert len(found) < 20
+        assert bool(found) == (which == "first")
         assert not spool.directory.exists()
 
 

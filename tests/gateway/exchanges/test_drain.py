@@ -484,3 +484,22 @@ class TestClose:
         await away.close()
         assert await drain.adopt_orphans() == 1
         assert await posted(database) == (1, COST)
+
+    async def test_whatever_goes_wrong_the_next_process_goes_on(
+        self,
+        spool: Spool,
+        database: Database,
+        tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        async def breaks(connection: object, rows: object) -> None:
+            raise RuntimeError("odd")
+
+        spool.append(encoded("req_1"))
+        await Drain(spool, database, post=Ledger([post_rollups, breaks]).post).close()
+        assert "left to the next process" in caplog.text
+        assert await ids(database) == []
+        other = Spool(tmp_path / "spool", segment_bytes=1500)
+        assert await Drain(other, database, post=POST).adopt_orphans() == 1
+        assert (await ids(database), await posted(database)) == (["req_1"], (1, COST))
+        other.close()
