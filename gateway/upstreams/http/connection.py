@@ -12,6 +12,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 import httptools
@@ -23,7 +24,6 @@ from gateway.upstreams.http.response import Fields, Response
 
 MAX_BYTES_BESIDE_BODY = 1 << 18
 """Of a head, of trailers, or of marks between chunks, until something else comes."""
-BODILESS = (204, 304)
 ONE_WRITE = 1 << 16
 """A body up to this goes to the kernel together with its head."""
 BYTES_ACKED = struct.Struct("120xQ")
@@ -48,12 +48,14 @@ class Connection(asyncio.Protocol):
         """When something came last, by the event loop's clock."""
         self._freed, self._lost = freed, lost
         self._loop = asyncio.get_running_loop()
+        self._came: list[bytes] = []
+        """Of a body, since somebody was last told."""
+        self.on_body = self._came.append
         self._parser: Any = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._response: Response | None = None
         self._fields: Fields = []
-        self._in_head = True
-        self._sized = self._keeps = self._heard = False
+        self._keeps = self._heard = False
         self._plain = True
         self._socket: Any = None
         self._written: int | None = None
@@ -145,6 +147,8 @@ class Connection(asyncio.Protocol):
         self._beside_body += len(data)
         try:
             self._parser.feed_data(data)
+            if self._came:
+                self._pass_on(response)
             if self._beside_body > MAX_BYTES_BESIDE_BODY:
                 raise Failure("a head, or what is beside the body, is too long")
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, Failure) as error:
@@ -156,7 +160,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         response = self._response
-        if response is not None and response.status and not self._sized:
+        if response is not None and response.status and not response.is_sized:
             self._response = None
             response.end()
             response.wake()
@@ -164,37 +168,38 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(self._why_lost(exc))
 
-    # llhttp's side.
+    # llhttp's side, beside `on_body`: a stream comes in many small pieces, and they are passed on together.
 
     def on_message_begin(self) -> None:
         if self._response is None or self._response.complete:
             raise Failure("the server said more than it was asked")
-        self._fields, self._in_head, self._sized = [], True, False
+        self._fields = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:  # trailers could say anything
-            name = name.lower()
-            self._fields.append((name, value))
-            self._sized = self._sized or name in (b"content-length", b"transfer-encoding")
+        self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:
-        self._in_head, self._beside_body = False, 0
+        fields, self._fields = self._fields, []  # trailers, which could say anything, are nobody's
+        self._beside_body = 0
         status = self._parser.get_status_code()
         if status >= 200:  # what is below announces the real one
             assert self._response is not None
-            self._sized = self._sized or status in BODILESS
-            self._response.begin(status, self._fields)
-
-    def on_body(self, body: bytes) -> None:
-        assert self._response is not None
-        self._beside_body = 0
-        self._response.add(body)
+            self._response.begin(status, fields)
 
     def on_message_complete(self) -> None:
         assert self._response is not None
         if self._response.status:
             self._keeps = self._parser.should_keep_alive()
+            if self._came:
+                self._pass_on(self._response)
             self._response.end()
+
+    def _pass_on(self, response: Response) -> None:
+        """What came of the body. Raises Failure."""
+        came = b"".join(self._came)
+        self._came.clear()
+        self._beside_body = 0
+        response.add(came)
 
     # How an exchange, or all of them, end.
 
@@ -209,7 +214,10 @@ class Connection(asyncio.Protocol):
             self.abort()
 
     def _break(self, response: Response, error: BaseException) -> None:
-        """What came is not what HTTP is; maybe behind a reply that is whole."""
+        """What came is not what HTTP is; maybe behind a reply that is whole, or behind more of it."""
+        if self._came:
+            with suppress(Failure):
+                self._pass_on(response)
         cause = error.__context__ if isinstance(error.__context__, Failure) else error
         response.fail(cause if isinstance(cause, Failure) else Failure(f"the reply is not HTTP: {error}"))
         response.wake()

@@ -54,12 +54,23 @@ class Pool:
             Failure: it broke. The server may have acted on the request.
             TimeoutError: one of the limits.
         """
-        while free := self._free.get(target.address):
+        while True:
+            free = self._free.get(target.address)
+            kept = free.pop() if free else None
+            connection = kept or await self._connect(target.address, connect)
+            response: Response | None = None
             try:
-                return await _begun(free.pop(), request, body, idle)
+                response = connection.send(request, body, idle)
+                while not response.status:
+                    await response.news()
+                return response
             except NothingRead:  # so it may be sent again
-                continue
-        return await _begun(await self._connect(target.address, connect), request, body, idle)
+                if kept is None:
+                    raise
+            except BaseException:  # a caller who is cancelled while it waits closes this connection, and no other
+                if response is not None:
+                    response.close()
+                raise
 
     def end(self) -> None:
         """Close everything: what is on its way fails, and nothing new begins."""
@@ -165,14 +176,3 @@ def _kept_by_nobody(_: Connection) -> None: ...
 async def _places(host: str, port: int) -> list[Any]:
     """As getaddrinfo tells them."""
     return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-
-
-async def _begun(connection: Connection, request: bytes, body: bytes, idle: float | None) -> Response:
-    """The caller may be cancelled while it waits: then this connection is closed, and no other."""
-    response = connection.send(request, body, idle)
-    try:
-        await response.begun()
-    except BaseException:
-        response.close()
-        raise
-    return response

@@ -12,7 +12,12 @@ END_SECONDS, END_BYTES = 1.0, 4096
 """What the end of a reply that nobody reads any more may take."""
 GZIP_OR_ZLIB = 47
 """For zlib: 32 (find out which) and the largest window."""
+ENCODING = b"content-encoding"
+ENCODING_LETTERS = len(ENCODING)
 DECODED = (b"gzip", b"x-gzip", b"deflate")
+LENGTHS = (b"content-length", b"transfer-encoding")
+"""Headers that tell where a body ends."""
+BODILESS = (204, 304)
 Fields = list[tuple[bytes, bytes]]
 
 
@@ -35,7 +40,7 @@ class Response:
         self.status = 0
         """0 until the head is complete."""
         self.fields: Fields = []
-        """Headers, names in lower case."""
+        """Headers as they came: whoever looks for one compares it in lower case."""
         self.complete = False
         self.failure: BaseException | None = None
         self._line = line
@@ -50,13 +55,29 @@ class Response:
         self._decoded = False
 
     def field(self, name: bytes) -> str | None:
-        """The first header of that name."""
-        return next((value.decode("latin-1") for known, value in self.fields if known == name), None)
+        """The first header of that name, which is in lower case."""
+        return next((value.decode("latin-1") for known, value in self.fields if known.lower() == name), None)
+
+    @property
+    def is_sized(self) -> bool:
+        """It tells where it ends; another one ends with its connection."""
+        return self.status in BODILESS or any(name.lower() in LENGTHS for name, _ in self.fields)
+
+    def news(self) -> asyncio.Future[None]:
+        """To be awaited at once: until more has come, or nothing more will. Raises Failure, TimeoutError."""
+        if self.failure is not None:
+            raise self.failure
+        self._waiter = waiter = self._loop.create_future()
+        return waiter
 
     async def begun(self) -> None:
         """Wait for the head. Raises Failure, TimeoutError."""
         while not self.status:
-            await self._news()
+            await self.news()
+
+    def whole(self) -> bytes | None:
+        """The rest of the body where all of it is here; then nothing has to be waited for."""
+        return self._take() if self.complete else None
 
     async def read(self) -> bytes:
         """The rest of the body; whoever gives up reading it hangs up. Raises Failure, TimeoutError."""
@@ -64,19 +85,23 @@ class Response:
         self._let_flow()
         try:
             while not self.complete:
-                await self._news()
+                await self.news()
         except BaseException:
             self.close()
             raise
         return self._take()
 
+    def at_hand(self) -> bytes | None:
+        """All that has come and was not read yet, maybe nothing; None at the end."""
+        if self._pieces:
+            return self._take()
+        return None if self.complete else b""
+
     async def piece(self) -> bytes:
         """All that has come and was not read yet; empty at the end. Raises Failure, TimeoutError."""
-        while not self._pieces:
-            if self.complete:
-                return b""
-            await self._news()
-        return self._take()
+        while (piece := self.at_hand()) == b"":
+            await self.news()
+        return piece or b""
 
     def allow_idle(self, seconds: float | None) -> None:
         """From now on nothing may come for so long; then whoever reads gets a TimeoutError. None: no limit."""
@@ -86,6 +111,13 @@ class Response:
     def close(self) -> None:
         """Hang up, unless all of it is here: the server sees it, and a pending read fails."""
         if not self.complete and self.failure is None:
+            self._line.abort()
+
+    def give_up(self) -> None:
+        """Its time is over, unless all of it is here: whoever reads it gets a TimeoutError, and the server sees it."""
+        if not self.complete and self.failure is None:
+            self._take()  # too late for it, too
+            self.fail(TimeoutError())
             self._line.abort()
 
     def leave(self) -> None:
@@ -100,14 +132,16 @@ class Response:
     def begin(self, status: int, fields: Fields) -> None:
         self.status, self.fields = status, fields
         for name, value in fields:
-            if name == b"content-encoding" and value.lower() not in (b"", b"identity"):
+            if len(name) != ENCODING_LETTERS or name.lower() != ENCODING:
+                continue
+            if value.lower() not in (b"", b"identity"):
                 if value.lower() not in DECODED:
                     raise Failure(f"the reply is encoded as {value[:20]!r}, which nobody asked for")
                 self._decoder = zlib.decompressobj(GZIP_OR_ZLIB)
 
     def add(self, piece: bytes) -> None:
         if self._decoder is not None:
-            self._decoded, piece = True, self._decoder.decompress(piece)
+            self._decoded, piece = True, self._decompressed(piece)
         if piece:
             self._pieces.append(piece)
             self._waiting += len(piece)
@@ -121,8 +155,9 @@ class Response:
 
     def wake(self) -> None:
         """Once all that came at once was added."""
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
         if self._paced and self._waiting > HIGH_WATER and not (self._paused or self.complete):
             self._paused = True
             self._line.pause()
@@ -132,20 +167,18 @@ class Response:
             self.failure = failure
             self.wake()
 
-    async def _news(self) -> None:
-        if self.failure is not None:
-            raise self.failure
-        self._waiter = self._loop.create_future()
+    def _decompressed(self, piece: bytes) -> bytes:
         try:
-            await self._waiter
-        finally:
-            self._waiter = None
+            return self._decoder.decompress(piece)
+        except zlib.error as error:
+            raise Failure(f"the encoded reply cannot be read: {error}") from error
 
     def _take(self) -> bytes:
         pieces = self._pieces
         taken = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self._pieces, self._waiting = [], 0
-        self._let_flow()
+        if self._paused:
+            self._let_flow()
         return taken
 
     def _let_flow(self) -> None:

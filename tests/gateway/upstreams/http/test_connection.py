@@ -353,6 +353,23 @@ class TestTime:
                 await response.piece()
             await until(lambda: raw.ends == 1)
 
+    async def test_a_time_that_is_over_is_over_for_what_was_not_read_too(self, pool: Pool) -> None:
+        async with raw_server(saying(CHUNKED + b"2\r\nok\r\n")) as raw:
+            response = await ask(pool, raw)
+            await until(lambda: response._pieces)
+            response.give_up()
+            with pytest.raises(TimeoutError):
+                await response.piece()
+            assert not pool.connections
+            await until(lambda: raw.ends == 1)
+
+    async def test_of_a_reply_that_is_all_here_it_is_not_over(self, pool: Pool) -> None:
+        async with raw_server(saying(OK)) as raw:
+            response = await ask(pool, raw)
+            await until(lambda: response.complete)
+            response.give_up()
+            assert (response.whole(), len(pool.connections)) == (b"ok", 1)
+
     async def test_each_piece_begins_it_anew(self, pool: Pool) -> None:
         async def answer(raw: Raw, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await raw.request(reader)
