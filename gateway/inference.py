@@ -150,11 +150,10 @@ class Call:
         """`x-ratelimit-*` for its reply."""
         return headers(self.admission.need.buckets) if self.admission else {}
 
-    @property
-    def end_with_client(self) -> Callable[[Attempts[Answer]], None] | None:
-        """Once something has gone wrong, a client that leaves ends what is still tried."""
-        client = self.client
-        return (lambda attempts: client.when_gone(lambda: attempts.end(ClientLeft()))) if client else None
+    def watch_client(self, attempts: Attempts[Answer]) -> None:
+        """Something has gone wrong: from now on a client that leaves ends what is still tried."""
+        if self.client is not None:
+            self.client.when_gone(lambda: attempts.end(ClientLeft()))
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -224,7 +223,9 @@ async def _whole(sv: Services, call: Call, answer: bytes) -> Reply:
 async def _plan(sv: Services, call: Call, key: ApiKey, model: str) -> Plan:
     """Who may answer. Raises ModelNotFound, also for what this key may not call."""
     key.require_model(model)
-    plan = await sv.names.plan(model, key.project_id, fall_back=call.fall_back)
+    names, fall_back = sv.names, call.fall_back
+    plan = names.known(model, key.project_id, fall_back=fall_back)
+    plan = plan or await names.plan(model, key.project_id, fall_back=fall_back)
     return plan.among(key.models.may_serve) if key.models is not None else plan
 
 
@@ -314,14 +315,13 @@ async def complete(sv: Services, authorization: bytes, body: bytes) -> bytes:
 
 async def _answer(sv: Services, call: Call, envelope: Envelope, plan: Plan) -> Answer:
     """Ask whoever the plan names until somebody answers."""
-    outgoing = Outgoing(call.endpoint.path, call.sent_body, envelope, call.request_id, trace=call.trace_headers)
-    if call.funds:
-        outgoing.limits = call.funds.limits
+    limits = call.funds.limits if call.funds else {}
+    outgoing = Outgoing(call.endpoint.path, call.sent_body, envelope, call.request_id, call.trace_headers, limits)
     call.sending = sending = Sending(sv, outgoing, plan.timeouts)
     candidates = ordered(plan, envelope, sv.traffic.load)
     call.deployment = candidates[0].deployment
     sender = TracedSending(sending, call.trace) if call.trace else sending
-    call.attempts = attempts = Attempts(plan, candidates, sender, sv.traffic, call.end_with_client)
+    call.attempts = attempts = Attempts(plan, candidates, sender, sv.traffic, call.watch_client)
     sv.calls.add(attempts)
     try:
         call.answered = answered = await attempts.run()

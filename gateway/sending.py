@@ -5,16 +5,18 @@ Attempts (gateway/routing/attempts.py) decide how often and where; this is the `
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
-from gateway.errors import ModelLoading, ModelUnservable, Refusal, UpstreamFailed, UpstreamRefused, UpstreamTimeout
+from gateway.errors import ModelLoading, ModelUnservable, Refusal, UpstreamFailed, UpstreamRefused
 from gateway.protocol.envelope import Envelope, ask_for_usage, limit_answer
 from gateway.protocol.routes import RouteTimeouts
 from gateway.routing.deployment import Deployment
+from gateway.routing.upstream import Upstream
 from gateway.services import Services
 from gateway.streaming import Batch, Splitter, batches, one_by_one, prime, split
-from gateway.upstreams.client import UpstreamReply, Way
+from gateway.upstreams.client import Door, UpstreamReply, Way
 from gateway.upstreams.dialect import Dialect, dialect_of
 from gateway.upstreams.room import room_for_answer
 
@@ -63,13 +65,14 @@ class Sending:
         self.answered: float | None = None
         """When the answer was here: all of it, or the first token of a stream."""
 
-    async def replicas(self, deployment: Deployment, on_wait: Callable[[], None]) -> Sequence[str]:
-        """Those of a provider; those of the engine that are up and, for a fine-tuned model, have it.
+    def replicas(self, deployment: Deployment) -> Sequence[str] | None:
+        """Those of a provider; those of the engine that are up and, for a fine-tuned model, have it. None: nobody has it,
+        and the engine could load it.
 
         The engine's states are a moment old: when all seem to be down, they are asked all the same.
 
         Raises:
-            ModelUnservable, ModelLoading: nobody has the model, also after waiting for it.
+            ModelUnservable, ModelLoading: nobody has the model.
         """
         upstream, residency = deployment.upstream, self._sv.residency
         if not upstream.is_engine:
@@ -79,12 +82,23 @@ class Sending:
         if deployment.base_model:
             residency.used(deployment.model)
             if residency.is_watched:
-                return await self._with_model(deployment, on_wait)
+                is_loaded = residency.ready(deployment.model) or not any(map(residency.is_up, upstream.base_urls))
+                return self._holding(deployment) if is_loaded else None
         up = [url for url in upstream.base_urls if residency.is_up(url)]
         awake = up or [url for url in upstream.base_urls if not residency.is_asleep(url)]
         if not awake:
             raise ModelLoading("The engine sleeps while a training uses its memory; please retry.")
         return awake
+
+    async def loaded(self, deployment: Deployment) -> Sequence[str]:
+        """Replicas on which a fine-tuned model is loaded and probed, once one has it.
+
+        Raises:
+            ModelUnservable, ModelLoading: none has it in time.
+        """
+        self.asked = self.asked or time.perf_counter()
+        await self._sv.loader.wait_until_loaded(deployment, self._sv.settings.engine.load_seconds)
+        return self._holding(deployment)
 
     async def send(self, deployment: Deployment, replica: str, trace: Mapping[str, str] | None = None) -> Answer:
         """Raises Refusal; it hangs up whenever it does not return.
@@ -92,21 +106,19 @@ class Sending:
         Args:
             trace: sent in the place of the caller's own Trace Context.
         """
-        upstream, dialect, call = deployment.upstream, dialect_of(deployment.upstream.kind), self._call
-        limit, url = call.limits.get(deployment.model), replica + dialect.path(call.path)
-        headers = dialect.headers(upstream.api_key, upstream.headers)
-        if trace := trace or call.trace:
-            headers = {**trace, **headers}
-        way = Way(headers, upstream.proxy, self._timeouts, dialect.error)
+        call, upstream = self._call, deployment.upstream
+        door, dialect = door_to(upstream, replica, call.path), dialect_of(upstream.kind)
+        limit, trace = call.limits.get(deployment.model), trace or call.trace
         began = time.perf_counter()
         self.sent = self.sent or began
         self.asked = self.asked or began
         try:
-            reply = await self._post(deployment, dialect, url, way, limit)
+            body = self._body(deployment, dialect, limit)
+            reply = await self._sv.upstreams.send(door, body, call.request_id, self._timeouts, trace)
         except UpstreamRefused as refusal:
-            if deployment.base_model and refusal.upstream_status == 404:  # it restarted and has not got it back yet
-                raise self._not_served(deployment) from refusal
-            raise
+            room = room_for_answer(str(refusal), limit) if limit is not None else None
+            shorter = self._body(deployment, dialect, room) if room is not None else None
+            reply = await self._again(deployment, door, refusal, shorter, trace)
         if call.envelope.stream:
             return await self._opened(reply, dialect, upstream.name, began)
         return await self._whole(reply, dialect, upstream.name)
@@ -115,20 +127,27 @@ class Sending:
         if isinstance(answer, Opened):
             answer.upstream.close()
 
-    async def _post(
-        self, deployment: Deployment, dialect: Dialect, url: str, way: Way, limit: int | None
+    async def _again(
+        self,
+        deployment: Deployment,
+        door: Door,
+        refusal: UpstreamRefused,
+        shorter: bytes | None,
+        trace: Mapping[str, str],
     ) -> UpstreamReply:
-        """A limit that the client did not set is lowered where the model has less room beside the prompt."""
-        name, id = deployment.upstream.name, self._call.request_id
+        """A limit that the client did not set is lowered where the model has less room beside the prompt.
+
+        Args:
+            shorter: the body with such a limit; None where that was not what the model refused.
+        """
         try:
-            body = self._body(deployment, dialect, limit)
-            return await self._sv.upstreams.post(name, url, body, request_id=id, way=way)
-        except UpstreamRefused as refusal:
-            room = room_for_answer(str(refusal), limit) if limit is not None else None
-            if room is None:
-                raise
-        body = self._body(deployment, dialect, room)
-        return await self._sv.upstreams.post(name, url, body, request_id=id, way=way)
+            if shorter is None:
+                raise refusal
+            return await self._sv.upstreams.send(door, shorter, self._call.request_id, self._timeouts, trace)
+        except UpstreamRefused as last:
+            if deployment.base_model and last.upstream_status == 404:  # it restarted and has not got it back yet
+                raise self._not_served(deployment) from last
+            raise
 
     def _body(self, deployment: Deployment, dialect: Dialect, limit: int | None = None) -> bytes:
         """The client's body, with what this model needs changed; the very same bytes where that is nothing."""
@@ -147,38 +166,35 @@ class Sending:
         pieces = reply.chunks()
         splitter = Splitter()
         rest = batches(pieces, splitter) if dialect.passes_on else one_by_one(dialect.events(split(pieces)))
+        timer = asyncio.get_running_loop().call_later(left, reply.give_up) if left is not None else None
         try:
-            async with asyncio.timeout(left):
-                primed = await prime(rest)
-        except TimeoutError:
-            reply.close()
-            raise UpstreamTimeout(f"The upstream `{upstream}` did not answer in time.") from None
+            primed = await prime(rest)
         except BaseException:
             reply.close()
             raise
+        finally:
+            if timer is not None:
+                timer.cancel()
         splitter.in_runs = True
         self.answered = time.perf_counter()
         reply.allow_idle(self._timeouts.idle)
         return Opened(reply, primed, rest)
 
     async def _whole(self, reply: UpstreamReply, dialect: Dialect, upstream: str) -> bytes:
-        reply.allow_idle(self._timeouts.idle)
-        read = await reply.read()
+        read = reply.whole()
+        if read is None:
+            reply.allow_idle(self._timeouts.idle)
+            read = await reply.read()
         self.answered = time.perf_counter()
         body = dialect.reply(read)
         if body[:1] != b"{" and not body.lstrip().startswith(b"{"):
             raise UpstreamFailed(f"The upstream `{upstream}` answered with something that is not JSON.")
         return body
 
-    async def _with_model(self, deployment: Deployment, on_wait: Callable[[], None]) -> Sequence[str]:
-        """Replicas on which a fine-tuned model is loaded and probed. Only one that is up could load it."""
-        model, urls, residency = deployment.model, deployment.upstream.base_urls, self._sv.residency
-        if not residency.ready(model) and any(map(residency.is_up, urls)):
-            on_wait()
-            self.asked = self.asked or time.perf_counter()
-            await self._sv.loader.wait_until_loaded(deployment, self._sv.settings.engine.load_seconds)
-        ready = residency.ready(model)
-        if holding := [url for url in urls if url in ready]:
+    def _holding(self, deployment: Deployment) -> Sequence[str]:
+        """Replicas on which a fine-tuned model is loaded and probed."""
+        ready = self._sv.residency.ready(deployment.model)
+        if holding := [url for url in deployment.upstream.base_urls if url in ready]:
             return holding
         raise self._not_served(deployment)
 
@@ -189,3 +205,11 @@ class Sending:
         if not deployment.upstream.is_engine:
             return ModelUnservable(deployment.model, f"the upstream `{deployment.upstream.name}` does not have it.")
         return ModelLoading(f"The model `{deployment.model}` is being loaded; please retry.")
+
+
+@lru_cache(4096)
+def door_to(upstream: Upstream, replica: str, endpoint: str) -> Door:
+    """Kept with its upstream, which is another object once it is changed. Raises InvalidRequest."""
+    dialect = dialect_of(upstream.kind)
+    headers = dialect.headers(upstream.api_key, upstream.headers)
+    return Door(upstream.name, replica + dialect.path(endpoint), Way(headers, upstream.proxy, read_error=dialect.error))

@@ -1,7 +1,7 @@
 """Sending below spans: each try tells its upstream whose trace it belongs to."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from gateway.routing.deployment import Deployment
 from gateway.sending import Answer, Sending
@@ -15,8 +15,11 @@ class TracedSending:
         self._sending = sending
         self._trace = trace
 
-    async def replicas(self, deployment: Deployment, on_wait: Callable[[], None]) -> Sequence[str]:
-        return await self._sending.replicas(deployment, on_wait)
+    def replicas(self, deployment: Deployment) -> Sequence[str] | None:
+        return self._sending.replicas(deployment)
+
+    async def loaded(self, deployment: Deployment) -> Sequence[str]:
+        return await self._sending.loaded(deployment)
 
     async def send(self, deployment: Deployment, replica: str) -> Answer:
         begun = self._trace.begin(deployment, replica)

@@ -37,12 +37,16 @@ CANCELLED = "cancelled"
 class Sender(Protocol[T]):
     """Sends one call, as often as it is asked to."""
 
-    async def replicas(self, deployment: Deployment, on_wait: Callable[[], None]) -> Sequence[str]:
-        """Base URLs that may be asked, one at least. May wait for a model to be loaded, and calls `on_wait` before.
+    def replicas(self, deployment: Deployment) -> Sequence[str] | None:
+        """Base URLs that may be asked, one at least; None: the model has to be loaded first.
 
         Raises:
             Refusal: there is none.
         """
+        ...
+
+    async def loaded(self, deployment: Deployment) -> Sequence[str]:
+        """Wait for the model; then as `replicas`."""
         ...
 
     async def send(self, deployment: Deployment, replica: str) -> T:
@@ -144,14 +148,18 @@ class Attempts(Generic[T]):
         """
         self._task = task = asyncio.current_task()
         try:
-            total = self._plan.timeouts.total
-            return await (self._answered() if total is None else self._answered_within(total))
+            plan = self._plan
+            if plan.timeouts.total is not None:
+                return await self._answered_within(plan.timeouts.total)
+            if plan.hedge is None and (first := self._next()) is not None:  # most calls are this one try
+                return await self._retried(first) or await self._answered()
+            return await self._answered()
         except asyncio.CancelledError:
             if self._ended is None or (task and task.uncancel()):
                 raise  # somebody else wants the whole task to end
             raise self._ended from None
         finally:
-            self._task = None
+            self._task = self._on_trouble = None  # who knows this object needs not be known to it any longer
 
     async def _answered_within(self, seconds: float) -> Answered[T]:
         scope = asyncio.timeout(seconds)
@@ -166,8 +174,7 @@ class Attempts(Generic[T]):
 
     async def _answered(self) -> Answered[T]:
         plan = self._plan
-        hedge = plan.route.spec.hedge if plan.route else None
-        answered = await (self._hedged(hedge.after_ms / 1000) if hedge else self._in_turn())
+        answered = await (self._hedged(plan.hedge.after_ms / 1000) if plan.hedge else self._in_turn())
         if answered is None and not self._failures and plan.route is None:
             # a breaker spares who has a choice; a model that nobody put behind a route is asked all the same
             answered = await self._retried(self._candidates[0], insist=True)
@@ -185,8 +192,8 @@ class Attempts(Generic[T]):
     def _next(self) -> Candidate | None:
         """A target, or a fallback for what was seen; one that waits for another failure may still get its turn."""
         if not self._seen:
-            first, asked = self._rest[:1], len(self._rest) < len(self._candidates)
-            return None if asked or not first else self._rest.pop(0)
+            is_first = 0 < len(self._rest) == len(self._candidates)
+            return self._rest.pop(0) if is_first else None
         for number, candidate in enumerate(self._rest):
             if not candidate.on.isdisjoint(self._seen):
                 return self._rest.pop(number)
@@ -225,40 +232,50 @@ class Attempts(Generic[T]):
         Args:
             insist: do not heed the breakers.
         """
+        deployment, sender = candidate.deployment, self._sender
         tried: list[str] = []
         replicas: Sequence[str] = ()
         while True:
-            began = time.perf_counter()
+            began = asked = time.perf_counter()
             try:
-                replicas = await self._sender.replicas(candidate.deployment, self._trouble)
-                replica = self._choose(candidate.deployment, replicas, tried, insist=insist)
+                found = sender.replicas(deployment)
+                if found is None:
+                    self._trouble()
+                    found, asked = await sender.loaded(deployment), time.perf_counter()
+                replicas = found
+                replica = self._choose(deployment, replicas, tried, insist=insist)
                 if replica is None:
                     return None
                 tried.append(replica)
-                return await self._ask(candidate, replica)
+                self._traffic.load.begin(replica, deployment.model)
+                try:
+                    answer = await sender.send(deployment, replica)
+                except BaseException as error:
+                    self._lost(deployment, replica, error, asked)
+                    raise
+                return self._won(candidate, replica, answer, asked)
             except Refusal as refusal:
-                failure = self._failed(candidate.deployment, refusal, began)
+                failure = self._failed(deployment, refusal, began)
             wait = self._wait(failure, tried, replicas) if failure else None
             if wait is None:
                 return None
             await asyncio.sleep(wait)
 
-    async def _ask(self, candidate: Candidate, replica: str) -> Answered[T]:
-        """One try, from the load's and the breaker's point of view."""
-        deployment, traffic, began = candidate.deployment, self._traffic, time.perf_counter()
-        key = (deployment.upstream.name, replica, deployment.model)
-        traffic.load.begin(replica, deployment.model)
-        try:
-            answer = await self._sender.send(deployment, replica)
-        except BaseException as error:
-            traffic.load.end(replica, deployment.model)
-            self._judge(key, error, is_engine=deployment.upstream.is_engine)
-            if not isinstance(error, Refusal):
-                self._note(deployment, CANCELLED, began)
-            raise
-        traffic.breakers.succeeded(key)
+    def _won(self, candidate: Candidate, replica: str, answer: T, began: float) -> Answered[T]:
+        """A try has come to an answer."""
+        deployment, traffic = candidate.deployment, self._traffic
+        if traffic.breakers.failing:
+            traffic.breakers.succeeded((deployment.upstream.name, replica, deployment.model))
         self._note(deployment, None, began)
         return Answered(answer, deployment, self._led_to(candidate), replica, traffic.load)
+
+    def _lost(self, deployment: Deployment, replica: str, error: BaseException, began: float) -> None:
+        """A try has come to none."""
+        upstream = deployment.upstream
+        self._traffic.load.end(replica, deployment.model)
+        self._judge((upstream.name, replica, deployment.model), error, is_engine=upstream.is_engine)
+        if not isinstance(error, Refusal):
+            self._note(deployment, CANCELLED, began)
 
     def _judge(self, key: Key, error: BaseException, *, is_engine: bool) -> None:
         """What the end of a try says about the upstream."""
@@ -294,13 +311,13 @@ class Attempts(Generic[T]):
             act(self)
 
     def _note(self, deployment: Deployment, failure: str | None, began: float) -> None:
-        ms = round((time.perf_counter() - began) * 1000, 3)
+        ms = round((time.perf_counter() - began) * 1e6) / 1000  # to the microsecond
         self.made.append(Attempt(deployment.model, deployment.upstream.name, failure, ms))
 
     def _choose(self, deployment: Deployment, replicas: Sequence[str], tried: list[str], *, insist: bool) -> str | None:
         """The least loaded replica, those first that have not failed for this call; None: every breaker is open."""
         breakers, spec = self._traffic.breakers, self._plan.breaker
-        if len(replicas) == 1 and not len(breakers):
+        if len(replicas) == 1 and not breakers.failing:
             return replicas[0]
         if len(replicas) > 1:
             load, toss = self._traffic.load, random.random

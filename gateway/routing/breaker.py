@@ -20,7 +20,7 @@ Key = tuple[str, str, str]
 
 
 @dataclass(slots=True)
-class _Failing:
+class Failing:
     """What fails now; what does not has no entry."""
 
     condition: Condition
@@ -44,13 +44,14 @@ class Breakers:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._failing: dict[Key, _Failing] = {}
+        self.failing: dict[Key, Failing] = {}
+        """What has failed since it last answered: nothing, most of the time."""
 
     def admit(self, key: Key, spec: Breaker) -> bool:
         """Whether a call may be sent; then `succeeded`, `failed` or `abandoned` follows."""
-        if not self._failing:
+        if not self.failing:
             return True
-        state = self._failing.get(key)
+        state = self.failing.get(key)
         if state is None or not state.opens(spec):
             return True
         if state.probing or self.seconds_left(key, spec) > 0:
@@ -60,34 +61,34 @@ class Breakers:
 
     def succeeded(self, key: Key) -> None:
         """The upstream answered, be it with a refusal that shows it alive."""
-        self._failing.pop(key, None)
+        self.failing.pop(key, None)
 
     def failed(self, key: Key, condition: Condition, spec: Breaker) -> None:
         """A call failed by one of ILL."""
-        state = self._failing.setdefault(key, _Failing(condition, spec))
+        state = self.failing.setdefault(key, Failing(condition, spec))
         state.condition, state.spec, state.probing = condition, spec, False
         state.failures += 1
         state.failed_at = self._clock()
 
     def abandoned(self, key: Key) -> None:
         """The call ended without an answer of the upstream: nothing is learnt, and the next one may try."""
-        if state := self._failing.get(key):
+        if state := self.failing.get(key):
             state.probing = False
 
     def condition(self, key: Key) -> Condition:
         """Why a breaker is open."""
-        state = self._failing.get(key)
+        state = self.failing.get(key)
         return state.condition if state else "server_error"
 
     def seconds_left(self, key: Key, spec: Breaker) -> float:
         """Until the next call is let through."""
-        state = self._failing.get(key)
+        state = self.failing.get(key)
         return max(0.0, state.failed_at + spec.open_seconds - self._clock()) if state else 0.0
 
     def open(self) -> Counter[tuple[str, str]]:
         """(upstream, model) -> on how many replicas it gets no traffic now, or one call at a time."""
-        return Counter((key[0], key[2]) for key, state in self._failing.items() if state.opens(state.spec))
+        return Counter((key[0], key[2]) for key, state in self.failing.items() if state.opens(state.spec))
 
     def __len__(self) -> int:
         """What has failed since it last answered."""
-        return len(self._failing)
+        return len(self.failing)

@@ -30,6 +30,12 @@ class Catalog:
         self._shared = {name: each for name, each in self._given.items() if not name.startswith(TUNED)}
         """Of `_given`, what belongs to nobody. Whose an `ft:` model is, the database says."""
         self._tuned: dict[str, Deployment] = {}
+        self._loads = 0
+
+    @property
+    def loads(self) -> int:
+        """How often it, or its book, was loaded: as long as that stays, so does what it says."""
+        return self._loads + self._book.loads
 
     def find(self, model: str, project_id: str) -> Deployment:
         """Where `model` is served.
@@ -68,6 +74,7 @@ class Catalog:
         self._tuned = {each.model: each for each in deployments if each is not None}
         trained_here = {row.id for row in rows}
         self._shared = {name: each for name, each in self._given.items() if name not in trained_here}
+        self._loads += 1
 
     def _of_row(self, row: ModelRow, granted: Iterable[str]) -> Deployment | None:
         """None where nobody serves it."""

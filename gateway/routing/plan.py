@@ -10,6 +10,7 @@ from gateway.protocol.routes import (
     Check,
     Condition,
     FewShot,
+    Hedge,
     Retries,
     RouteCache,
     RouteTimeouts,
@@ -61,6 +62,11 @@ class Plan:
         return self.route.spec.checks if self.route else ()
 
     @property
+    def hedge(self) -> Hedge | None:
+        """When its route asks a second target beside the first."""
+        return self.route.spec.hedge if self.route else None
+
+    @property
     def few_shot(self) -> FewShot | None:
         """The examples that its route shows to models."""
         return self.route.spec.few_shot if self.route else None
@@ -80,4 +86,6 @@ class Plan:
         fallbacks = tuple(each for each in self.fallbacks if may_serve(each.deployment.model))
         if not targets and not any("not_loaded" in each.on for each in fallbacks if self.route):
             raise ModelNotFound(self.name)
+        if len(targets) == len(self.targets) and len(fallbacks) == len(self.fallbacks):
+            return self
         return replace(self, targets=targets, fallbacks=fallbacks)

@@ -28,6 +28,8 @@ from gateway.routing.route_book import Route, RouteBook
 from gateway.settings import RoutingSettings, TimeoutSettings
 
 TUNED = "ft:"
+MOST_PLANS = 10_000
+"""That are kept, of all projects."""
 
 
 class Names:
@@ -56,8 +58,15 @@ class Names:
         )
         self._retries = Retries(count=routing.retries)
         self._cache = cache
-        self._plain: dict[str, Plan] = {}
-        """Plans that nothing but their model decides, made once."""
+        self._plans: dict[tuple[str, str, bool], Plan] = {}
+        """By name, project, and whether a call may fall back: made once of the rows that are in memory now."""
+        self._made_of = 0, 0
+
+    def known(self, name: str, project_id: str, *, fall_back: bool = True) -> Plan | None:
+        """`plan` where the same was asked for since a route, a model or a provider was last loaded."""
+        if self._made_of != (self._routes.loads, self._catalog.loads):
+            return None
+        return self._plans.get((name, project_id, fall_back))
 
     async def plan(self, name: str, project_id: str, *, fall_back: bool = True) -> Plan:
         """What may answer a call of `name`.
@@ -65,25 +74,17 @@ class Names:
         Raises:
             ModelNotFound: nothing has that name, or nothing behind it may be called by this project.
         """
-        route = None if name.startswith(TUNED) else self._routes.find(name, project_id)
-        if route is not None:
-            return self._plan_of_route(route, project_id, fall_back=fall_back)
-        deployment = await self.model(name, project_id)
-        plain = self._plain.get(name)
-        if plain is not None and plain.targets[0].deployment is deployment:
-            return plain
-        fallbacks = tuple(self._fallbacks(deployment, project_id)) if fall_back else ()
-        plan = Plan(
-            name=name,
-            targets=(Candidate(deployment),),
-            fallbacks=fallbacks,
-            retries=self._retries,
-            timeouts=self._timeouts,
-            fall_back=fall_back,
-            cache=self._cache,
-        )
-        if not deployment.base_model and deployment.model not in self._routing.fallbacks:
-            self._plain[name] = plan
+        if (known := self.known(name, project_id, fall_back=fall_back)) is not None:
+            return known
+        if (route := self.route(name, project_id)) is not None:
+            plan = self._plan_of_route(route, project_id, fall_back=fall_back)
+        else:
+            deployment = await self.model(name, project_id)
+            plan = self._plan_of_model(name, deployment, project_id, fall_back=fall_back)
+        made_of = self._routes.loads, self._catalog.loads
+        if made_of != self._made_of or len(self._plans) >= MOST_PLANS:
+            self._plans, self._made_of = {}, made_of
+        self._plans[name, project_id, fall_back] = plan
         return plan
 
     async def model(self, name: str, project_id: str) -> Deployment:
@@ -112,6 +113,17 @@ class Names:
         taken = {route.name for route in routes} | {each.model for each in self._catalog.visible_to(project_id)}
         aliases = [name for name in self._routing.aliases if name not in taken and self._known(name, project_id)]
         return routes, aliases
+
+    def _plan_of_model(self, name: str, deployment: Deployment, project_id: str, *, fall_back: bool) -> Plan:
+        return Plan(
+            name=name,
+            targets=(Candidate(deployment),),
+            fallbacks=tuple(self._fallbacks(deployment, project_id)) if fall_back else (),
+            retries=self._retries,
+            timeouts=self._timeouts,
+            fall_back=fall_back,
+            cache=self._cache,
+        )
 
     def _plan_of_route(self, route: Route, project_id: str, *, fall_back: bool) -> Plan:
         spec = route.spec

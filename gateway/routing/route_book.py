@@ -46,6 +46,8 @@ class RouteBook:
     def __init__(self, configured: Iterable[RouteSettings] = ()) -> None:
         self._configured = {each.name: _of_settings(each) for each in configured}
         self._made: dict[tuple[str, str | None], Route] = {}
+        self.loads = 0
+        """How often it was loaded: as long as that stays, so does what it says."""
 
     @property
     def has_checks(self) -> bool:
@@ -91,6 +93,7 @@ class RouteBook:
                 if last:
                     made[row.name, row.project_id] = last
         self._made = made
+        self.loads += 1
 
 
 def of_row(row: RouteRow, spec: RouteSpec) -> Route:

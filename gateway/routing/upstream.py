@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from gateway.protocol.upstreams import Kind
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Upstream:
-    """One or more base URLs that serve the same models."""
+    """One or more base URLs that serve the same models. A changed one is another object: what is kept for it goes by that."""
 
     name: str
     base_urls: tuple[str, ...]

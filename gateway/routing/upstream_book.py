@@ -40,6 +40,8 @@ class UpstreamBook:
         self._sealer = sealer
         self._providers: dict[str, Provider] = {}
         self._deployments: dict[str, Deployment] = {}
+        self.loads = 0
+        """How often it was loaded: as long as that stays, so does what it says."""
 
     def find(self, model: str) -> Deployment | None:
         """Where `model` is served, if by one of these."""
@@ -65,6 +67,7 @@ class UpstreamBook:
             if found.problem:
                 log.error("%s", found.problem)
         self._deployments = {each.model: each for found in self._providers.values() for each in found.deployments}
+        self.loads += 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,7 @@
 """The one door to every upstream, and the one place where its failures become refusals."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 
 from gateway.errors import (
@@ -31,7 +30,7 @@ NOT_SECRET = ("anthropic-", "openai-")
 OWN = {"user-agent": f"tuneway/{version('tuneway')}", "accept-encoding": "identity"}
 ERROR_BODY_SECONDS = 5.0
 """In which nothing may come of the body of an error: its status is what counts."""
-TRACE_CONTEXT = ("traceparent", "tracestate")
+JSON = {"content-type": "application/json"}
 PASSED_ON = ("retry-after", "retry-after-ms", "x-should-retry")
 
 
@@ -50,18 +49,40 @@ class Way:
 
 
 DIRECT = Way()
+NO_TRACE: Mapping[str, str] = {}
 
 
-@dataclass(slots=True)
-class Request:
-    """What is sent."""
+class Door:
+    """One URL of an upstream that calls are posted to: what is the same for all of them is written once.
 
-    method: str
-    url: str
-    headers: Mapping[str, str]
-    body: bytes = b""
-    id: str = ""
-    """Of the call that it is made for."""
+    Args:
+        upstream: its name.
+        way: what its headers say wins over what a call says.
+    """
+
+    def __init__(self, upstream: str, url: str, way: Way = DIRECT) -> None:
+        self.upstream = upstream
+        self.way = way
+        self._url = url
+        self._names_calls = "x-request-id" not in way.headers
+        self._beginning: tuple[Target, bytes] | None = None
+
+    def head(self, call_id: str, trace: Mapping[str, str], length: int) -> tuple[Target, bytes]:
+        """Where a call with a body of `length` bytes goes; first line and headers.
+
+        Raises:
+            ValueError: the URL is none, or a header would end its line.
+        """
+        if self._beginning is None:
+            self._beginning = _beginning_of("POST", self._url, self.way.proxy, {**JSON, **self.way.headers})
+        target, told = self._beginning
+        if self._names_calls:
+            if not call_id.isprintable():
+                raise ValueError("the id of a call has a line break")
+            told = b"%bx-request-id: %b\r\n" % (told, call_id.encode())
+        if trace:
+            told += lines({name: value for name, value in trace.items() if name not in self.way.headers}).encode()
+        return target, b"%bcontent-length: %d\r\n\r\n" % (told, length)
 
 
 class UpstreamReply:
@@ -78,17 +99,29 @@ class UpstreamReply:
         except (TimeoutError, Failure) as error:
             raise _refusal_of(error, self._upstream, reached=True) from error
 
+    def whole(self) -> bytes | None:
+        """The whole body where it is here already: a short one comes with its head."""
+        return self._response.whole()
+
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body in the pieces in which it arrives. Raises UpstreamFailed or UpstreamTimeout."""
+        response = self._response
         try:
-            while piece := await self._response.piece():
-                yield piece
+            while (piece := response.at_hand()) is not None:
+                if piece:
+                    yield piece
+                else:
+                    await response.news()
         except (TimeoutError, Failure) as error:
             raise _refusal_of(error, self._upstream, reached=True) from error
 
     def allow_idle(self, seconds: float | None) -> None:
         """From now on the upstream may send nothing for so long; then a read raises UpstreamTimeout. None: no limit."""
         self._response.allow_idle(seconds)
+
+    def give_up(self) -> None:
+        """Its time is over: the upstream sees it, and a pending read raises UpstreamTimeout."""
+        self._response.give_up()
 
     def close(self) -> None:
         """Hang up: the upstream sees it and can stop; a pending read raises UpstreamFailed."""
@@ -117,8 +150,18 @@ class UpstreamClient:
     async def post(
         self, upstream: str, url: str, body: bytes, *, api_key: str = "", request_id: str = "", way: Way = DIRECT
     ) -> UpstreamReply:
-        """Send a JSON body and wait for the status line. Until then nothing may come for `way.timeouts.first_token`
-        seconds, and it stays so for the body until `allow_idle`.
+        """As `send`, to a URL that few calls go to."""
+        door = Door(upstream, url, replace(way, headers={**way.headers, **_credentials(api_key)}))
+        return await self.send(door, body, request_id, way.timeouts or self._limits)
+
+    async def send(
+        self, door: Door, body: bytes, call_id: str, limits: RouteTimeouts, trace: Mapping[str, str] = NO_TRACE
+    ) -> UpstreamReply:
+        """Post a JSON body and wait for the status line. Until then nothing may come for `limits.first_token` seconds,
+        and it stays so for the body until `allow_idle`.
+
+        Args:
+            trace: headers of this call alone.
 
         Raises:
             UpstreamRefused: the upstream's own 4xx, with its error object.
@@ -126,55 +169,45 @@ class UpstreamClient:
             UpstreamTimeout: it did not connect or answer in time.
             Unavailable: this process is shutting down.
         """
-        head = {"content-type": "application/json", **way.headers, **_credentials(api_key)}
-        return UpstreamReply(await self._send(upstream, Request("POST", url, head, body, request_id), way), upstream)
+        try:
+            target, head = door.head(call_id, trace, len(body))
+            response = await self._pool.send(target, head, body, connect=limits.connect, idle=limits.first_token)
+        except (TimeoutError, OSError, ValueError) as error:
+            raise self._unsent(error, door.upstream) from error
+        if response.status >= 300:
+            raise await _refusal(response, door.upstream, door.way)
+        return UpstreamReply(response, door.upstream)
 
     async def get(self, upstream: str, url: str, *, api_key: str = "", way: Way = DIRECT) -> bytes:
-        """The body of a GET; raises like `post`."""
-        request = Request("GET", url, {**way.headers, **_credentials(api_key)})
-        return await UpstreamReply(await self._send(upstream, request, way), upstream).read()
-
-    async def _send(self, upstream: str, request: Request, way: Way) -> Response:
-        limits = way.timeouts or self._limits
+        """The body of a GET; raises like `send`."""
+        limits, headers = way.timeouts or self._limits, {**way.headers, **_credentials(api_key)}
         try:
-            target, head = _head(request, way)
+            target, head = _beginning_of("GET", url, way.proxy, headers)
             response = await self._pool.send(
-                target, head, request.body, connect=limits.connect, idle=limits.first_token
+                target, head + b"\r\n", b"", connect=limits.connect, idle=limits.first_token
             )
         except (TimeoutError, OSError, ValueError) as error:
-            if self._pool.ended:
-                raise Unavailable(SHUTTING_DOWN) from error
-            raise _refusal_of(error, upstream, reached=False) from error
+            raise self._unsent(error, upstream) from error
         if response.status >= 300:
             raise await _refusal(response, upstream, way)
-        return response
+        return await UpstreamReply(response, upstream).read()
+
+    def _unsent(self, error: Exception, upstream: str) -> Refusal:
+        return Unavailable(SHUTTING_DOWN) if self._pool.ended else _refusal_of(error, upstream, reached=False)
 
 
 def _credentials(api_key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {api_key}"} if api_key else {}
 
 
-def _head(request: Request, way: Way) -> tuple[Target, bytes]:
-    """Where it goes; first line and headers. Raises ValueError: one of them would end its line."""
-    headers = request.headers
-    own = {} if "x-request-id" in headers or request.method == "GET" else {"x-request-id": request.id}
-    if TRACE_CONTEXT[0] in headers:  # another one each call: it would fill the cache with what is never asked for again
-        own |= {name: headers[name] for name in TRACE_CONTEXT if name in headers}
-        headers = {name: value for name, value in headers.items() if name not in TRACE_CONTEXT}
-    target, beginning = _beginning_of(request.method, request.url, way.proxy, tuple(headers.items()))
-    told = beginning + lines(own).encode()
-    if request.method == "GET":
-        return target, told + b"\r\n"
-    return target, b"%bcontent-length: %d\r\n\r\n" % (told, len(request.body))
+def _beginning_of(method: str, url: str, proxy: str | None, headers: Mapping[str, str]) -> tuple[Target, bytes]:
+    """Where a request goes, its first line, and headers; what the upstream's own say wins.
 
-
-@lru_cache(4096)
-def _beginning_of(
-    method: str, url: str, proxy: str | None, headers: tuple[tuple[str, str], ...]
-) -> tuple[Target, bytes]:
-    """What is the same for every call of an upstream; what the upstream's own headers say wins."""
+    Raises:
+        ValueError: the URL is none, or one of them would end its line.
+    """
     target = target_of(url, proxy)
-    fields = lines({**target.fields, **OWN, **dict(headers)})
+    fields = lines({**target.fields, **OWN, **headers})
     return target, f"{method} {target.path} HTTP/1.1\r\n{fields}".encode()
 
 

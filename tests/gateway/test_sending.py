@@ -9,13 +9,21 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.errors import ErrorObject, ModelLoading, ModelUnservable, Refusal, UpstreamFailed, UpstreamRefused
+from gateway.errors import (
+    ErrorObject,
+    ModelLoading,
+    ModelUnservable,
+    Refusal,
+    UpstreamFailed,
+    UpstreamRefused,
+    UpstreamTimeout,
+)
 from gateway.protocol.envelope import ChatEnvelope
 from gateway.protocol.routes import RouteTimeouts
 from gateway.routing.deployment import Deployment
 from gateway.routing.residency import Residency
 from gateway.routing.upstream import Upstream
-from gateway.sending import Outgoing, Sending
+from gateway.sending import Outgoing, Sending, door_to
 from gateway.settings import EngineSettings
 from tests.conftest import chat
 
@@ -65,7 +73,7 @@ class Upstreams:
     def __init__(self, refusal: Refusal) -> None:
         self.refusal = refusal
 
-    async def post(self, *_: Any, **__: Any) -> Any:
+    async def send(self, *_: Any, **__: Any) -> Any:
         raise self.refusal
 
 
@@ -83,7 +91,8 @@ def sending(residency: Watched, on: str | None = None, refusal: Refusal | None =
 
 
 async def replicas(of: Sending, deployment: Deployment) -> list[str]:
-    return sorted(await of.replicas(deployment, lambda: None))
+    found = of.replicas(deployment)
+    return sorted(await of.loaded(deployment) if found is None else found)
 
 
 class TestReplicas:
@@ -125,9 +134,10 @@ class TestTuned:
 
     async def test_one_that_nobody_has_is_waited_for(self) -> None:
         of, loader = sending(Watched({A: "up", B: "up"}), on=A)
-        waits: list[bool] = []
-        assert await of.replicas(TUNED, lambda: waits.append(True)) == [A]
-        assert (loader.asked, waits) == ([(TUNED.model, 12.0)], [True])
+        assert (of.replicas(TUNED), of.asked) == (None, None)
+        assert await of.loaded(TUNED) == [A]
+        assert loader.asked == [(TUNED.model, 12.0)]
+        assert of.asked is not None
 
     async def test_one_that_does_not_come_is_being_loaded(self) -> None:
         of, _ = sending(Watched({A: "up"}))
@@ -191,17 +201,26 @@ class TestSend:
         assert from_client._body(renamed, dialect)[1] == "other"
 
 
+def test_a_changed_upstream_is_told_what_it_is_now() -> None:
+    """What is sent to an upstream is written once for it."""
+    one, other = (Upstream("p", (A,), api_key=key) for key in ("sk-old", "sk-new"))
+    assert door_to(one, A, "/chat/completions") is door_to(one, A, "/chat/completions")
+    told = [door_to(each, A, "/chat/completions").head("req_1", {}, 2)[1] for each in (one, other)]
+    assert [b"sk-old" in told[0], b"sk-new" in told[1]] == [True, True]
+
+
 async def test_nothing_waits_for_ever_without_a_first_token() -> None:
     """The limit holds for what is left of it after the status line, also when that is nothing."""
-    closed = asyncio.Event()
+    closed, late = asyncio.Event(), asyncio.Event()
 
     async def never() -> Any:
-        await asyncio.Event().wait()
+        await late.wait()
+        raise UpstreamTimeout("The upstream `up` did not answer in time.")
         yield b""
 
     of, _ = sending(Watched({}))
     of._timeouts = RouteTimeouts(first_token=0.01)
-    reply: Any = SimpleNamespace(chunks=never, close=closed.set)
+    reply: Any = SimpleNamespace(chunks=never, give_up=late.set, close=closed.set)
     dialect: Any = SimpleNamespace(passes_on=True)
     with pytest.raises(UpstreamFailed, match="`up` did not answer in time"):
         await of._opened(reply, dialect, "up", began=0.0)

@@ -1,7 +1,7 @@
 """From a plan to an answer, with a sender that fails on command."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -47,9 +47,15 @@ class Sender:
         """Base URLs."""
         self.cancelled: list[str] = []
         self.dropped: list[str] = []
+        self.unloaded: set[str] = set()
+        """Models that have to be loaded first: until `go`, which also ends what hangs."""
         self.go = asyncio.Event()
 
-    async def replicas(self, deployment: Deployment, on_wait: Callable[[], None]) -> Sequence[str]:
+    def replicas(self, deployment: Deployment) -> Sequence[str] | None:
+        return None if deployment.model in self.unloaded else deployment.upstream.base_urls
+
+    async def loaded(self, deployment: Deployment) -> Sequence[str]:
+        await self.go.wait()
         return deployment.upstream.base_urls
 
     async def send(self, deployment: Deployment, replica: str) -> str:
@@ -410,3 +416,14 @@ class TestEnding:
         tried = Attempts(of, (*of.targets, *of.fallbacks), Sender(a=BROKEN, b=AWAY), Traffic(), told.append)
         await tried.run()
         assert told == [tried]
+
+    async def test_a_wait_for_a_model_is_told_before_it_begins(self) -> None:
+        told: list[Attempts[str]] = []
+        sender, of = Sender(), plan()
+        sender.unloaded.add("a")
+        tried = Attempts(of, of.targets, sender, Traffic(), told.append)
+        running = asyncio.ensure_future(tried.run())
+        await until(lambda: told)
+        assert (sender.asked, running.done()) == ([], False)
+        sender.go.set()
+        assert ((await running).answer, made(tried)) == ("a", [("a", None)])

@@ -3,15 +3,20 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import func, update
 
 from gateway.db.database import Database
-from gateway.db.mirror import Mirrors
+from gateway.db.mirror import Mirror, Mirrors
+from gateway.db.tables import ModelRow
 from gateway.errors import ModelNotFound
-from gateway.protocol.routes import Fallback, RouteTimeouts, Target
+from gateway.kit.sealing import Sealer
+from gateway.protocol.routes import Fallback, RouteSpec, RouteTimeouts, Target
+from gateway.routing import resolve, routes
 from gateway.routing.catalog import Catalog
 from gateway.routing.plan import Plan
 from gateway.routing.resolve import Names
 from gateway.routing.route_book import RouteBook
+from gateway.routing.upstream_book import UpstreamBook
 from gateway.settings import EngineSettings, RouteSettings, RoutingSettings, Settings, TimeoutSettings, UpstreamSettings
 from tests.fakes.tuned_models import add_job, add_tuned
 
@@ -135,6 +140,63 @@ class TestWithoutARoute:
         found = names(fallbacks={"n": ("m",)})
         assert await found.plan("m", "p") is await found.plan("m", "p")
         assert await found.plan("n", "p") is not await found.plan("n", "p", fall_back=False)
+
+
+class TestKept:
+    """A plan is made once; what was loaded since is in the next one."""
+
+    async def test_is_known_for_its_name_its_project_and_whether_it_may_fall_back(self) -> None:
+        found = names(made("r", "m", fallbacks=(Fallback(model="n"),)))
+        plan = await found.plan("r", "p")
+        assert found.known("r", "p") is plan
+        assert [found.known("r", "q"), found.known("m", "p"), found.known("r", "p", fall_back=False)] == [None] * 3
+
+    async def test_no_more_are_kept_than_that(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(resolve, "MOST_PLANS", 2)
+        found = names()
+        for project in ("p", "q", "r"):
+            await found.plan("m", project)
+        assert [found.known("m", project) is None for project in ("p", "q", "r")] == [True, True, False]
+
+    async def test_a_route_that_is_made_or_deleted(self, database: Database) -> None:
+        book = RouteBook()
+        found = Names(Catalog(Settings(upstreams=(PROVIDER,))), book, Mirrors(database, [book]))
+        plain = await found.plan("m", "p")
+        async with database.session() as session:
+            spec = RouteSpec(targets=(Target(model="n"),))
+            route = await routes.create(session, "m", None, spec, created_by="key_1")
+        await self._loaded(database, book)
+        assert found.known("m", "p") is None
+        assert models(await found.plan("m", "p"))[0] == ["n"]
+        async with database.session() as session:
+            await routes.delete(session, await routes.route(session, route.id, lock=True))
+        await self._loaded(database, book)
+        assert models(await found.plan("m", "p")) == models(plain)
+
+    async def test_a_model_that_is_deleted(self, database: Database, project_key: dict[str, Any]) -> None:
+        catalog, project_id = Catalog(Settings(engine=ENGINE)), project_key["project_id"]
+        await add_tuned(database, await add_job(database, project_key))
+        await self._loaded(database, catalog)
+        found = names(catalog=catalog)
+        assert await found.plan(TUNED, project_id) is found.known(TUNED, project_id)
+        async with database.session() as session:
+            await session.execute(update(ModelRow).values(deleted_at=func.now()))
+        await self._loaded(database, catalog)
+        assert found.known(TUNED, project_id) is None
+        with pytest.raises(ModelNotFound):
+            await found.plan(TUNED, project_id)
+
+    async def test_a_provider_that_is_loaded(self, database: Database) -> None:
+        book = UpstreamBook(Sealer())
+        found = names(catalog=Catalog(Settings(upstreams=(PROVIDER,)), book))
+        plan = await found.plan("m", "p")
+        await self._loaded(database, book)
+        assert found.known("m", "p") is None
+        assert await found.plan("m", "p") is not plan
+
+    async def _loaded(self, database: Database, mirror: Mirror) -> None:
+        async with database.session() as session:
+            await mirror.load(session)
 
 
 class TestTuned:

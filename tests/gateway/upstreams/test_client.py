@@ -16,9 +16,10 @@ from gateway.errors import (
     UpstreamTimeout,
     to_openai_error,
 )
+from gateway.protocol.routes import RouteTimeouts
 from gateway.settings import TimeoutSettings
 from gateway.upstreams import client as client_module
-from gateway.upstreams.client import UpstreamClient, UpstreamReply, Way
+from gateway.upstreams.client import Door, UpstreamClient, UpstreamReply, Way
 from tests.conftest import chat
 from tests.fakes.upstream import Upstream
 from tests.polling import until
@@ -136,17 +137,24 @@ class TestHeaders:
         assert len(sent) == len(dict(sent))
 
     async def test_a_calls_trace_is_sent_and_not_kept(self, door: UpstreamClient, upstream: Upstream) -> None:
-        """It is another one each call: heads are kept to be used again."""
-        url, body = f"{upstream.url}/chat/completions", json.dumps(chat("echo")).encode()
-        kept: Any = client_module
-        kept._beginning_of.cache_clear()
+        """It is another one each call, and what its upstream says wins."""
+        way = Way({"x-own": "yes", "tracestate": "theirs"})
+        kept = Door("fake", f"{upstream.url}/chat/completions", way)
         for number in range(3):
-            trace = {"traceparent": f"00-{number}", "tracestate": f"a={number}"}
-            await (await door.post("fake", url, body, request_id="req_1", way=Way({**trace, "x-own": "yes"}))).read()
+            trace = {"traceparent": f"00-{number}", "tracestate": "ours"} if number else {}
+            reply = await door.send(kept, json.dumps(chat("echo")).encode(), f"req_{number}", RouteTimeouts(), trace)
+            await reply.read()
             sent = {name.lower(): value for name, value in upstream.headers[-1].items()}
-            assert trace.items() <= sent.items()
-            assert (sent["x-own"], sent["x-request-id"]) == ("yes", "req_1")
-        assert kept._beginning_of.cache_info().currsize == 1
+            assert sent.get("traceparent") == trace.get("traceparent")
+            assert (sent["x-own"], sent["x-request-id"], sent["tracestate"]) == ("yes", f"req_{number}", "theirs")
+
+    @pytest.mark.parametrize("end", ["\r\nx: y", "\n"])
+    async def test_a_line_break_of_a_call_is_not_sent(self, door: UpstreamClient, upstream: Upstream, end: str) -> None:
+        kept = Door("fake", f"{upstream.url}/chat/completions")
+        for id, trace in ((f"req_1{end}", {}), ("req_1", {"tracestate": f"a{end}"})):
+            with pytest.raises(UpstreamFailed):
+                await door.send(kept, b"{}", id, RouteTimeouts(), trace)
+        assert not upstream.headers
 
     async def test_a_line_break_in_one_is_not_sent(self, door: UpstreamClient, upstream: Upstream) -> None:
         with pytest.raises(UpstreamFailed):
