@@ -439,6 +439,7 @@ class DirectProtocol(HttpToolsProtocol):
                 await call.send_whole(*refused(Surprise(), new_request_id(), cause=error))
         finally:
             self.tasks.discard(cast("asyncio.Task[None]", call.task))
+            call.task = None
             if not call.ended:
                 self._answering = None
                 self.transport.close()

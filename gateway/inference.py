@@ -495,8 +495,7 @@ def _record(sv: Services, call: Call, end: End, charged: Cost | None, *, priced:
     return Record(
         id=call.request_id,
         created_at=call.created_at,
-        project_id=key.project_id,
-        api_key_id=key.id,
+        project_id=key.project_id, api_key_id=key.id, user_id=key.user_id, logging=key.logging, purpose=key.purpose,
         endpoint=call.endpoint.path,
         requested_model=envelope.model if envelope else "",
         served_model=deployment.model if deployment and end.reply is not None else None,
@@ -519,19 +518,13 @@ def _record(sv: Services, call: Call, end: End, charged: Cost | None, *, priced:
         request_metadata=envelope.metadata if envelope else None,
         route=call.plan.route_label if call.plan else None,
         attempts=_attempts(call),
-        logging=key.logging,
-        user_id=key.user_id,
         cost_nano=charged.total if charged else 0 if call.hit else None,
-        input_nano=parts.input,
-        cached_input_nano=parts.cached_input,
-        output_nano=parts.output,
-        request_nano=parts.request,
-        purpose=key.purpose,
+        input_nano=parts.input, cached_input_nano=parts.cached_input, output_nano=parts.output, request_nano=parts.request,
         end_user=_end_user(sv, key, envelope) if envelope else None,
         stored=isinstance(envelope, ChatEnvelope) and is_true(envelope.store) and end.reply is not None,
         verdicts=call.found.record,
         cache_hit=call.hit is not None,
-    )
+    )  # fmt: skip
 
 
 def _attempts(call: Call) -> bytes | None:
