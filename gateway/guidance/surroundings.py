@@ -160,7 +160,8 @@ async def tested(session: AsyncSession, project_id: str, filters: GuidanceFilter
     for runs in by_eval.values():
         wanted = [run for run in runs if _is_wanted(run, filters)]
         models: set[str | None] = set()
-        for run, before in zip(wanted, [*wanted[1:], None], strict=True):
+        before = wanted[1] if len(wanted) > 1 else None
+        for run in wanted:
             if run.model not in models:
                 found += await _items(session, run, before if run is wanted[0] else None)
                 models.add(run.model)

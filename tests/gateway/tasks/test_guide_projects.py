@@ -267,3 +267,8 @@ class TestEvals:
     async def test_of_a_model(self, database: Database, project: str) -> None:
         await add_runs(database, project, ("a", "ppf"), ("b", "ppf"))
         assert {each.model for each in (await gathered(database, project, model="a")).tested} == {"a"}
+
+    async def test_of_a_model_or_a_route_without_runs(self, database: Database, project: str) -> None:
+        await add_runs(database, project, ("a", "ppf"))
+        assert (await gathered(database, project, model="b")).tested == []
+        assert (await gathered(database, project, route="support")).tested == []
