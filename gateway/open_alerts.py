@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import get_args
 
 import msgspec
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.expression import literal_column
@@ -41,6 +41,9 @@ NOT_ASKED_FOR = {
     "upstream_failing": timedelta(seconds=60),
 }
 """Kinds that a process which is asked cannot find, or not quickly: they are read where they were noted, not longer ago than this."""
+
+_BEGINNING = func.jsonb_build_object("since", AlertRow.alert["since"])
+"""Stays what was told when it started, where that was the start of a window that moves on with each look."""
 
 
 @dataclass(slots=True)
@@ -92,11 +95,16 @@ async def noted(session: AsyncSession, project_ids: Sequence[str], most: int) ->
 
 
 async def _is_new(session: AsyncSession, alert: Alert, moment: datetime) -> bool:
-    values = {"seen_at": moment, "alert": msgspec.to_builtins(alert)}
     row = insert(AlertRow).values(
-        id=alert.id, kind=alert.kind, project_id=alert.project_id, started_at=moment, **values
+        id=alert.id,
+        kind=alert.kind,
+        project_id=alert.project_id,
+        started_at=moment,
+        seen_at=moment,
+        alert=msgspec.to_builtins(alert),
     )
-    written = row.on_conflict_do_update(index_elements=[AlertRow.id], set_=values)
+    newest = {"seen_at": moment, "alert": row.excluded.alert.op("||")(_BEGINNING)}
+    written = row.on_conflict_do_update(index_elements=[AlertRow.id], set_=newest)
     return bool(await session.scalar(written.returning(literal_column("xmax = 0"))))
 
 

@@ -23,6 +23,6 @@ class AlertRow(Base):
     seen_at: Mapped[datetime]
     """When it was found last."""
     alert: Mapped[dict[str, Any]]
-    """As the API shows it (gateway/protocol/alerts.py), as it was found last."""
+    """As the API shows it (gateway/protocol/alerts.py), as it was found last; `since` is what it was at first."""
 
     __table_args__ = (Index("ix_alerts_kind_project_id", "kind", "project_id"),)

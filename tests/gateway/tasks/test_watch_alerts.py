@@ -173,6 +173,21 @@ class TestQuality:
         own = f"/v1/organization/projects/{project_key['project_id']}/alerts"
         assert (await admin.get(own)).json()["data"] == []
 
+    async def test_its_beginning_stays_what_was_told(
+        self, wv: WorkerServices, admin: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        world = await World(wv.database).open()
+        criterion = await world.criterion()
+        await judged(wv.database, criterion, 20, 50, hours=2)
+        await judged(wv.database, criterion, 90, 100, hours=100)
+        await watch_quality(wv)
+        later = now() + timedelta(minutes=5)
+        monkeypatch.setattr("gateway.tasks.watch_alerts.now", lambda: later)
+        await watch_quality(wv)
+        [(_, data)] = await told(wv)
+        [shown] = (await admin.get("/v1/organization/alerts")).json()["data"]
+        assert shown["since"] == data["since"]
+
     async def test_what_no_worker_has_found_lately_is_not_shown(
         self, wv: WorkerServices, admin: httpx.AsyncClient
     ) -> None:
