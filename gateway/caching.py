@@ -18,7 +18,7 @@ from gateway.reply_cache.wish import Wish, wish_of
 from gateway.routing.attempts import Answered
 from gateway.routing.plan import Candidate, Plan
 from gateway.services import Services
-from gateway.streaming import StreamedReply
+from gateway.streamed_reply import StreamedReply
 
 HEADER = "x-tuneway-cache"
 KEPT_LOGGING = "full"

@@ -148,6 +148,12 @@ class DirectCall:
         if piece:  # one of no bytes would be the end
             self._write(b"%x\r\n%b\r\n" % (len(piece), piece))
 
+    def send_at_once(self, piece: bytes) -> bool:
+        if self.disconnected or self._protocol.flow.write_paused:
+            return False
+        self._write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        return True
+
     async def end(self) -> None:
         self._write(b"0\r\n\r\n")
         self.ended = True

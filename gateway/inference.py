@@ -51,7 +51,8 @@ from gateway.routing.plan import Plan
 from gateway.sending import Answer, Opened, Outgoing, Sending
 from gateway.services import Services
 from gateway.spending import Funds, fund
-from gateway.streaming import DONE, Relay, StreamedReply, error_frame
+from gateway.streamed_reply import Shortcut, StreamedReply
+from gateway.streaming import DONE, Relay, error_frame
 from gateway.traced_sending import TracedSending
 from gateway.tracing import Trace
 
@@ -346,6 +347,8 @@ def _stream(sv: Services, call: Call, envelope: Envelope, opened: Opened) -> Str
     sent = relay.frames(opened.primed, opened.rest)
     if case := call.case:
         sent = frames(sv.inline_rules, case, relay, sent, call.learn)
+    elif opened.splitter is not None:
+        reply.shortcut = Shortcut(opened.splitter, relay)
     reply.frames = _frames(sv, call, reply, relay, sent)
     if call.attempts.deadline is not None:
         reply.limit(call.attempts.deadline)

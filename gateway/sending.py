@@ -45,6 +45,8 @@ class Opened:
     primed: Batch
     """Its events up to that one, and what came with it."""
     rest: AsyncIterator[Batch]
+    splitter: Splitter | None
+    """Of `rest`, where events are passed on as they come; None: they are made anew, in OpenAI's form."""
 
 
 Answer = bytes | Opened
@@ -178,7 +180,7 @@ class Sending:
         splitter.in_runs = True
         self.answered = time.perf_counter()
         reply.allow_idle(self._timeouts.idle)
-        return Opened(reply, primed, rest)
+        return Opened(reply, primed, rest, splitter if dialect.passes_on else None)
 
     async def _whole(self, reply: UpstreamReply, dialect: Dialect, upstream: str) -> bytes:
         read = reply.whole()

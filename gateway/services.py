@@ -61,7 +61,7 @@ from gateway.routing.upstream_book import UpstreamBook
 from gateway.serving.watch import Watch
 from gateway.settings import GradingSettings, Settings
 from gateway.spool_metrics import SpoolMetrics
-from gateway.streaming import StreamedReply
+from gateway.streamed_reply import StreamedReply
 from gateway.telemetry import Telemetry
 from gateway.upstreams.client import SHUTTING_DOWN, UpstreamClient
 

@@ -9,16 +9,14 @@
 Framing per contract section 0: `data: <one-line JSON>`, a blank line, `: comment` lines passed through.
 """
 
-import asyncio
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 import msgspec
 
 from gateway.errors import Refusal, UpstreamFailed, decode_error_object, to_openai_error
 from gateway.metering.usage import Usage, read_usage
-from gateway.upstreams.client import UpstreamReply
 
 DONE = b"data: [DONE]\n\n"
 END = b"\n\n"
@@ -27,6 +25,10 @@ OBJECT = b"data: {"
 BUFFER_LIMIT = 16 * 1024 * 1024
 """Bytes of one event; past it the upstream is not speaking SSE."""
 
+_running = re.compile(rb', ?"usage": ?(null|\{[^{}]*\})(?=(?:, ?"\w+": ?"[^"\\]*")*\}\Z)')
+"""At the end of an object that is in no other, where only texts follow: as vLLM and OpenAI write it in every chunk. In a text there
+is no quotation mark without a backslash before it."""
+_no_choices = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 _finished = re.compile(rb'"finish_reason"\s*:\s*"')
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
@@ -69,12 +71,17 @@ class Splitter:
             buffer = buffer.replace(b"\r\n", b"\n") + tail
         if self.in_runs:
             whole, blank, rest = buffer.rpartition(END)
-            if blank and _is_run(whole):
+            if blank and is_run(whole):
                 self._keep([rest] if rest else [], len(rest))
                 return [whole]
         *events, rest = buffer.split(END)
         self._keep([rest] if rest else [], len(rest))
         return [event.lstrip(b"\n") for event in events if event.strip()]
+
+    @property
+    def is_empty(self) -> bool:
+        """Between two events."""
+        return not self._parts
 
     def flush(self) -> list[bytes]:
         """A last event that came without its blank line."""
@@ -92,7 +99,7 @@ class Splitter:
         self._parts, self._size = parts, size
 
 
-def _is_run(events: bytes) -> bool:
+def is_run(events: bytes) -> bool:
     """Whether there are no line breaks but those between events that are one object each."""
     return events.startswith(OBJECT) and events.count(b"\n") == 2 * events.count(END + OBJECT)
 
@@ -237,8 +244,8 @@ class Relay:
         """What the client gets of these events. Most are pieces of text, of which there is nothing to learn."""
         frames: list[bytes] = []
         for run in batch:
-            if self._is_text(run):
-                self._events.append(run)
+            if self.is_text(run):
+                self.note(run)
                 frames.append(run)
                 continue
             frames += self._looked_at(run.split(END))
@@ -246,15 +253,27 @@ class Relay:
                 break
         return END.join((*frames, b"")) if frames else b""
 
-    def _is_text(self, run: bytes) -> bool:
+    def note(self, run: bytes) -> None:
+        """Events that are passed on, for the log."""
+        self._events.append(run)
+
+    def is_text(self, run: bytes) -> bool:
         """Of events in a row, too: nothing is to be learnt of any."""
         return bool(self.reply_id) and run.startswith(OBJECT) and not (b'"usage"' in run or b'"error"' in run)
+
+    def straight(self, run: bytes) -> bytes | None:
+        """What the client gets of events of text; None: they have to be looked at, one by one."""
+        if self.is_text(run):
+            return run
+        if not self.reply_id or END in run or b'"error"' in run:
+            return None
+        return self._without_running(run)
 
     def _looked_at(self, events: list[bytes]) -> Iterator[bytes]:
         """Those that are passed on, as they are."""
         for event in events:
-            if len(events) > 1 and self._is_text(event):
-                self._events.append(event)
+            if len(events) > 1 and self.is_text(event):
+                self.note(event)
                 yield event
                 continue
             if (error := error_of(event)) is not None:
@@ -273,14 +292,26 @@ class Relay:
         if payload == b"[DONE]":
             self.finished, self.ended_at = True, time.perf_counter()
             return None
-        self._events.append(event)
+        self.note(event)
         if self.first_at is None:
             self.first_at = time.perf_counter()
         if not self.reply_id:
             self.reply_id = read_usage(payload)[0]
-        if b'"usage"' in payload:
-            return self._take_usage(event, payload)
-        return event
+        if b'"usage"' not in payload:
+            return event
+        shown = self._without_running(event)
+        return shown if shown is not None else self._take_usage(event, payload)
+
+    def _without_running(self, event: bytes) -> bytes | None:
+        """What the client gets of a piece of text with a usage in its usual place; None: it is another event."""
+        found = _running.search(event)
+        if found is None or b"\n" in event or _no_choices.search(event):
+            return None
+        usage = read_usage(b'{"usage":%b}' % found[1])[1]
+        self.usage = usage or self.usage
+        if self._show_usage and not (usage and self._strip_running):
+            return event
+        return event[: found.start()] + (b',"usage":null' if self._show_usage else b"") + event[found.end() :]
 
     def _take_usage(self, event: bytes, payload: bytes) -> bytes | None:
         usage = read_usage(payload)[1]
@@ -299,53 +330,3 @@ class Relay:
         else:
             fields.pop("usage", None)
         return b"data: " + _encode(fields)
-
-
-class StreamedReply:
-    """A reply that is sent piece by piece.
-
-    `frames` must be read to its end even after the client has left: that is where the exchange is recorded.
-    """
-
-    frames: AsyncGenerator[bytes]
-
-    def __init__(self, headers: dict[str, str], upstream: UpstreamReply, drain: float) -> None:
-        self.headers = headers
-        self.left = False
-        """The client closed its connection before the end."""
-        self.late = False
-        """It was cut because the call took longer than it may."""
-        self.ended = asyncio.Event()
-        self._upstream = upstream
-        self._drain = drain
-        self._timers: list[asyncio.TimerHandle] = []
-
-    def limit(self, deadline: float) -> None:
-        """Cut the stream at that time of the event loop's clock."""
-        self._timers.append(asyncio.get_running_loop().call_at(deadline, self._too_late))
-
-    def client_left(self) -> None:
-        """Stop sending. Our engine is told to stop at once; a provider, which goes on generating and billing whether
-        we listen or not, is read on for `drain` seconds to learn its usage."""
-        self.left = True
-        if self._drain:
-            self._timers.append(asyncio.get_running_loop().call_later(self._drain, self.hang_up))
-        else:
-            self.hang_up()
-
-    def hang_up(self, *, finished: bool = False) -> None:
-        """Once its last frame is sent, or when nothing more is wanted.
-
-        Args:
-            finished: the upstream has said its last word.
-        """
-        for timer in self._timers:
-            timer.cancel()
-        if finished:
-            self._upstream.leave()
-        else:
-            self._upstream.close()
-
-    def _too_late(self) -> None:
-        self.late = True
-        self.hang_up()

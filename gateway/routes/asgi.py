@@ -80,6 +80,9 @@ class AsgiChannel:
     async def send(self, piece: bytes) -> None:
         await self._send({"type": "http.response.body", "body": piece, "more_body": True})
 
+    def send_at_once(self, piece: bytes) -> bool:
+        return False  # ASGI has no such way
+
     async def end(self) -> None:
         await self._send({"type": "http.response.body", "body": b""})
 

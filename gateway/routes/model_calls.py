@@ -11,7 +11,7 @@ from gateway.keys.ring import ApiKey
 from gateway.kit.ids import new_request_id
 from gateway.routes.asgi import ClientGone, refused
 from gateway.services import Services
-from gateway.streaming import StreamedReply
+from gateway.streamed_reply import StreamedReply
 
 HOT: dict[str, Endpoint] = {
     "/v1/chat/completions": CHAT_COMPLETIONS,
@@ -52,6 +52,10 @@ class Channel(Protocol):
         ...
 
     async def send(self, piece: bytes) -> None: ...
+
+    def send_at_once(self, piece: bytes) -> bool:
+        """False: it was not sent, because it would have to wait, or nobody is there."""
+        ...
 
     async def end(self) -> None:
         """There is no more."""
@@ -104,6 +108,7 @@ async def _send_stream(reply: StreamedReply, channel: Channel) -> None:
             if not begun:  # inside the loop: from here on, whatever happens, the frames record the exchange
                 await channel.begin(reply.headers)
                 begun = True
+                reply.open_shortcut(channel.send_at_once)
             if not reply.left:
                 await channel.send(frame)
     channel.forget()

@@ -115,6 +115,10 @@ class UpstreamReply:
         except (TimeoutError, Failure) as error:
             raise _refusal_of(error, self._upstream, reached=True) from error
 
+    def offer_first(self, take: Callable[[bytes], bool]) -> None:
+        """Pieces that come while `chunks` waits for them are offered to `take` first; those that it takes are passed on."""
+        self._response.offer_first(take)
+
     def allow_idle(self, seconds: float | None) -> None:
         """From now on the upstream may send nothing for so long; then a read raises UpstreamTimeout. None: no limit."""
         self._response.allow_idle(seconds)

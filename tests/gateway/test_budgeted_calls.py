@@ -23,7 +23,7 @@ from gateway.metering.prices import Price
 from gateway.protocol.routes import Target
 from gateway.services import Services
 from gateway.settings import BudgetSettings, PriceSettings, RouteSettings, Settings, TimeoutSettings, UpstreamSettings
-from gateway.streaming import StreamedReply
+from gateway.streamed_reply import StreamedReply
 from tests.conftest import FAKE_MODELS, chat, client_of
 from tests.fakes.upstream import Upstream
 from tests.gateway import logged

@@ -2,6 +2,7 @@
 
 import asyncio
 import zlib
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from gateway.upstreams.http.failures import Failure
@@ -51,6 +52,7 @@ class Response:
         self._left = False
         self._paused = False
         self._waiter: asyncio.Future[None] | None = None
+        self._first: Callable[[bytes], bool] | None = None
         self._decoder: Any = None
         self._decoded = False
 
@@ -103,6 +105,10 @@ class Response:
             await self.news()
         return piece or b""
 
+    def offer_first(self, take: Callable[[bytes], bool]) -> None:
+        """What comes while somebody waits for it is offered to `take`; what that takes wakes nobody. Once the head is here."""
+        self._first = take
+
     def allow_idle(self, seconds: float | None) -> None:
         """From now on nothing may come for so long; then whoever reads gets a TimeoutError. None: no limit."""
         if not self.complete:
@@ -142,11 +148,12 @@ class Response:
     def add(self, piece: bytes) -> None:
         if self._decoder is not None:
             self._decoded, piece = True, self._decompressed(piece)
-        if piece:
-            self._pieces.append(piece)
-            self._waiting += len(piece)
-            if self._left and self._waiting > END_BYTES:
-                raise Failure("it goes on behind its end")
+        if not piece or (self._first is not None and self._is_awaited and self._first(piece)):
+            return
+        self._pieces.append(piece)
+        self._waiting += len(piece)
+        if self._left and self._waiting > END_BYTES:
+            raise Failure("it goes on behind its end")
 
     def end(self) -> None:
         if self._decoder is not None and not self._decoder.eof and self._decoded:
@@ -155,6 +162,8 @@ class Response:
 
     def wake(self) -> None:
         """Once all that came at once was added."""
+        if self._first is not None and not (self._pieces or self.complete or self.failure):
+            return  # all of it was taken
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
@@ -166,6 +175,11 @@ class Response:
         if not self.complete and self.failure is None:
             self.failure = failure
             self.wake()
+
+    @property
+    def _is_awaited(self) -> bool:
+        """Somebody has read all that came before."""
+        return self._waiter is not None and not self._waiter.done() and not self._pieces
 
     def _decompressed(self, piece: bytes) -> bytes:
         try:

@@ -4,16 +4,20 @@ import json
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from gateway.app import App
+from gateway.direct import DirectCall
 from gateway.errors import Unavailable
 from gateway.services import Services
+from gateway.settings import Settings
 from tests.conftest import chat, client_of
 from tests.fakes.upstream import Upstream
 from tests.gateway import logged, people
-from tests.gateway.direct.conftest import Door
+from tests.gateway.direct.conftest import PATIENCE, Door
 from tests.gateway.direct.raw_http import CHAT, Answer, body_of, request
+from tests.polling import until
 
 pytestmark = pytest.mark.anyio
 
@@ -129,3 +133,35 @@ class TestPeople:
         assert answer.body.endswith(b"data: [DONE]\n\n")
         assert (await connection.ask(request(None, None, **(own | {"origin": "http://elsewhere"})))).status == 403
         assert (await connection.ask(request(None, None, **(own | {"cookie": "a=b"})))).status == 401
+
+
+class TestShortcut:
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        """Upstreams are not read on for those who left."""
+        return msgspec.structs.replace(settings, timeouts=msgspec.structs.replace(settings.timeouts, drain=0.0))
+
+    async def test_pieces_that_are_waited_for_wake_nobody(
+        self, door: Door, upstream: Upstream, sv: Services, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sent = list[bytes]()
+        send = DirectCall.send_at_once
+
+        def noted(call: DirectCall, piece: bytes) -> bool:
+            sent.append(piece)
+            return send(call, piece)
+
+        monkeypatch.setattr(DirectCall, "send_at_once", noted)
+        client = await door.client()
+        client.write(request(door.key, body_of("endless", stream=True)))
+        await client.head()
+        body = b""
+        while len(sent) < 5:
+            body += await client.chunk()
+        assert all(piece in body for piece in sent[:4])
+        assert b"usage" not in body
+        await client.close()
+        await until(upstream.hung_up.is_set, PATIENCE)
+        [row] = await logged.rows(sv)
+        assert row.outcome == "client_left"
+        assert json.loads(row.reply or b"")["choices"][0]["message"]["content"].startswith("more " * 4)
