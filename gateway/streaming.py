@@ -20,8 +20,11 @@ from gateway.metering.usage import Usage, read_usage
 
 DONE = b"data: [DONE]\n\n"
 END = b"\n\n"
+LAST = END + DONE.removesuffix(END)
 OBJECT = b"data: {"
 """How nearly all events begin."""
+SPECIAL = (b'"usage"', b'"error"')
+"""What events that are no mere text may have."""
 BUFFER_LIMIT = 16 * 1024 * 1024
 """Bytes of one event; past it the upstream is not speaking SSE."""
 
@@ -71,9 +74,10 @@ class Splitter:
             buffer = buffer.replace(b"\r\n", b"\n") + tail
         if self.in_runs:
             whole, blank, rest = buffer.rpartition(END)
-            if blank and is_run(whole):
+            run, done = (whole[: -len(LAST)], [LAST[len(END) :]]) if whole.endswith(LAST) else (whole, [])
+            if blank and is_run(run):
                 self._keep([rest] if rest else [], len(rest))
-                return [whole]
+                return [run, *done]
         *events, rest = buffer.split(END)
         self._keep([rest] if rest else [], len(rest))
         return [event.lstrip(b"\n") for event in events if event.strip()]
@@ -148,8 +152,15 @@ async def prime(rest: AsyncIterator[Batch]) -> list[bytes]:
                 raise error
             primed.append(event)
             if _holds_answer(payload):
-                return [*primed, *batch[place + 1 :]]
+                return [*primed, *_in_a_run(batch[place + 1 :])]
     raise UpstreamFailed("The upstream ended its stream before the first piece of its answer.")
+
+
+def _in_a_run(events: Batch) -> Batch:
+    """What the Splitter would have made of them in runs."""
+    last = events[-1:] if events and events[-1] == LAST[len(END) :] else ()
+    run = END.join(events[: len(events) - len(last)])
+    return [run, *last] if is_run(run) else events
 
 
 def _holds_answer(payload: bytes) -> bool:
@@ -248,10 +259,20 @@ class Relay:
                 self.note(run)
                 frames.append(run)
                 continue
+            if text := self._text_before(run):
+                self.note(text)
+                frames.append(text)
+                run = run[len(text) + len(END) :]
             frames += self._looked_at(run.split(END))
             if self._ended:
                 break
         return END.join((*frames, b"")) if frames else b""
+
+    def _text_before(self, run: bytes) -> bytes:
+        """Events before the first one that something may be learnt of: at the end of a stream, most of what came together."""
+        special = [place for word in SPECIAL if (place := run.find(word)) >= 0]
+        text = run[: max(run.rfind(END, 0, min(special)), 0)] if special else b""
+        return text if text and self.is_text(text) else b""
 
     def note(self, run: bytes) -> None:
         """Events that are passed on, for the log."""
@@ -259,7 +280,7 @@ class Relay:
 
     def is_text(self, run: bytes) -> bool:
         """Of events in a row, too: nothing is to be learnt of any."""
-        return bool(self.reply_id) and run.startswith(OBJECT) and not (b'"usage"' in run or b'"error"' in run)
+        return bool(self.reply_id) and run.startswith(OBJECT) and not (SPECIAL[0] in run or SPECIAL[1] in run)
 
     def straight(self, run: bytes) -> bytes | None:
         """What the client gets of events of text; None: they have to be looked at, one by one."""

@@ -145,6 +145,16 @@ class TestPrime:
         with pytest.raises(UpstreamFailed, match="before the first piece"):
             await prime(alone(chunk({"role": "assistant", "content": ""})))
 
+    async def test_what_came_with_it_stays_together(self) -> None:
+        async def came(*events: bytes) -> AsyncIterator[Batch]:
+            yield events
+
+        done = b"data: [DONE]"
+        assert await prime(came(WORD, WORD, LAST, done)) == [WORD, WORD + b"\n\n" + LAST, done]
+        assert await prime(came(WORD, WORD, LAST)) == [WORD, WORD + b"\n\n" + LAST]
+        assert await prime(came(WORD, done)) == [WORD, done]
+        assert await prime(came(WORD, WORD, b": alive", done)) == [WORD, WORD, b": alive", done]
+
     async def test_an_error_first_is_raised(self) -> None:
         with pytest.raises(UpstreamFailed, match="it broke"):
             await prime(alone(b'event: error\ndata: {"error": {"message": "it broke"}}'))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.budgets.leases import State
-from gateway.budgets.waiting import Asked
+from gateway.budgets.waiting import Asked, Waiting
 from gateway.db.database import Database
 from gateway.errors import BudgetBusy, BudgetExhausted, Unavailable, to_openai_error
 from gateway.kit.clock import now
@@ -264,12 +264,21 @@ class TestOpenDemand:
         await process.poll()
         assert (await process.reserve(Asked(most=400, enough=100, least=10))).amount == 300
 
-    async def test_it_waits_for_enough(self, database: Database, process: Process) -> None:
+    async def test_it_waits_for_enough(
+        self, database: Database, process: Process, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         await add_budget(database, 300)
         await process.poll()
         under_way = await process.reserve(250)
+        waiting, wait = asyncio.Event(), Waiting._wait
+
+        async def noted(self: Waiting, changed: asyncio.Event) -> None:
+            waiting.set()
+            await wait(self, changed)
+
+        monkeypatch.setattr(Waiting, "_wait", noted)
         waits = asyncio.create_task(process.reserve(Asked(most=400, enough=100, least=10)))
-        await until(lambda: process.account.turn.locked())
+        await waiting.wait()  # while the database is asked, what comes free here is enough: 100
         under_way.settle(150)
         assert (await waits).amount == 150
 
