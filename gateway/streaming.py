@@ -271,8 +271,9 @@ class Relay:
     def _text_before(self, run: bytes) -> bytes:
         """Events before the first one that something may be learnt of: at the end of a stream, most of what came together."""
         special = [place for word in SPECIAL if (place := run.find(word)) >= 0]
-        text = run[: max(run.rfind(END, 0, min(special)), 0)] if special else b""
-        return text if text and self.is_text(text) else b""
+        if not (special and self.reply_id and run.startswith(OBJECT)):
+            return b""
+        return run[: max(run.rfind(END, 0, min(special)), 0)]
 
     def note(self, run: bytes) -> None:
         """Events that are passed on, for the log."""
