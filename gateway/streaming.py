@@ -6,6 +6,8 @@
    taken out, and an upstream's error becomes our error frame.
 3. The last frame (`data: [DONE]`) is not part of `frames()`: the caller writes the exchange log first.
 
+Most pieces come while 2. waits for them, and are text and nothing but: those take a shorter way (gateway/streamed_reply.py).
+
 Framing per contract section 0: `data: <one-line JSON>`, a blank line, `: comment` lines passed through.
 """
 

@@ -7,12 +7,13 @@ import sys
 import pytest
 
 FAULTS = """
-import resource, sys
+import ctypes, resource, sys
 from deploy.gateway_worker import keep_memory
+ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: pages of one size everywhere
 if sys.argv[1] == "kept":
     keep_memory()
 def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-def use(): bytearray(10_000_000), bytearray(10_000_000)
+def use(): bytearray(10_000_000), bytearray(10_000_000), bytearray(10_000_000)
 use()
 before = faults()
 for _ in range(10): use()

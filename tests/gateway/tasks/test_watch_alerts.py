@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import delete, func, select, update
 
 from gateway import open_alerts
-from gateway.db.tables import AlertRow, JudgmentRow, WebhookDeliveryRow
+from gateway.db.tables import AlertRow, CriterionRow, JudgmentRow, WebhookDeliveryRow
 from gateway.kit.clock import now, unix
 from gateway.kit.sealing import Sealer, read_keys
 from gateway.protocol.alerts import Alert
@@ -61,6 +61,14 @@ async def fail(wv: WorkerServices, project_id: str = "proj_bad") -> None:
     at = unix(now()) - 60
     calls = [{"created_at": at + n / 1000, "project_id": project_id} for n in range(30)]
     await log(wv.database, *(call | {"outcome": "failed", "status": 502} for call in calls))
+
+
+async def fall(wv: WorkerServices) -> CriterionRow:
+    """Fewer answers of the last day pass than of the weeks before."""
+    criterion = await (await World(wv.database).open()).criterion()
+    await judged(wv.database, criterion, 20, 50, hours=2)
+    await judged(wv.database, criterion, 90, 100, hours=100)
+    return criterion
 
 
 async def pass_by(wv: WorkerServices, time: timedelta = open_alerts.ENDS_AFTER) -> None:
@@ -155,10 +163,7 @@ class TestQuality:
     async def test_a_fall_is_an_alert_of_the_project(
         self, wv: WorkerServices, admin: httpx.AsyncClient, project_key: dict[str, Any]
     ) -> None:
-        world = await World(wv.database).open()
-        criterion = await world.criterion()
-        await judged(wv.database, criterion, 20, 50, hours=2)
-        await judged(wv.database, criterion, 90, 100, hours=100)
+        criterion = await fall(wv)
         await watch_quality(wv)
         await watch_quality(wv)
         [(kind, data)] = await told(wv)
@@ -176,10 +181,7 @@ class TestQuality:
     async def test_its_beginning_stays_what_was_told(
         self, wv: WorkerServices, admin: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        world = await World(wv.database).open()
-        criterion = await world.criterion()
-        await judged(wv.database, criterion, 20, 50, hours=2)
-        await judged(wv.database, criterion, 90, 100, hours=100)
+        await fall(wv)
         await watch_quality(wv)
         later = now() + timedelta(minutes=5)
         monkeypatch.setattr("gateway.tasks.watch_alerts.now", lambda: later)
@@ -200,10 +202,7 @@ class TestQuality:
         assert (await admin.get("/v1/organization/alerts")).json()["data"] == []
 
     async def test_it_lasts_through_a_long_absence_of_workers(self, wv: WorkerServices) -> None:
-        world = await World(wv.database).open()
-        criterion = await world.criterion()
-        await judged(wv.database, criterion, 20, 50, hours=2)
-        await judged(wv.database, criterion, 90, 100, hours=100)
+        await fall(wv)
         await watch_quality(wv)
         await pass_by(wv)
         await watch_alerts(wv)  # which looks first, and not for this
@@ -211,10 +210,7 @@ class TestQuality:
         assert [kind for kind, _ in await told(wv)] == ["alert.started"]
 
     async def test_it_ends_when_nobody_has_found_it_for_a_while(self, wv: WorkerServices) -> None:
-        world = await World(wv.database).open()
-        criterion = await world.criterion()
-        await judged(wv.database, criterion, 20, 50, hours=2)
-        await judged(wv.database, criterion, 90, 100, hours=100)
+        await fall(wv)
         await watch_quality(wv)
         async with wv.database.session() as session:
             await session.execute(delete(JudgmentRow))
