@@ -48,9 +48,17 @@ LINE_BYTES = 16 * 1024 * 1024
 def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    os.nice(NICE)
+    stand_back()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     return asyncio.run(follow())
+
+
+def stand_back() -> None:
+    """For calls: a smaller share of a busy machine, and where there is another policy for what is no hurry, none of the turns of
+    whoever just runs."""
+    os.nice(NICE)
+    if hasattr(os, "SCHED_BATCH"):  # Linux
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 async def follow() -> int:

@@ -163,6 +163,11 @@ class TestDraining:
         await draining.drain()
         assert process_of(draining).nice() > psutil.Process().nice()
 
+    @pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="other systems have no such policy")
+    async def test_takes_nobodys_turn(self, draining: Draining) -> None:
+        process = await until_started(draining)
+        await until(lambda: os.sched_getscheduler(process.pid) == os.SCHED_BATCH)
+
     async def test_adopts_what_others_left(self, draining: Draining, tmp_path: Path, database: Database) -> None:
         dead = Spool(tmp_path / "spool", segment_bytes=1500)
         dead.append(encoded("req_dead"))

@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select, text
@@ -145,6 +146,41 @@ class TestDrain:
         await asyncio.gather(append_on(), drain.drain())
         await drain.drain()
         assert len(await ids(database)) == 50
+
+    async def test_a_round_ends_though_calls_go_on(self, spool: Spool, database: Database) -> None:
+        """Each batch would find the next one, smaller and smaller, and what a batch costs by itself is most of a small one."""
+        posted_at_once: list[int] = []
+
+        async def post(connection: Any, rows: Any) -> None:
+            posted_at_once.append(len(rows))
+            if len(posted_at_once) < 10:
+                spool.append(encoded(f"req_late_{len(posted_at_once)}"))
+
+        drain = Drain(spool, database, post=post)
+        spool.append(encoded("req_1"))
+        await drain.drain()
+        assert posted_at_once == [1]
+        await drain.drain()
+        assert posted_at_once == [1, 1]
+        spool.close()
+
+    async def test_a_segment_that_is_full_meanwhile_is_read_to_its_end(
+        self, spool: Spool, database: Database, tmp_path: Path
+    ) -> None:
+        """It is removed in the round behind: not before all that it has is stored."""
+
+        late = [encoded(f"req_late_{number:02}") for number in range(30)]
+
+        async def post(connection: Any, rows: Any) -> None:
+            while late:
+                spool.append(late.pop())
+
+        drain = Drain(spool, database, post=post)
+        spool.append(encoded("req_1"))
+        for _ in range(3):
+            await drain.drain()
+        assert (len(await ids(database)), rejected(tmp_path), spool.size) == (31, [], 0)
+        spool.close()
 
 
 class TestLedger:
