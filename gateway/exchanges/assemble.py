@@ -9,14 +9,12 @@ from typing import Any
 
 import msgspec
 
+from gateway.exchanges.text_run import Pieces, TextRun
+
 _json = msgspec.json.Decoder()
 _encode = msgspec.json.Encoder().encode
 
 OBJECTS = {"chat.completion.chunk": "chat.completion"}
-
-
-class _Pieces(list[str]):
-    """A text that is still coming."""
 
 
 def assemble(events: bytes) -> bytes:
@@ -41,26 +39,37 @@ def reply_text(events: bytes) -> str:
 def payloads(events: bytes) -> Iterator[dict[str, Any]]:
     """The JSON object of each `data:` line that holds one."""
     for line in events.splitlines():
-        if not line.startswith(b"data:") or line[5:].strip() == b"[DONE]":
-            continue
-        try:
-            chunk = _json.decode(line[5:])
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(chunk, dict):
+        if (chunk := _object(line)) is not None:
             yield chunk
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    if not line.startswith(b"data:") or line[5:].strip() == b"[DONE]":
+        return None
+    try:
+        chunk = _json.decode(line[5:])
+    except (ValueError, RecursionError):
+        return None
+    return chunk if isinstance(chunk, dict) else None
 
 
 def _body(events: bytes) -> dict[str, Any]:
     body: dict[str, Any] = {}
     choices: dict[int, dict[str, Any]] = {}
-    for chunk in payloads(events):
+    run = TextRun()
+    for line in events.splitlines():
+        if not line or run.take(line) or (chunk := _object(line)) is None:
+            continue
+        run.end(body)
         parts = chunk.get("choices")
         if isinstance(parts, list):
             _take_top(body, chunk)
             for part in filter(_is_object, parts):
                 index = _index(part)
                 _take_choice(choices.setdefault(index, {"index": index}), part)
+                if len(parts) == 1:
+                    run.begin(line, part, choices[index].get("message", {}))
+    run.end(body)
     body["choices"] = [_finished(choices[index]) for index in sorted(choices)]
     return body
 
@@ -74,7 +83,7 @@ def _take_top(body: dict[str, Any], chunk: dict[str, Any]) -> None:
 
 def _take_choice(choice: dict[str, Any], part: dict[str, Any]) -> None:
     if "text" in part:
-        choice.setdefault("text", _Pieces()).append(_text(part["text"]))
+        choice.setdefault("text", Pieces()).append(_text(part["text"]))
     if _is_object(part.get("delta")):
         message = choice.setdefault("message", {"role": "assistant", "content": None, "refusal": None})
         _take_delta(message, part["delta"])
@@ -95,11 +104,11 @@ def _take_delta(message: dict[str, Any], delta: dict[str, Any]) -> None:
             if not isinstance(known, dict):
                 message[name] = known = {}
             _take_function(known, value)
-        elif isinstance(value, str) and name != "role" and (known is None or isinstance(known, _Pieces)):
+        elif isinstance(value, str) and name != "role" and (known is None or isinstance(known, Pieces)):
             if known is None:
-                message[name] = known = _Pieces()
+                message[name] = known = Pieces()
             known.append(value)
-        elif isinstance(known, list) and isinstance(value, list) and not isinstance(known, _Pieces):
+        elif isinstance(known, list) and isinstance(value, list) and not isinstance(known, Pieces):
             known.extend(value)
         elif known is None:
             message[name] = value
@@ -117,7 +126,7 @@ def _take_tool_call(calls: dict[int, dict[str, Any]], part: dict[str, Any]) -> N
 
 def _take_function(known: dict[str, Any], part: dict[str, Any]) -> None:
     for name in ("name", "arguments"):
-        known.setdefault(name, _Pieces()).append(_text(part.get(name)))
+        known.setdefault(name, Pieces()).append(_text(part.get(name)))
 
 
 def _take_logprobs(choice: dict[str, Any], logprobs: dict[str, Any]) -> None:
@@ -147,7 +156,7 @@ def _finished(choice: dict[str, Any]) -> dict[str, Any]:
 
 def _join(texts: dict[str, Any]) -> None:
     for name, value in texts.items():
-        if isinstance(value, _Pieces):
+        if isinstance(value, Pieces):
             texts[name] = "".join(value)
 
 
