@@ -8,6 +8,8 @@ CPU is that of the gateway's processes alone, a call. Ours has everything switch
 project, limits of requests and tokens on both, metering, the durable log and what brings it to PostgreSQL meanwhile. Peers have
 their accounting off, which they were measured without (LiteLLM needs a database that PyPI does not have).
 
+`ours twice` has two workers, as many processors as vllm-router and TensorZero take. `bare` is a Python gateway that does nothing of all this (benchmarks/bare_gateway.py): what is between it and ours is what ours does.
+
 Every reply is checked by wrk for its status and its end, and some by this process for all of it.
 
 Peers, each left out with the command that brings it where it is not here:
@@ -39,10 +41,12 @@ import psutil
 from benchmarks.gateways import (
     Gateway,
     Started,
+    bare,
     direct,
     litellm,
     nginx,
     ours,
+    ours_twice,
     own_gateway,
     own_servers,
     portkey,
@@ -72,7 +76,7 @@ PROMPT = "What would a careful reader ask before signing?"
 KINDS = {"whole": 32, "stream": 8}
 """Kind of call -> connections."""
 Start = Callable[[ExitStack, Path, str, argparse.Namespace], Started]
-PEERS: tuple[Start, ...] = (nginx, vllm_router, tensorzero, portkey, litellm)
+PEERS: tuple[Start, ...] = (ours_twice, nginx, bare, vllm_router, tensorzero, portkey, litellm)
 
 
 @dataclass

@@ -62,6 +62,13 @@ def direct(stack: ExitStack, place: Path, upstream: str, arguments: argparse.Nam
     return Gateway("direct", upstream + PATH)
 
 
+def bare(stack: ExitStack, place: Path, upstream: str, arguments: argparse.Namespace) -> Started:
+    """Python, and our client to the upstream, without anything that a gateway is for."""
+    port = free_port()
+    command = [sys.executable, "-m", "benchmarks.bare_gateway", "--url", upstream, "--port", str(port)]
+    return _started(stack, place, Gateway("bare", _url(port)), command)
+
+
 def nginx(stack: ExitStack, place: Path, upstream: str, arguments: argparse.Namespace) -> Started:
     if shutil.which("nginx") is None:
         return "apt-get install nginx-light"
@@ -150,6 +157,12 @@ def litellm(stack: ExitStack, place: Path, upstream: str, arguments: argparse.Na
 def ours(stack: ExitStack, place: Path, upstream: str, arguments: argparse.Namespace) -> Started:
     """With PostgreSQL and Redis of its own, which do not count as the gateway's CPU."""
     return own_gateway(stack, own_servers(stack, place), upstream)
+
+
+def ours_twice(stack: ExitStack, place: Path, upstream: str, arguments: argparse.Namespace) -> Started:
+    """With two workers: as many processors as those take that have one process with many threads."""
+    (apart := place / "twice").mkdir()
+    return own_gateway(stack, own_servers(stack, apart), upstream, name="ours twice", workers=2)
 
 
 @dataclass(frozen=True)
