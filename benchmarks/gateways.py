@@ -25,8 +25,6 @@ from tests.gateway.conftest import free_port
 from tests.servers import start_postgres, start_redis
 
 START_SECONDS = 60
-SEEN_SECONDS = 1
-"""Until each worker knows a key that one of them has made (gateway/db/mirror.py)."""
 PATH = "/chat/completions"
 SECRET_KEY = "k" * 40
 DOLLARS, REQUESTS, TOKENS = 100_000, 10_000_000, 1_000_000_000
@@ -200,7 +198,6 @@ def own_gateway(
     command = [sys.executable, "-m", "deploy.cli", "gateway", "--port", str(port), "--workers", str(workers)]
     gateway = _started(stack, place, Gateway(name, _url(port)), command, environment | variables)
     gateway.headers = {"authorization": f"Bearer {asyncio.run(_key(f'http://127.0.0.1:{port}'))}"}
-    time.sleep(SEEN_SECONDS)
     return gateway
 
 

@@ -11,6 +11,7 @@
     │   ├── Withheld                   400  an answer that broke a rule of its route: in the log; its reply is a 200 that says so
     │   └── ClientLeft                 400  in the middle of its own request; nobody hears this
     ├── Unauthenticated                401  no key, or one that is not valid
+    │   └── UnknownKey                 401  one that this process does not know
     ├── Forbidden                      403  a valid key that may not do this
     ├── NotFound                       404  also what another project owns
     │   ├── ModelNotFound              404
@@ -167,6 +168,11 @@ class ClientLeft(InvalidRequest):
 class Unauthenticated(Refusal):
     status = 401
     code = "invalid_api_key"
+
+
+class UnknownKey(Unauthenticated):
+    def __init__(self, shown: str) -> None:
+        super().__init__(f"Incorrect API key provided: {shown}. Ask your administrator for a valid key.")
 
 
 class Forbidden(Refusal):

@@ -18,13 +18,14 @@ from typing import Protocol, cast
 import msgspec
 
 from gateway import caching
-from gateway.errors import ClientLeft, Refusal, Surprise, UpstreamTimeout, refusal_of, to_openai_error
+from gateway.errors import ClientLeft, Refusal, Surprise, UnknownKey, UpstreamTimeout, refusal_of, to_openai_error
 from gateway.exchanges import record, withholding
 from gateway.exchanges.assemble import assemble, reply_text
 from gateway.exchanges.policy import kept
 from gateway.exchanges.record import Outcome, Record
 from gateway.few_shots import Prompt, prompted
 from gateway.inline_rules import NOTHING, Case, Found, frames
+from gateway.keys.new_keys import look_again
 from gateway.keys.ring import ApiKey
 from gateway.keys.scopes import MODEL_REQUEST, require
 from gateway.kit.ids import new_request_id
@@ -166,7 +167,10 @@ class Reply(msgspec.Struct, frozen=True):
 
 async def run(sv: Services, call: Call) -> Reply | StreamedReply:
     """Answer one call. Raises a Refusal; then the exchange is already recorded."""
-    call.key = key = call.key or sv.keys.authenticate_project(call.authorization)
+    try:
+        call.key = key = call.key or sv.keys.authenticate_project(call.authorization)
+    except UnknownKey as unknown:
+        call.key = key = await look_again(sv.mirrors, sv.keys.authenticate_project, call.authorization, unknown)
     if sv.telemetry is not None:
         call.trace = sv.telemetry.traces.begin(call.trace_headers)
     sv.spool.check()  # what could not be recorded is not asked

@@ -22,6 +22,9 @@ from gateway.db.tables import ChangeRow
 from gateway.errors import Unavailable
 
 POLL_SECONDS = 0.25
+LOOK_SECONDS = 2 * POLL_SECONDS
+MOST_WAITING = 1000
+"""Calls, for the next look: whoever tries out keys is no reason to hold more of them."""
 
 
 class Mirror(Protocol):
@@ -48,6 +51,8 @@ class Mirrors:
         self._mirrors = mirrors
         self._seen: dict[str, int] = {}
         self._one_at_a_time = asyncio.Lock()
+        self._waiting: list[asyncio.Future[None]] = []
+        """For a look that has not begun."""
 
     async def catch_up(self) -> None:
         """Show a change that was just committed. It stands whatever happens now, so a database that goes away at this
@@ -55,9 +60,27 @@ class Mirrors:
         with suppress(Unavailable):
             await self.refresh()
 
+    async def next_look(self) -> None:
+        """Once a look that begins from now on has ended, whatever came of it, or after half a second. It asks for none: the
+        database is not asked more often for it."""
+        if len(self._waiting) >= MOST_WAITING:
+            return
+        looked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(looked)
+        await asyncio.wait([looked], timeout=LOOK_SECONDS)
+
     async def refresh(self) -> None:
         """Reload what changed since the last look; at the first call, everything."""
-        async with self._one_at_a_time, self._database.session() as session:
+        async with self._one_at_a_time:
+            waiting, self._waiting = self._waiting, []
+            try:
+                await self._look()
+            finally:
+                for looked in waiting:
+                    looked.set_result(None)
+
+    async def _look(self) -> None:
+        async with self._database.session() as session:
             versions = {row.name: row.version for row in await session.scalars(select(ChangeRow))}
             for mirror in self._mirrors:
                 version = versions.get(mirror.name, 0)

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.database import Database
-from gateway.errors import Forbidden, ModelNotFound, Unauthenticated, Unavailable
+from gateway.errors import Forbidden, ModelNotFound, Unauthenticated, Unavailable, UnknownKey
 from gateway.keys import repository
 from gateway.keys.hashing import hash_secret, redact
 from gateway.keys.model_rules import ModelRules, model_rules
@@ -77,7 +77,8 @@ class KeyRing:
         """The key behind an Authorization header.
 
         Raises:
-            Unauthenticated: there is none, or it is unknown, revoked or expired.
+            Unauthenticated: there is none, or it is revoked or expired.
+            UnknownKey: no key has this secret, or none that this process knows of yet (gateway/keys/new_keys.py).
             Unavailable: this process has not been able to read the keys yet.
         """
         if not authorization:
@@ -134,7 +135,7 @@ def _refused(secret: bytes, key: ApiKey | None) -> Unauthenticated:
     """Why a secret is not taken: it is unknown, or that of a key that has ended."""
     shown = redact(secret.strip().decode("ascii", "replace")[:200]) if len(secret) > 12 else "***"
     if key is None or key.expires_at is None:
-        return Unauthenticated(f"Incorrect API key provided: {shown}. Ask your administrator for a valid key.")
+        return UnknownKey(shown)
     ended = f"{from_unix(key.expires_at):%Y-%m-%d %H:%M:%S} UTC"
     if key.rotated:
         return Unauthenticated(f"The API key {shown} has expired: another took its place, and it worked until {ended}.")

@@ -3,6 +3,7 @@
 The only place where roles are enforced (the table: gateway/access/roles.py).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from litestar import Request
@@ -12,6 +13,8 @@ from gateway.access import roles
 from gateway.access.administrator import Administrator
 from gateway.access.page_memory import once
 from gateway.access.source import Source
+from gateway.errors import UnknownKey
+from gateway.keys.new_keys import look_again
 from gateway.keys.ring import ApiKey
 from gateway.keys.scopes import require_for
 from gateway.protocol.audit_logs import key_actor
@@ -42,7 +45,7 @@ async def provide_caller(request: Request[Any, Any, Any]) -> ApiKey:
         what = ("key", request.headers.get(acting.HEADER))
         key = await once(request.scope, request.method, what, lambda: acting.key_of(sv, request, request.method))
     else:
-        key = sv.keys.authenticate_project(_authorization(request))
+        key = await _known(sv, sv.keys.authenticate_project, request)
     require_for(key.scopes, request.method, request.scope["path_template"])
     return key
 
@@ -58,7 +61,7 @@ async def provide_admin(request: Request[Any, Any, Any]) -> Administrator:
     if acting.is_in_person(request):
         admin = await once(request.scope, request.method, "person", lambda: _person(sv, request))
     else:
-        admin = _key(sv, request, provide_source(request))
+        admin = await _key(sv, request, provide_source(request))
     need = roles.need_of(request.method, request.scope["path_template"])  # type: ignore[typeddict-item]
     roles.require(admin, need, request.path_params)
     return admin
@@ -73,8 +76,18 @@ def provide_source(request: Request[Any, Any, Any]) -> Source:
     return source_of(provide_services(request), request)
 
 
-def _key(sv: Services, request: Request[Any, Any, Any], source: Source) -> Administrator:
-    key = sv.keys.authenticate_admin(_authorization(request))
+async def _known(
+    sv: Services, authenticate: Callable[[bytes | None], ApiKey], request: Request[Any, Any, Any]
+) -> ApiKey:
+    authorization = _authorization(request)
+    try:
+        return authenticate(authorization)
+    except UnknownKey as unknown:
+        return await look_again(sv.mirrors, authenticate, authorization, unknown)
+
+
+async def _key(sv: Services, request: Request[Any, Any, Any], source: Source) -> Administrator:
+    key = await _known(sv, sv.keys.authenticate_admin, request)
     actor = key_actor(
         key.id,
         user_id=key.user_id or None,

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from gateway.db import mirror as mirror_module
 from gateway.db.database import Database
 from gateway.db.mirror import Mirrors, touch
 from gateway.errors import Unavailable
@@ -70,6 +71,52 @@ class TestCatchUp:
         await Mirrors(nowhere, [mirror]).catch_up()
         await nowhere.close()
         assert mirror.loads == 0
+
+
+class TestNextLook:
+    async def test_waits_for_one_that_begins_from_now_on(self, database: Database) -> None:
+        begun, go_on = asyncio.Event(), asyncio.Event()
+
+        class Slow(Counting):
+            async def load(self, session: AsyncSession) -> None:
+                begun.set()
+                await go_on.wait()
+                await super().load(session)
+
+        mirrors = Mirrors(database, [Slow("a")])
+        under_way = asyncio.create_task(mirrors.refresh())
+        await begun.wait()
+        waiting = asyncio.create_task(mirrors.next_look())
+        await asyncio.sleep(0)
+        go_on.set()
+        await under_way
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        await mirrors.refresh()
+        await asyncio.wait_for(waiting, 0.1)
+
+    async def test_ends_with_one_that_fails(self) -> None:
+        nowhere = Database("postgresql+asyncpg://nobody@127.0.0.1:1/none", pool_size=1, timeout=5)
+        mirrors = Mirrors(nowhere, [])
+        waiting = asyncio.create_task(mirrors.next_look())
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable):
+            await mirrors.refresh()
+        await asyncio.wait_for(waiting, 0.1)
+        await nowhere.close()
+
+    async def test_waits_not_for_ever(self, database: Database) -> None:
+        await asyncio.wait_for(Mirrors(database, []).next_look(), 5)
+
+    async def test_only_so_many_wait(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(mirror_module, "MOST_WAITING", 1)
+        mirrors = Mirrors(database, [])
+        first = asyncio.create_task(mirrors.next_look())
+        await asyncio.sleep(0)
+        await asyncio.wait_for(mirrors.next_look(), 0.1)
+        assert not first.done()
+        await mirrors.refresh()
+        await first
 
 
 class TestTouch:
