@@ -25,7 +25,6 @@ from gateway.exchanges.segments import Segment, orphan_segments, remove_empty
 log = logging.getLogger(__name__)
 
 BATCH_RECORDS = 4000
-"""What a batch costs whatever is in it is then a tenth of it."""
 BATCH_BYTES = 4 * 1024 * 1024
 REFUSED = (asyncpg.DataError, asyncpg.ProgramLimitExceededError, ValueError, OverflowError, TypeError)
 """A value that the server or the driver does not take; one of them is too large for an index, or a row."""
