@@ -1,8 +1,9 @@
-"""One connection of asyncpg's without SQLAlchemy, for a process that is to be small (gateway/drain_process.py)."""
+"""One connection of asyncpg's without SQLAlchemy: for a process that is to be small (gateway/drain_process.py), and for what is asked
+all the time (`Database.fetch`)."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import asyncpg
@@ -49,14 +50,27 @@ class Connection:
             asyncpg.DataError, ValueError: it is there, and refuses a value.
         """
         async with self._turn:
-            try:
+            with _unavailable():
                 connection = await self._connected()
                 async with connection.transaction():
                     yield connection
-            except AWAY as error:
-                if refuses_a_value(error):
-                    raise
-                raise Unavailable("The database cannot be reached right now.") from error
+
+    async def fetch(self, statement: str) -> list[Any]:
+        """The rows of one query, outside of any transaction; asked once more where the connection turns out to be lost.
+
+        Raises as `raw`.
+        """
+        async with self._turn:
+            with _unavailable():
+                connection = await self._connected()
+                try:
+                    return await connection.fetch(statement)
+                except asyncpg.InternalClientError:  # the server has said that it ends, and its end has not come yet
+                    connection.terminate()
+                except AWAY:
+                    if not connection.is_closed():
+                        raise
+                return await (await self._connected()).fetch(statement)
 
     async def close(self) -> None:
         if self._open is not None:
@@ -66,3 +80,13 @@ class Connection:
         if self._open is None or self._open.is_closed():
             self._open = await asyncpg.connect(**self._arguments)
         return self._open
+
+
+@contextmanager
+def _unavailable() -> Generator[None]:
+    try:
+        yield
+    except AWAY as error:
+        if refuses_a_value(error):
+            raise
+        raise Unavailable("The database cannot be reached right now.") from error

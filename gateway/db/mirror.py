@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -22,6 +21,7 @@ from gateway.db.tables import ChangeRow
 from gateway.errors import Unavailable
 
 POLL_SECONDS = 0.25
+VERSIONS = "SELECT name, version FROM changes"
 LOOK_SECONDS = 2 * POLL_SECONDS
 MOST_WAITING = 1000
 """Calls, for the next look: whoever tries out keys is no reason to hold more of them."""
@@ -80,10 +80,11 @@ class Mirrors:
                     looked.set_result(None)
 
     async def _look(self) -> None:
+        versions: dict[str, int] = dict(await self._database.fetch(VERSIONS))
+        moved = [each for each in self._mirrors if self._seen.get(each.name) != versions.get(each.name, 0)]
+        if not moved:
+            return
         async with self._database.session() as session:
-            versions = {row.name: row.version for row in await session.scalars(select(ChangeRow))}
-            for mirror in self._mirrors:
-                version = versions.get(mirror.name, 0)
-                if self._seen.get(mirror.name) != version:
-                    await mirror.load(session)
-                    self._seen[mirror.name] = version
+            for mirror in moved:
+                await mirror.load(session)
+                self._seen[mirror.name] = versions.get(mirror.name, 0)
