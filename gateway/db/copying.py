@@ -5,6 +5,8 @@ from typing import Any
 
 import asyncpg
 
+from gateway.kit.pauses import with_pauses
+
 INCOMING = "CREATE TEMP TABLE incoming_{table} (LIKE {table} INCLUDING DEFAULTS) ON COMMIT DROP"
 STORE = """
 INSERT INTO {table} ({columns}) SELECT {columns} FROM incoming_{table} ORDER BY {key} ON CONFLICT ({key}) DO NOTHING RETURNING {key}
@@ -12,7 +14,7 @@ INSERT INTO {table} ({columns}) SELECT {columns} FROM incoming_{table} ORDER BY 
 
 
 async def copy_new(
-    connection: Any, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+    connection: Any, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, calmly: bool = False
 ) -> Collection[str]:
     """Write those of `rows` that the table does not have; at most once in a transaction for a table.
 
@@ -23,6 +25,7 @@ async def copy_new(
         connection: asyncpg's, inside a transaction.
         columns: of the table; the first one is its primary key, a text.
         rows: with these columns; no key twice.
+        calmly: with pauses (gateway/kit/pauses.py).
 
     Returns the keys of those that are new.
 
@@ -32,7 +35,8 @@ async def copy_new(
     rows = sorted(rows, key=_key)
     try:
         async with connection.transaction():  # a savepoint
-            await connection.copy_records_to_table(table, records=rows, columns=columns)
+            records = with_pauses(rows) if calmly else rows
+            await connection.copy_records_to_table(table, records=records, columns=columns)
     except asyncpg.UniqueViolationError:
         return await _copy_unknown(connection, table, columns, rows)
     return [_key(row) for row in rows]

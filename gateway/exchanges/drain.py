@@ -21,6 +21,7 @@ from gateway.exchanges.policy import erased
 from gateway.exchanges.record import Record
 from gateway.exchanges.rows import COLUMNS, exchange_row, ledger_row, storable, stored_row
 from gateway.exchanges.segments import Segment, orphan_segments, remove_empty
+from gateway.kit.pauses import with_pauses
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +172,8 @@ class Drain:
             payloads, offset = segment.read(max_records=BATCH_RECORDS, max_bytes=BATCH_BYTES)
             if not payloads:
                 break
-            await self._store(payloads, segment.path.parent.name)
+            calmly = until is not None and offset >= until  # nothing waits behind these
+            await self._store(payloads, segment.path.parent.name, calmly=calmly)
             count += len(payloads)
             if own:
                 self._spool.drained(segment, offset)
@@ -189,10 +191,15 @@ class Drain:
         else:
             segment.path.unlink()
 
-    async def _store(self, payloads: Sequence[bytes], holder: str) -> None:
-        rows = [rows for payload in payloads if (rows := self._rows(payload, holder)) is not None]
+    async def _store(self, payloads: Sequence[bytes], holder: str, *, calmly: bool) -> None:
+        """Args: calmly: with pauses, in which calls are answered (gateway/kit/pauses.py)."""
+        if calmly:
+            found = [self._rows(payload, holder) async for payload in with_pauses(payloads)]
+        else:
+            found = [self._rows(payload, holder) for payload in payloads]
+        rows = [each for each in found if each is not None]
         try:
-            await self._insert(rows, holder)
+            await self._insert(rows, holder, calmly=calmly)
         except REFUSED:
             for payload in payloads:
                 await self._store_alone(payload, holder)
@@ -219,7 +226,7 @@ class Drain:
         self._rejected.mkdir(exist_ok=True)
         (self._rejected / name).write_bytes(payload)
 
-    async def _insert(self, rows: Sequence[Rows], holder: str) -> None:
+    async def _insert(self, rows: Sequence[Rows], holder: str, *, calmly: bool = False) -> None:
         """All of it or nothing. Of rows with one id the first counts."""
         by_id: dict[str, Rows] = {}
         for each in rows:
@@ -230,7 +237,7 @@ class Drain:
             for id in await deletions.deleted(connection, [each.record for each in by_id.values()]):
                 by_id[id] = Rows.of(erased(by_id[id].record), holder)
             records = [tuple(each.exchange.values()) for each in by_id.values()]
-            new = [by_id[id] for id in await copy_new(connection, "exchanges", COLUMNS, records)]
+            new = [by_id[id] for id in await copy_new(connection, "exchanges", COLUMNS, records, calmly=calmly)]
             await bodies.settle(connection, blobs, [each.exchange for each in new])
             await storing.write(connection, [each.stored for each in new if each.stored is not None])
             unread = [(each.record.id,) for each in new if each.record.logging == "full"]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
+from gateway.db import copying
 from gateway.db.database import Database
 from gateway.db.tables import ExchangeRow, LedgerRow, StoredCompletionRow, TrafficHourRow
 from gateway.errors import Unavailable
@@ -181,6 +182,40 @@ class TestDrain:
             await drain.drain()
         assert (len(await ids(database)), rejected(tmp_path), spool.size) == (31, [], 0)
         spool.close()
+
+
+class TestPauses:
+    """Between pieces of a batch, where nothing waits behind it (gateway/kit/pauses.py)."""
+
+    @pytest.fixture
+    def paused(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """How much each was, that was done with pauses."""
+        found: list[int] = []
+
+        async def noted(items: Any) -> AsyncIterator[Any]:
+            found.append(len(items))
+            for each in items:
+                yield each
+
+        for module in (drain_module, copying):
+            monkeypatch.setattr(module, "with_pauses", noted)
+        return found
+
+    async def test_rows_are_made_and_copied_with_pauses(self, drain: Drain, spool: Spool, paused: list[int]) -> None:
+        spool.append(encoded("req_1"))
+        await drain.drain()
+        assert paused == [1, 1]
+
+    async def test_a_backlog_has_none(
+        self, drain: Drain, spool: Spool, database: Database, paused: list[int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(drain_module, "BATCH_RECORDS", 1)
+        for number in range(10):
+            spool.append(encoded(f"req_{number}"))
+        assert len(spool.segments) > 1
+        await drain.drain()
+        assert len(await ids(database)) == 10
+        assert len(paused) <= 2  # the newest batch alone
 
 
 class TestLedger:
