@@ -58,7 +58,8 @@ def stand_back() -> None:
     whoever just runs."""
     os.nice(NICE)
     if hasattr(os, "SCHED_BATCH"):  # Linux
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        with suppress(OSError):  # a sandbox that knows no such policy
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 async def follow() -> int:

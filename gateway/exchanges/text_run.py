@@ -9,7 +9,9 @@ from typing import Any
 
 import msgspec
 
-_text = re.compile(rb'"delta": ?\{"(\w+)": ?"((?:[^"\\]|\\.)*)"\}')
+LONGEST_BYTES = 4096
+"""A longer event is read by itself: no token is as long, and patterns take memory for each escape in a text."""
+_text = re.compile(rb'"delta": ?\{"(\w+)": ?"([^"\\]*(?:\\.[^"\\]*)*)"\}')
 _number = rb'"\w+": ?(?:0|[1-9]\d*)'
 _usage = re.compile(rb'"usage": ?(\{%b(?:, ?%b)*\})\}\Z' % (_number, _number))
 """So far, as our engine writes it in every chunk."""
@@ -39,7 +41,7 @@ class TextRun:
             part: the only one of its `choices`.
             message: what is gathered of that choice.
         """
-        found = _text.search(line)
+        found = _text.search(line) if len(line) <= LONGEST_BYTES else None
         if found is None or line.count(b'"delta"') > 1 or "text" in part or isinstance(part.get("logprobs"), dict):
             return
         name = found[1].decode()

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from gateway.db.database import Database
+from gateway.drain_process import stand_back
 from gateway.draining import COMMAND, Draining
 from gateway.errors import Unavailable
 from gateway.exchanges.drain import Drain
@@ -167,6 +168,20 @@ class TestDraining:
     async def test_takes_nobodys_turn(self, draining: Draining) -> None:
         process = await until_started(draining)
         await until(lambda: os.sched_getscheduler(process.pid) == os.SCHED_BATCH)
+
+    async def test_a_sandbox_without_such_a_policy_is_no_hindrance(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[int] = []
+
+        def refused(process: int, policy: int, parameters: Any) -> None:
+            asked.append(policy)
+            raise PermissionError
+
+        monkeypatch.setattr(os, "nice", lambda by: by)
+        monkeypatch.setattr(os, "SCHED_BATCH", 3, raising=False)
+        monkeypatch.setattr(os, "sched_param", lambda priority: priority, raising=False)
+        monkeypatch.setattr(os, "sched_setscheduler", refused, raising=False)
+        stand_back()
+        assert asked == [3]
 
     async def test_adopts_what_others_left(self, draining: Draining, tmp_path: Path, database: Database) -> None:
         dead = Spool(tmp_path / "spool", segment_bytes=1500)

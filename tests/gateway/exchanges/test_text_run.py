@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.exchanges.assemble import assemble
-from gateway.exchanges.text_run import TextRun
+from gateway.exchanges.text_run import LONGEST_BYTES, TextRun
 from tests.gateway.exchanges.test_assemble import chunk, delta, stream
 
 SAID = (
@@ -84,6 +84,12 @@ class TestTake:
         whole = json.loads(assemble("\n\n".join(f"data: {each}" for each in said).encode()))
         assert (whole["choices"][0]["message"]["content"], whole["usage"]) == ("ab", USAGE)
         assert len(taken) == 1
+
+    def test_a_long_event_is_read_by_itself(self, taken: list[bytes]) -> None:
+        said = "\n" * LONGEST_BYTES
+        whole = json.loads(assemble(stream(*texts(said, said, "end"))))
+        assert whole["choices"][0]["message"]["content"] == said + said + "end"
+        assert not taken
 
 
 OTHERS: list[Callable[[str], Any]] = [
