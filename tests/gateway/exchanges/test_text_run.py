@@ -151,6 +151,16 @@ class TestAgainstReadingEach:
             damaged = bytes(events)
             assert assemble(damaged) == read_one_by_one(damaged, monkeypatch)
 
+    @pytest.mark.parametrize("number", ["01", "9" * 16, "9" * 17, "9" * 30, "9" * 5000, "-1", "1e999"])
+    def test_strange_numbers(self, number: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """One that no decoder takes would keep the whole exchange out of the log."""
+        events = stream(*texts("a", "b", usage=USAGE)).replace(
+            b'"total_tokens": 3', b'"total_tokens": ' + number.encode()
+        )
+        behind = stream(*texts("c", usage=USAGE)) + b"\n\n" + events
+        for each in (events, behind):
+            assert assemble(each) == read_one_by_one(each, monkeypatch)
+
     def test_cut_anywhere(self, monkeypatch: pytest.MonkeyPatch) -> None:
         events = stream(*texts("Hel", "lo", 'a "b"', "c"), *texts("d", "e", usage=USAGE))
         for at in range(len(events)):
