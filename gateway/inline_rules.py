@@ -120,7 +120,8 @@ class InlineRules:
         """Once one of them is."""
         self.start()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._ready.wait(), START_SECONDS)
+            async with asyncio.timeout(START_SECONDS):
+                await self._ready.wait()
 
     async def check(self, case: Case, reply: bytes, *, streamed: bool = False) -> Found:
         """Hold a reply against all checks at a time. Raises nothing but CancelledError."""
@@ -162,7 +163,8 @@ class InlineRules:
         """Raises OSError, EOFError: it ended. TimeoutError: it had to be."""
         process = await asyncio.create_subprocess_exec(*self.command, stdin=PIPE, stdout=PIPE, env=_environment())
         try:
-            await asyncio.wait_for(_read(process), START_SECONDS * 4)
+            async with asyncio.timeout(START_SECONDS * 4):
+                await _read(process)
             self._ready.set()
             while True:
                 job = await self._jobs.get()

@@ -84,7 +84,8 @@ class Isolated:
             Whatever `first` raises.
         """
         try:
-            await asyncio.wait_for(self._turns.acquire(), self._wait)
+            async with asyncio.timeout(self._wait):
+                await self._turns.acquire()
         except TimeoutError:
             raise Unavailable("Other files are being looked at right now; please retry.", retry_after=10) from None
         try:
@@ -106,7 +107,8 @@ class Isolated:
             env=_environment(),
         )
         try:
-            output, errors = await asyncio.wait_for(_streams(process), self._seconds)
+            async with asyncio.timeout(self._seconds):
+                output, errors = await _streams(process)
         except TimeoutError:
             raise InvalidRequest(
                 f"The file takes more than {self._seconds:.0f} seconds to read. Split it into smaller ones.",

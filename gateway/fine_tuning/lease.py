@@ -79,7 +79,8 @@ class Lease:
             except (Unavailable, TimeoutError):
                 log.warning("the lease of %s cannot be extended right now", self.job_id)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._over.wait(), self._poll_seconds)
+                async with asyncio.timeout(self._poll_seconds):
+                    await self._over.wait()
         self.lost.set()
 
     async def _extend(self) -> str | None:

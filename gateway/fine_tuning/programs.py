@@ -26,7 +26,8 @@ async def answer_of(program: str, question: bytes = b"", *, seconds: float) -> b
     except OSError as error:
         raise NoAnswer(f"{program} cannot be started: {error}") from None
     try:
-        answer, complaint = await asyncio.wait_for(process.communicate(question), seconds)
+        async with asyncio.timeout(seconds):
+            answer, complaint = await process.communicate(question)
     except TimeoutError:
         raise NoAnswer(f"{program} took more than {seconds:.0f} s") from None
     finally:

@@ -115,7 +115,8 @@ class Run:
         if self._process is None:
             return
         try:
-            await asyncio.wait_for(self._process.wait(), self._stop_seconds)
+            async with asyncio.timeout(self._stop_seconds):
+                await self._process.wait()
         except TimeoutError:
             log.error("trainer %s did not stop within %s s and was killed", self._process.pid, self._stop_seconds)
             with suppress(ProcessLookupError):

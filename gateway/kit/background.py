@@ -43,6 +43,8 @@ async def _repeat(work: Callable[[], Awaitable[object]], seconds: float, name: s
     while True:
         try:
             await work()
+            if _told_to_end():
+                raise asyncio.CancelledError
             if failing:
                 log.warning("%s works again", name)
             failing = False
@@ -56,6 +58,7 @@ async def _repeat(work: Callable[[], Awaitable[object]], seconds: float, name: s
 
 
 def _told_to_end() -> bool:
-    """A cancellation amid a transaction may come out as an error of the database instead."""
+    """A cancellation amid a transaction may come out as an error of the database instead; and `asyncio.wait_for` of Python 3.11,
+    in whatever library, loses one that comes together with what it waits for (gh-86296)."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

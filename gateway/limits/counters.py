@@ -85,9 +85,9 @@ class Counters:
 
     def __init__(self, url: str, *, answer_seconds: float = 0.5, clock: Callable[[], int] | None = None) -> None:
         self._answer_seconds = answer_seconds
+        # without socket_timeout, for which redis-py uses asyncio.wait_for: `_answered` has one
         pool = BlockingConnectionPool.from_url(
             url,
-            socket_timeout=answer_seconds,
             socket_connect_timeout=answer_seconds,
             max_connections=CONNECTIONS,
             timeout=answer_seconds,

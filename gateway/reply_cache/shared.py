@@ -42,9 +42,9 @@ class Shared:
     """
 
     def __init__(self, url: str, secret_key: str, *, answer_seconds: float, limit: int, prefix: str = PREFIX) -> None:
+        # without socket_timeout, for which redis-py uses asyncio.wait_for: `_answered` has one
         pool = BlockingConnectionPool.from_url(
             url,
-            socket_timeout=answer_seconds,
             socket_connect_timeout=answer_seconds,
             max_connections=CONNECTIONS,
             timeout=answer_seconds,

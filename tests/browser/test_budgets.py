@@ -52,12 +52,17 @@ def test_a_cent_is_spent_and_then_refused(page: Page, home: str, stack: DemoStac
 
     page.get_by_role("link", name="This key").click()
     bar = page.get_by_role("progressbar", name="$0.0100 of $0.0100")
-    wait_until(lambda: page.reload() is not None and bar.count() == 1, "the calls are in the ledger")
+    calls = page.get_by_text("Calls in 31 days").locator("..")
+
+    def all_told() -> bool:
+        page.reload()
+        return bar.count() == 1 and calls.locator("dd").text_content() == str(CALLS)
+
+    wait_until(all_told, "the calls are in the ledger")
     expect(bar).to_have_class("full")
     expect(page.get_by_role("row", name=re.compile("Key a cent, a month"))).to_contain_text(
         "Used up: calls are refused"
     )
-    expect(page.get_by_text("Calls in 31 days").locator("..")).to_contain_text(str(CALLS))
     for width in (360, 1440):
         page.set_viewport_size({"width": width, "height": 900})
         fits(page)

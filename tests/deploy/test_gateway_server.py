@@ -1,5 +1,6 @@
 """The parent of the gateway's workers: it keeps the port, and puts others in the place of those that die."""
 
+import errno
 import os
 import signal
 import socket
@@ -175,6 +176,10 @@ class TestDying:
         self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
     ) -> None:
         """No memory for another process, or too many of them."""
+
+        def too_many(*_: Any, **__: Any) -> None:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
         monkeypatch.setattr(gateway_server, "WORKER", (sys.executable, "-c", ""))
         monkeypatch.setattr(gateway_server, "LONGEST_PAUSE_SECONDS", 0.0)
         place: Any = Port("127.0.0.1", free_port(), workers=1)
@@ -182,12 +187,17 @@ class TestDying:
         until(lambda: psutil.Process(_pid(worker)).status() == psutil.STATUS_ZOMBIE)
         with monkeypatch.context() as patch:
             patch.setattr(gateway_server, "WORKER", ("/nowhere/at/all",))
+            worker.mend()
+        with monkeypatch.context() as patch:
+            patch.setattr(gateway_server.subprocess, "Popen", too_many)
             for _ in range(1100):  # as many as there are in half a day
                 worker.mend()
         worker.mend()
         worker.wait(time.monotonic() + PATIENCE)
         place._own.close()
-        assert capfd.readouterr().err.count("cannot be started: [Errno 2]") == 1100
+        said = capfd.readouterr().err
+        assert said.count("cannot be started: [Errno 2]") == 1
+        assert said.count("cannot be started: [Errno 11]") == 1100
 
     def test_what_is_left_when_the_parent_is_killed(self, tmp_path: Path) -> None:
         """Nothing, and the port is free."""

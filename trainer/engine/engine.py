@@ -146,7 +146,8 @@ class Engine:
         """Takes no new calls and lets the open ones go on for this long; those that are left end with ShuttingDown."""
         self._draining = True
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.quiet(), seconds)
+            async with asyncio.timeout(seconds):
+                await self.quiet()
         self.end_calls(ShuttingDown())
 
     async def load_adapter(self, name: str, path: str, *, replace: bool = False) -> None:

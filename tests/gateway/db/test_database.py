@@ -78,7 +78,7 @@ class TestAway:
         await database.close()
 
     async def test_a_pool_that_stays_empty_is_unavailable(self, settings: Settings) -> None:
-        database = Database(settings.database.url, pool_size=1, timeout=0.05)
+        database = Database(settings.database.url, pool_size=1, timeout=0.5)  # and for each connection
         async with database.session() as one, database.session() as two:
             await asyncio.gather(one.execute(text("SELECT 1")), two.execute(text("SELECT 1")))
             with pytest.raises(Unavailable):

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 
 import pytest
 
@@ -64,6 +65,28 @@ class TestClose:
         task.cancel()
         await closing
         assert ended
+
+    async def test_ends_a_loop_whose_work_loses_a_cancellation(self) -> None:
+        """As a round trip to Redis did: the gateway's shutdown then waited for ever."""
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        rounds = 0
+
+        async def round_trip() -> None:
+            nonlocal rounds
+            rounds += 1
+            with suppress(asyncio.CancelledError):
+                await answered
+
+        background = Background()
+        task = background.repeat(round_trip, 0, "the loop")
+        await until(lambda: rounds)
+        closing = asyncio.ensure_future(background.close())
+        await asyncio.wait([closing], timeout=5)
+        ended = closing.done()
+        task.cancel()
+        await closing
+        assert ended
+        assert rounds == 1
 
     async def test_waits_until_everything_has_ended(self) -> None:
         ended = asyncio.Event()

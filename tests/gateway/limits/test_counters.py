@@ -1,5 +1,6 @@
 """What Redis decides, by a clock that the test turns."""
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -347,3 +348,17 @@ class TestAway:
         await second.counters.close()
         await first.counters.beat()
         assert first.counters.processes == before
+
+
+class TestCancelled:
+    async def test_at_whatever_moment_it_ends(self, redis_url: str) -> None:
+        """Or else a shutdown waits for it for ever."""
+        for steps in range(60):
+            counters = Counters(redis_url)
+            asked = asyncio.ensure_future(counters.beat())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            told = asked.cancel()
+            await asyncio.wait([asked])
+            assert asked.cancelled() == told, steps
+            await counters.close()

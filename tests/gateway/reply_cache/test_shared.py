@@ -1,5 +1,6 @@
 """Kept replies in Redis."""
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator
 
@@ -144,3 +145,17 @@ class TestAway:
         await shared.put("p:0:a", b"said", 60)
         assert await shared.get("p:0:a") == b"said"
         assert not shared._told
+
+
+class TestCancelled:
+    async def test_at_whatever_moment_it_ends(self, redis_url: str, prefix: str) -> None:
+        """Or else a shutdown waits for it for ever."""
+        for steps in range(60):
+            shared = Shared(redis_url, "secret", answer_seconds=30, limit=10**6, prefix=prefix)
+            asked = asyncio.ensure_future(shared.get("name"))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            told = asked.cancel()
+            await asyncio.wait([asked])
+            assert asked.cancelled() == told, steps
+            await shared.close()
