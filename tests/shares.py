@@ -57,6 +57,16 @@ class Shares(LoadFileScheduling):
         self._last[node.gateway.id] = time.monotonic(), share_of(self.registered_collections[node][item_index])
         super().mark_test_complete(node, item_index, duration)
 
+    def remove_node(self, node: Any) -> str | None:
+        """The test that its process ended with, which is not run again: as likely as not, another process would end with it."""
+        units = self.assigned_work[node].values()
+        ended_with = next((test for unit in units for test, done in unit.items() if not done), None)
+        for unit in units:
+            if ended_with in unit:
+                unit[ended_with] = True
+        super().remove_node(node)
+        return ended_with
+
     def waits(self) -> list[str]:
         """How long each process had nothing to do while others ended."""
         end = max((moment for moment, _ in self._last.values()), default=0.0)

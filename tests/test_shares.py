@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.shares import TOGETHER, Shares, long_first, share_of
 
@@ -61,3 +62,18 @@ class TestShares:
         shares = object.__new__(Shares)
         shares._last = {"gw1": (100.0, "tests/b.py"), "gw0": (88.0, "tests/a.py")}
         assert shares.waits() == ["gw0 waited 12 s after tests/a.py", "gw1 waited 0 s after tests/b.py"]
+
+    def test_a_test_that_its_process_ended_with_is_told_and_not_run_again(self) -> None:
+        shares = object.__new__(Shares)
+        node: Any = "gw0"
+        shares.assigned_work = {node: {"a.py": {"a.py::one": True, "a.py::two": False, "a.py::three": False}}}
+        shares.workqueue = {}
+        assert shares.remove_node(node) == "a.py::two"
+        assert shares.workqueue == {"a.py": {"a.py::one": True, "a.py::two": True, "a.py::three": False}}
+
+    def test_a_process_that_is_done_leaves_nothing(self) -> None:
+        shares = object.__new__(Shares)
+        node: Any = "gw0"
+        shares.assigned_work, shares.workqueue = {node: {"a.py": {"a.py::one": True}}}, {}
+        assert shares.remove_node(node) is None
+        assert shares.workqueue == {}
