@@ -68,11 +68,8 @@ _idle_routes: dict[tuple[int, int], list[Litestar]] = {}
 """Largest body -> routes that no app uses now."""
 
 
-os.environ |= {
-    "HF_HUB_OFFLINE": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "DO_NOT_TRACK": "1",
-}  # as trainer/__main__.py does
+# As trainer/__main__.py does.
+os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
 gc.disable()  # until every test is imported: a third of the time that it takes
 
 
@@ -119,13 +116,6 @@ def session_dir() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def template_url(session_dir: Path) -> Iterator[str]:
     """A migrated database that others are copied from."""
-
-    async def close_kept() -> None:
-        for engine in itertools.chain(*_idle_engines.values()):
-            await engine.dispose()
-        for connection in _connections.values():
-            await connection.close()
-
     with start_postgres(session_dir / "postgres") as url:
 
         async def migrate() -> None:
@@ -137,7 +127,8 @@ def template_url(session_dir: Path) -> Iterator[str]:
 
         asyncio.run(migrate())
         yield url
-        kept_loop().run_until_complete(close_kept())
+        for used in list(_connections):
+            kept_loop().run_until_complete(_close_kept(used))
 
 
 @pytest.fixture
@@ -158,6 +149,8 @@ def own_database(template_url: str) -> Iterator[str]:
     yield url
     if kept_loop().run_until_complete(_empty(url)):  # ten times faster than a new one
         _emptied.append(url)
+    else:
+        kept_loop().run_until_complete(_close_kept(url))
 
 
 KEPT = "kept for the next test"
@@ -193,6 +186,15 @@ async def _empty(url: str) -> bool:
     if full := [name for name in Base.metadata.tables if written[name]]:
         await connection.execute("".join(f'DELETE FROM "{name}";' for name in full))
     return True
+
+
+async def _close_kept(url: str) -> None:
+    """Connections to a database that no other test will use."""
+    for place, engines in _idle_engines.items():
+        if place[1] == sqlalchemy.make_url(url):
+            for engine in engines:
+                await engine.dispose()
+    await _connections.pop(url).close()
 
 
 async def _create_database(url: str, name: str, template: str | None) -> None:
@@ -253,7 +255,6 @@ def used_engines() -> Iterator[None]:
     """A `Database` gets the engine of one that was closed: it knows the server, and how to write the statements that were asked
     of it, which takes as long as to ask them. On the kept loop also its connections."""
     make, begin, close = database_module.create_async_engine, Database.__init__, Database.close
-
     unclosed: weakref.WeakKeyDictionary[Database, Any] = weakref.WeakKeyDictionary()
 
     def used_or_new(url: str, **options: Any) -> AsyncEngine:
