@@ -155,6 +155,8 @@ def own_database(template_url: str) -> Iterator[str]:
 
 KEPT = "kept for the next test"
 """What connections of idle engines call themselves."""
+MOST_KEPT = 40
+"""Connections: the server takes 100."""
 OTHERS = """SELECT count(*), pg_stat_clear_snapshot() FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
     AND (application_name <> $1 OR state <> 'idle')"""
@@ -283,6 +285,10 @@ def used_engines() -> Iterator[None]:
         else:
             await close(database)
         give_back(database.engine, kept=is_kept())
+        used = [engine for place, engines in _idle_engines.items() if place[0] and is_kept() for engine in engines]
+        if sum(cast("Any", engine.pool).checkedin() for engine in used) > MOST_KEPT:
+            for engine in used:
+                await engine.dispose()
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(database_module, "create_async_engine", used_or_new)
