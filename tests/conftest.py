@@ -6,12 +6,11 @@ import itertools
 import os
 import re
 import tempfile
-import weakref
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import asyncpg
 import httpx
@@ -42,7 +41,6 @@ from gateway.settings import (
     UpstreamSettings,
 )
 from tests.fakes.upstream import Upstream, running_upstream
-from tests.kept_loop import is_kept, kept_loop
 from tests.s3 import S3Server, running_s3
 from tests.servers import start_postgres, start_redis
 from tests.shares import Shares, long_first
@@ -59,11 +57,8 @@ _emptied: list[str] = []
 """URLs of databases that a test has left empty."""
 _parts: dict[str, str] = {}
 """Of tables, as the migrations leave them: name -> bounds."""
-_idle_engines: dict[tuple[bool, sqlalchemy.URL, int, float], list[AsyncEngine]] = {}
-"""Whether their connections live on the kept loop (others have none), URL, connections and seconds -> engines that no `Database`
-uses now."""
-_connections: dict[str, Any] = {}
-"""URL -> connection on the kept loop."""
+_idle_engines: dict[tuple[sqlalchemy.URL, int, float], list[AsyncEngine]] = {}
+"""URL, connections and seconds -> engines without connections that no `Database` uses now."""
 _idle_routes: dict[tuple[int, int], list[Litestar]] = {}
 """Largest body -> routes that no app uses now."""
 
@@ -98,13 +93,12 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_sessionfinish() -> None:
-    kept_loop().end()
     gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": kept_loop}
+def anyio_backend() -> str:
+    return "asyncio"
 
 
 @pytest.fixture(scope="session")
@@ -127,8 +121,6 @@ def template_url(session_dir: Path) -> Iterator[str]:
 
         asyncio.run(migrate())
         yield url
-        for used in list(_connections):
-            kept_loop().run_until_complete(_close_kept(used))
 
 
 @pytest.fixture
@@ -147,19 +139,12 @@ def own_database(template_url: str) -> Iterator[str]:
         _emptied.append(re.sub(rf"/{template}\b", f"/{name}", template_url, count=1))
     url = _emptied.pop()
     yield url
-    if kept_loop().run_until_complete(_empty(url)):  # ten times faster than a new one
+    if asyncio.run(_empty(url)):  # ten times faster than a new one
         _emptied.append(url)
-    else:
-        kept_loop().run_until_complete(_close_kept(url))
 
 
-KEPT = "kept for the next test"
-"""What connections of idle engines call themselves."""
-MOST_KEPT = 40
-"""Connections: the server takes 100."""
 OTHERS = """SELECT count(*), pg_stat_clear_snapshot() FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
-    AND (application_name <> $1 OR state <> 'idle')"""
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"""
 TABLES = """SELECT relname::text, EXISTS (
     SELECT 1 FROM pg_partition_tree(oid) each WHERE pg_relation_size(each.relid) > 0
 ) OR pg_relation_size(oid) > 0 FROM pg_class
@@ -169,34 +154,25 @@ PARTS = "SELECT relname::text, pg_get_expr(relpartbound, oid) FROM pg_class WHER
 
 async def _empty(url: str) -> bool:
     """Delete every row; False when the database cannot be used again: other tables, or somebody is still connected."""
-    connection = _connections.get(url)
-    if connection is None or connection.is_closed():
-        address = sqlalchemy.make_url(url).set(drivername="postgresql").render_as_string(False)
-        connection = _connections[url] = await asyncpg.connect(address)
-        await connection.execute("SET session_replication_role = replica")
-    for _ in range(40):
-        if not await connection.fetchval(OTHERS, KEPT):
-            break
-        await asyncio.sleep(0.005)
-    else:
-        return False
-    written: dict[str, bool] = dict(await connection.fetch(TABLES))
-    if written.keys() != {"alembic_version", *Base.metadata.tables}:
-        return False
-    if dict(await connection.fetch(PARTS)) != _parts:
-        return False
-    if full := [name for name in Base.metadata.tables if written[name]]:
-        await connection.execute("".join(f'DELETE FROM "{name}";' for name in full))
-    return True
-
-
-async def _close_kept(url: str) -> None:
-    """Connections to a database that no other test will use."""
-    for place, engines in _idle_engines.items():
-        if place[1] == sqlalchemy.make_url(url):
-            for engine in engines:
-                await engine.dispose()
-    await _connections.pop(url).close()
+    connection = await asyncpg.connect(sqlalchemy.make_url(url).set(drivername="postgresql").render_as_string(False))
+    try:
+        for _ in range(40):
+            if not await connection.fetchval(OTHERS):
+                break
+            await asyncio.sleep(0.005)
+        else:
+            return False
+        written: dict[str, bool] = dict(await connection.fetch(TABLES))
+        if written.keys() != {"alembic_version", *Base.metadata.tables}:
+            return False
+        if dict(await connection.fetch(PARTS)) != _parts:
+            return False
+        full = [name for name in Base.metadata.tables if written[name]]
+        deletions = "".join(f'DELETE FROM "{name}";' for name in full)
+        await connection.execute(f"SET session_replication_role = replica; {deletions}")
+        return True
+    finally:
+        await connection.close()
 
 
 async def _create_database(url: str, name: str, template: str | None) -> None:
@@ -255,44 +231,23 @@ def settings(database_url: str, redis_url: str, upstream: Upstream, tmp_path: Pa
 @pytest.fixture(scope="session", autouse=True)
 def used_engines() -> Iterator[None]:
     """A `Database` gets the engine of one that was closed: it knows the server, and how to write the statements that were asked
-    of it, which takes as long as to ask them. On the kept loop also its connections."""
-    make, begin, close = database_module.create_async_engine, Database.__init__, Database.close
-    unclosed: weakref.WeakKeyDictionary[Database, Any] = weakref.WeakKeyDictionary()
+    of it, which takes as long as to ask them."""
+    make, close = database_module.create_async_engine, Database.close
 
     def used_or_new(url: str, **options: Any) -> AsyncEngine:
-        place = is_kept(), sqlalchemy.make_url(url), options["pool_size"], options["pool_timeout"]
+        place = sqlalchemy.make_url(url), options["pool_size"], options["pool_timeout"]
         idle = _idle_engines.setdefault(place, [])
-        named = {"server_settings": {"application_name": KEPT}} if is_kept() else {}
-        return idle.pop() if idle else make(url, **options | {"connect_args": options["connect_args"] | named})
-
-    def begun(database: Database, *arguments: Any, **options: Any) -> None:
-        begin(database, *arguments, **options)
-        if is_kept():  # nobody need close one that was never used
-            unclosed[database] = weakref.finalize(database, give_back, database.engine, kept=True)
-            unclosed[database].atexit = False
-
-    def give_back(engine: AsyncEngine, *, kept: bool) -> None:
-        pool: Any = engine.pool
-        idle = _idle_engines.setdefault((kept, engine.url, pool.size(), pool.timeout()), [])
-        if engine not in idle and not pool.checkedout():
-            idle.append(engine)
+        return idle.pop() if idle else make(url, **options)
 
     async def closed(database: Database) -> None:
-        if finalizer := unclosed.pop(database, None):
-            finalizer.detach()
-        if is_kept() and not cast("Any", database.engine.pool).checkedout():
-            await database._apart.close()
-        else:
-            await close(database)
-        give_back(database.engine, kept=is_kept())
-        used = [engine for place, engines in _idle_engines.items() if place[0] and is_kept() for engine in engines]
-        if sum(cast("Any", engine.pool).checkedin() for engine in used) > MOST_KEPT:
-            for engine in used:
-                await engine.dispose()
+        await close(database)
+        pool: Any = database.engine.pool
+        idle = _idle_engines[database.engine.url, pool.size(), pool.timeout()]
+        if database.engine not in idle:
+            idle.append(database.engine)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(database_module, "create_async_engine", used_or_new)
-        patched.setattr(Database, "__init__", begun)
         patched.setattr(Database, "close", closed)
         yield
 

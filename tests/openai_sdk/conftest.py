@@ -44,19 +44,9 @@ def other_key(stack: DemoStack) -> Key:
     return stack.make_key("rival", "web")
 
 
-LONG = ("test_checkpoints", "test_evals", "test_models")
-"""Train and serve for most of their time, so that a second time with another client would tell little."""
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "client" in metafunc.fixturenames:
-        modes = {"strict": True} if metafunc.module.__name__.endswith(LONG) else {"lenient": False, "strict": True}
-        metafunc.parametrize("client", modes.values(), ids=modes, indirect=True, scope="package")
-
-
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="package", params=[False, True], ids=["lenient", "strict"])
 def client(request: pytest.FixtureRequest, stack: DemoStack, key: Key) -> Iterator[OpenAI]:
-    """Takes what it gets (lenient); or holds every object against the SDK's own types (strict)."""
+    """Takes what it gets; or holds every object against the SDK's own types."""
     with connect(stack, key.value, _strict_response_validation=request.param) as client:
         yield client
 

@@ -19,10 +19,10 @@ PATIENCE = 30.0
 KEEP_ALIVE_SECONDS = 75
 
 
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    """Users' gateways run on uvloop; asyncio's own loop ends connections in other ways, so that test_leaving.py has both."""
-    return "asyncio", {"use_uvloop": True}
+@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """Users' gateways run on uvloop; asyncio's own loop ends connections in other ways."""
+    return "asyncio", {"use_uvloop": request.param}
 
 
 @dataclass

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 import pytest
@@ -19,11 +18,6 @@ from tests.gateway.direct.raw_http import Client, body_of, request
 from tests.polling import until
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"use_uvloop": request.param}
 
 
 @pytest.fixture
