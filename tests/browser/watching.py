@@ -40,7 +40,17 @@ def accessible(page: Page) -> None:
     assert told == []
 
 
+WIDE = """() => {
+    const limit = document.documentElement.clientWidth;
+    const clips = (each) => each !== document.body && (getComputedStyle(each).overflowX !== "visible" || clips(each.parentElement));
+    const right = (each) => Math.round(each.getBoundingClientRect().right);
+    const beyond = [...document.querySelectorAll("body *")].filter((each) => right(each) > limit && !clips(each.parentElement));
+    return [document.documentElement.scrollWidth - limit, beyond.slice(0, 8).map((each) => `${right(each)}: ${each.outerHTML.slice(0, 120)}`)];
+}"""
+"""How much wider the page is than the window, and what reaches beyond it (its right edge and its beginning)."""
+
+
 def fits(page: Page) -> None:
     """Nothing makes the page wider than the window."""
-    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    assert wide <= 0, f"the page is {wide} px too wide"
+    wide, beyond = page.evaluate(WIDE)
+    assert wide <= 0, f"the page is {wide} px too wide: {beyond}"
