@@ -46,6 +46,10 @@ class S3Server:
             aws_secret_access_key="secret",
         )
 
+    def objects(self, settings: FileSettings) -> list[dict[str, Any]]:
+        """What Amazon's own client finds in the bucket."""
+        return self.client().list_objects_v2(Bucket=bucket_of(settings)).get("Contents", [])
+
     @contextmanager
     def checking_credentials(self) -> Generator[None]:
         """Meanwhile only credentials that the server has given out are taken, and it has given out none."""
@@ -58,6 +62,10 @@ class S3Server:
     def _open_calls(self, count: int) -> None:
         reset = f"{self.url}/moto-api/reset-auth"
         httpx.post(reset, content=str(count), headers={"content-type": "text/plain"}, timeout=30).raise_for_status()
+
+
+def bucket_of(settings: FileSettings) -> str:
+    return settings.url.split("/")[2]
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from gateway.db.tables import ExchangeRow
+from gateway.exchanges.left_bodies import remove_left
 from gateway.exchanges.reading import read_next
 from gateway.judging import work
 from gateway.kit.packing import MovedBody
@@ -23,6 +24,7 @@ from tests.conftest import chat
 from tests.fakes.judging import World
 from tests.gateway.reviewing.answers import make, post, said_by
 from tests.gateway.test_errors import error_in
+from tests.s3 import S3Server
 
 pytestmark = pytest.mark.anyio
 
@@ -128,6 +130,31 @@ class TestProcessOfTheLog:
         assert told.s3_secret_access_key.reveal() == "secret"
         assert msgspec.structs.replace(told, s3_secret_access_key=files.s3_secret_access_key,
                                        s3_session_token=files.s3_session_token) == files  # fmt: skip
+
+
+class TestOnS3:
+    @pytest.fixture
+    def settings(self, settings: Settings, s3: S3Server) -> Settings:
+        return msgspec.structs.replace(settings, files=s3.new_bucket())
+
+    async def test_written_by_the_process_of_the_log_and_read_by_this_one(
+        self, client: Client, sv: Services, s3: S3Server, id: str
+    ) -> None:
+        assert sv.draining is not None
+        assert sv.draining.starts == 1
+        assert sorted(each.split(".")[1] for each in names_on(s3, sv)) == ["reply", "request"]
+        shown = (await client.get(f"/v1/exchanges/{id}")).json()
+        assert shown["request"]["messages"] == [{"role": "user", "content": WORDS}]
+        assert shown["reply"]["choices"][0]["message"]["content"] == WORDS
+
+    async def test_erased(self, client: Client, sv: Services, s3: S3Server, id: str) -> None:
+        (await client.delete(f"/v1/exchanges/{id}")).raise_for_status()
+        assert await remove_left(sv.database) == 2
+        assert names_on(s3, sv) == []
+
+
+def names_on(s3: S3Server, sv: Services) -> list[str]:
+    return [each["Key"] for each in s3.objects(sv.settings.files)]
 
 
 class TestGone:

@@ -2,7 +2,6 @@ import hashlib
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -10,7 +9,7 @@ from gateway.errors import ContentTooLarge, NotFound, Unavailable
 from gateway.files.store import PART, PIECE, FileStore
 from gateway.settings import FileSettings, Settings
 from tests.places import blobs
-from tests.s3 import S3Server
+from tests.s3 import S3Server, bucket_of
 
 pytestmark = pytest.mark.anyio
 
@@ -107,7 +106,7 @@ class TestBucket:
         store = FileStore(settings, Path("/nowhere"))
         await store.put("file-small", pieces(b"x" * MB), max_bytes=PART * 4)
         await store.put("file-large", pieces(*[b"x" * MB] * 17), max_bytes=PART * 4)
-        tags = {each["Key"]: each["ETag"] for each in objects(s3, settings)}
+        tags = {each["Key"]: each["ETag"] for each in s3.objects(settings)}
         assert "-" not in tags["some/prefix/file-small"]
         assert tags["some/prefix/file-large"].endswith('-3"')
 
@@ -116,7 +115,7 @@ class TestBucket:
         store = FileStore(settings, Path("/nowhere"))
         with pytest.raises(ContentTooLarge):
             await store.put("file-1", pieces(*[b"x" * MB] * 20), max_bytes=19 * MB)
-        assert objects(s3, settings) == []
+        assert s3.objects(settings) == []
         assert "Uploads" not in s3.client().list_multipart_uploads(Bucket=bucket_of(settings))
 
     async def test_credentials_that_are_not_taken(self, s3: S3Server) -> None:
@@ -163,18 +162,9 @@ class TestBucket:
         }.items():
             monkeypatch.setenv(name, value)
         await FileStore(FileSettings(url=settings.url), Path("/nowhere")).put("file-1", pieces(b"x"), max_bytes=5)
-        assert [each["Key"] for each in objects(s3, settings)] == ["some/prefix/file-1"]
+        assert [each["Key"] for each in s3.objects(settings)] == ["some/prefix/file-1"]
         monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
         await FileStore(settings, Path("/nowhere")).ping()
-
-
-def bucket_of(settings: FileSettings) -> str:
-    return settings.url.split("/")[2]
-
-
-def objects(s3: S3Server, settings: FileSettings) -> list[dict[str, Any]]:
-    """What Amazon's own client finds."""
-    return s3.client().list_objects_v2(Bucket=bucket_of(settings)).get("Contents", [])
 
 
 async def drain(pieces: AsyncIterator[bytes]) -> None:
