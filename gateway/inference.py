@@ -18,6 +18,7 @@ from typing import Protocol, cast
 import msgspec
 
 from gateway import caching
+from gateway.end_users import end_user_of
 from gateway.errors import ClientLeft, Refusal, Surprise, UnknownKey, UpstreamTimeout, refusal_of, to_openai_error
 from gateway.exchanges import record, withholding
 from gateway.exchanges.assemble import assemble, reply_text
@@ -29,7 +30,6 @@ from gateway.keys.new_keys import look_again
 from gateway.keys.ring import ApiKey
 from gateway.keys.scopes import MODEL_REQUEST, require
 from gateway.kit.ids import new_request_id
-from gateway.kit.keyed_hash import end_user_hash
 from gateway.kit.money import format_usd
 from gateway.limits.admission import Admission
 from gateway.limits.counters import Need
@@ -41,7 +41,7 @@ from gateway.metering.prices import Price
 from gateway.metering.usage import Usage, estimate_usage, read_usage
 from gateway.overhead import FIRST_TOKEN, REST, WHOLE
 from gateway.protocol.decode import decode
-from gateway.protocol.envelope import ChatEnvelope, CompletionEnvelope, Envelope, is_true, text_of
+from gateway.protocol.envelope import ChatEnvelope, CompletionEnvelope, Envelope, is_true
 from gateway.protocol.routes import FewShot
 from gateway.reply_cache import replay
 from gateway.reply_cache.entry import Entry
@@ -104,6 +104,8 @@ class Call:
     key: ApiKey | None = None
     """Known before for a person who has signed in; else `authorization` tells."""
     envelope: Envelope | None = None
+    end_user: str | None = None
+    """By its hash."""
     plan: Plan | None = None
     prompt: Prompt | None = None
     """What is sent in the place of the body, where its route shows the model examples."""
@@ -177,6 +179,7 @@ async def run(sv: Services, call: Call) -> Reply | StreamedReply:
     try:
         require(key.scopes, MODEL_REQUEST)
         call.envelope = decode(call.endpoint.decoder, call.body)
+        call.end_user = end_user_of(call.envelope, key.project_id, sv.settings.secret_key.reveal())
         call.plan = await _plan(sv, call, key, call.envelope.model)
         if call.plan.few_shot is not None:
             call.prompt = await _prompt(sv, call, key, call.envelope, call.plan.few_shot)
@@ -527,7 +530,7 @@ def _record(sv: Services, call: Call, end: End, charged: Cost | None, *, priced:
         attempts=_attempts(call),
         cost_nano=charged.total if charged else 0 if call.hit else None,
         input_nano=parts.input, cached_input_nano=parts.cached_input, output_nano=parts.output, request_nano=parts.request,
-        end_user=_end_user(sv, key, envelope) if envelope else None,
+        end_user=call.end_user,
         stored=isinstance(envelope, ChatEnvelope) and is_true(envelope.store) and end.reply is not None,
         verdicts=call.found.record,
         cache_hit=call.hit is not None,
@@ -538,13 +541,6 @@ def _attempts(call: Call) -> bytes | None:
     """What was tried, when there was more than one try."""
     made = call.attempts.made if call.attempts else ()
     return msgspec.json.encode(made) if len(made) > 1 else None
-
-
-def _end_user(sv: Services, key: ApiKey, envelope: Envelope) -> str | None:
-    """By its hash: a project's users are nobody else's, and their names are no column."""
-    named = text_of(envelope.safety_identifier) if isinstance(envelope, ChatEnvelope) else ""
-    named = named or text_of(envelope.user)
-    return end_user_hash(named, key.project_id, sv.settings.secret_key.reveal()) if named else None
 
 
 def _outcome(call: Call, end: End) -> Outcome:

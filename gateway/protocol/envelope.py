@@ -78,14 +78,6 @@ def is_true(raw: msgspec.Raw) -> bool:
     return raw is not ABSENT and bytes(raw) == b"true"
 
 
-def text_of(raw: msgspec.Raw) -> str:
-    """What a JSON string says; empty for anything else."""
-    if raw is ABSENT:
-        return ""
-    plain = bytes(raw)
-    return msgspec.json.decode(plain, type=str) if plain[:1] == b'"' else ""
-
-
 def starts_list(raw: msgspec.Raw) -> bool:
     return bytes(memoryview(raw)[:1]) == b"["
 

@@ -51,7 +51,11 @@ def _to_blank() -> tuple[ColumnElement[bool], ColumnElement[bool]]:
 
 
 async def _blank(session: AsyncSession, files: FileStore, version: DatasetVersionRow) -> None:
-    """The content first: whoever dies before the transaction ends does it again."""
+    """Whoever dies before the transaction ends does it again. What is erased while a file is written is not noted here: that
+    is the next round's."""
+    noted = update(DatasetItemRow).where(DatasetItemRow.version_id == version.id, *_to_blank())
+    done = await session.scalars(noted.values(sha256=BLANK).returning(DatasetItemRow.number))
+    log.info("blanks %s erased lines of version %s of dataset %s", len(done.all()), version.number, version.dataset_id)
     whole, there = hashlib.sha256(), True
     for split in SPLITS:
         file_id = version.training_file_id if split == "training" else version.validation_file_id
@@ -60,16 +64,14 @@ async def _blank(session: AsyncSession, files: FileStore, version: DatasetVersio
                 session, files, file_id, await _numbers(session, version.id, split), whole.update
             )
     version.content_sha256 = whole.hexdigest() if there else None
-    gone = update(DatasetItemRow).where(DatasetItemRow.version_id == version.id, *_to_blank())
-    done = await session.scalars(gone.values(sha256=BLANK).returning(DatasetItemRow.number))
-    log.info("blanked %s erased lines of version %s of dataset %s", len(done.all()), version.number, version.dataset_id)
 
 
 async def _numbers(session: AsyncSession, version_id: str, split: str) -> frozenset[int]:
-    """Of all erased lines of a file, those that are blank included."""
+    """Of all lines of a file that are noted as blank, now or before."""
     query = select(DatasetItemRow.number).where(
-        DatasetItemRow.version_id == version_id, DatasetItemRow.split == split, DatasetItemRow.erased_at.is_not(None)
-    )
+        DatasetItemRow.version_id == version_id, DatasetItemRow.split == split,
+        DatasetItemRow.erased_at.is_not(None), DatasetItemRow.sha256 == BLANK,
+    )  # fmt: skip
     return frozenset(await session.scalars(query))
 
 

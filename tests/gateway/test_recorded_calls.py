@@ -54,6 +54,24 @@ class TestFull:
         assert "tuneway_spool_max_bytes 0.0" in lines
 
 
+class TestUnreadable:
+    """Strings that nobody has to read to pass a call on are read before a model is asked."""
+
+    @pytest.mark.parametrize("stream", [False, True])
+    @pytest.mark.parametrize("field", ["user", "safety_identifier"])
+    @pytest.mark.parametrize("text", [b'"\xff"', b'"\xed\xa0\x80"'], ids=["no UTF-8", "half a pair"])
+    async def test_a_name_that_is_no_text(
+        self, client: httpx.AsyncClient, sv: Services, upstream: Upstream, stream: bool, field: str, text: bytes
+    ) -> None:
+        body = json.dumps(chat("echo", stream=stream) | {field: None}).encode().replace(b"null", text)
+        answer = await client.post(CHAT, content=body)
+        assert answer.status_code == 400
+        assert "could not parse the JSON body" in answer.json()["error"]["message"]
+        assert upstream.requests == []
+        row = await logged.row(sv)
+        assert (row.outcome, row.end_user, bytes(row.request)) == ("refused", None, body)
+
+
 class TestDisk:
     async def test_that_refuses_is_asked_before_a_model_is(
         self, client: httpx.AsyncClient, sv: Services, upstream: Upstream, monkeypatch: pytest.MonkeyPatch

@@ -80,6 +80,24 @@ class TestErased:
         lines = (await content_of(wv, file_id)).split(b"\n")
         assert [bool(line.strip()) for line in lines] == [True, False, True, False, True]
 
+    async def test_one_that_is_erased_while_the_file_is_written_becomes_blank_too(
+        self, client: Client, wv: WorkerServices, project_key: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        _, file_id = await version(client, wv, project_key, b"\n".join(LINES), 2)
+        put = FileStore.put
+
+        async def meanwhile(*given: Any, **named: Any) -> Any:
+            stored = await put(*given, **named)
+            async with wv.database.session() as session:
+                fourth = (DatasetItemRow.number == 4, DatasetItemRow.erased_at.is_(None))
+                await session.execute(update(DatasetItemRow).where(*fourth).values(erased_at=now()))
+            return stored
+
+        monkeypatch.setattr(FileStore, "put", meanwhile)
+        await blank_erased_lines(wv)
+        lines = (await content_of(wv, file_id)).split(b"\n")
+        assert [bool(line.strip()) for line in lines] == [True, False, True, False, True]
+
     async def test_lines_that_come_in_pieces(
         self, client: Client, wv: WorkerServices, project_key: dict[str, Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
