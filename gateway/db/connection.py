@@ -19,7 +19,9 @@ AWAY = (
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.InterfaceError,
+    asyncpg.ReadOnlySQLTransactionError,
 )
+"""The last one: after a failover a name may still be that of the server before, which only reads now."""
 
 
 def refuses_a_value(error: BaseException) -> bool:
@@ -52,8 +54,12 @@ class Connection:
         async with self._turn:
             with _unavailable():
                 connection = await self._connected()
-                async with connection.transaction():
-                    yield connection
+                try:
+                    async with connection.transaction():
+                        yield connection
+                except asyncpg.ReadOnlySQLTransactionError:
+                    connection.terminate()  # the next may be to a server that writes
+                    raise
 
     async def fetch(self, statement: str) -> list[Any]:
         """The rows of one query, outside of any transaction; asked once more where the connection turns out to be lost.

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from typing import Any, Self
 
 import asyncpg
-from sqlalchemy import text
+from sqlalchemy import event, text
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
@@ -25,7 +26,15 @@ UNSTORABLE = {"22021", "22P05"}
 OF_SQLALCHEMY = ("prepared_statement_cache_size", "prepared_statement_name_func", "async_creator_fn", "async_fallback")
 """Of a URL, and not asyncpg's."""
 
-AWAY = (OperationalError, InterfaceError, PoolTimeout, OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
+AWAY = (
+    OperationalError,
+    InterfaceError,
+    PoolTimeout,
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
 
 
 class Database:
@@ -40,6 +49,7 @@ class Database:
             pool_pre_ping=True,
             connect_args={"timeout": timeout},
         )
+        event.listen(self.engine.sync_engine, "handle_error", _leave_what_only_reads)
         self._apart = Connection(self.arguments, timeout)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False, info={DATABASE: self})
         self.large_bodies: LargeBodies | None = None
@@ -79,8 +89,12 @@ class Database:
         try:
             async with self.engine.connect() as connection:
                 driver: Any = (await connection.get_raw_connection()).driver_connection
-                async with driver.transaction():
-                    yield driver
+                try:
+                    async with driver.transaction():
+                        yield driver
+                except asyncpg.ReadOnlySQLTransactionError:
+                    await connection.invalidate()
+                    raise
         except AWAY as error:
             if _refuses_a_value(error):
                 raise
@@ -109,6 +123,12 @@ class Database:
     async def close(self) -> None:
         await self._apart.close()
         await self.engine.dispose()
+
+
+def _leave_what_only_reads(context: ExceptionContext) -> None:
+    """A server that was the primary until a failover answers each ping: its connections are lost all the same."""
+    if getattr(context.original_exception, "sqlstate", None) == asyncpg.ReadOnlySQLTransactionError.sqlstate:
+        context.is_disconnect = True
 
 
 def _refuses_a_value(error: BaseException) -> bool:

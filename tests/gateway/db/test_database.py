@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select, text
 
 from gateway.app import build_app
+from gateway.db.connection import Connection
 from gateway.db.database import Database
 from gateway.db.tables import ProjectRow
 from gateway.errors import InvalidRequest, Unavailable
@@ -19,6 +20,8 @@ from tests.contract import conforms
 
 pytestmark = pytest.mark.anyio
 
+ONLY_READS = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"
+WRITES = "INSERT INTO changes (name, version) VALUES ('x', 1)"
 NOWHERE = "postgresql+asyncpg://postgres@127.0.0.1:1/nothing"
 
 
@@ -65,6 +68,39 @@ class TestSession:
             async with database.session() as session:
                 await session.execute(kill)
         assert await count(database) == 0
+
+
+class TestReadOnly:
+    """After a failover connections may be to a server that only reads, and answers."""
+
+    async def test_a_session_leaves_it(self, database: Database) -> None:
+        async with database.session() as session:
+            await session.execute(text(ONLY_READS))
+        with pytest.raises(Unavailable):
+            async with database.session() as session:
+                session.add(project())
+        async with database.session() as session:
+            session.add(project())
+        assert await count(database) == 1
+
+    async def test_so_does_who_copies(self, database: Database) -> None:
+        await only_reads_then_writes(database)
+
+    async def test_and_who_has_a_connection_of_its_own(self, database: Database) -> None:
+        connection = Connection(database.arguments, 5)
+        await only_reads_then_writes(connection)
+        await connection.close()
+
+
+async def only_reads_then_writes(database: Database | Connection) -> None:
+    async with database.raw() as driver:
+        await driver.execute(ONLY_READS)
+    with pytest.raises(Unavailable):
+        async with database.raw() as driver:
+            await driver.execute(WRITES)
+    async with database.raw() as driver:
+        await driver.execute(WRITES)
+        assert await driver.fetchval("SELECT count(*) FROM changes WHERE name = 'x'") == 1
 
 
 class TestAway:
