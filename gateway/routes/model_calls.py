@@ -88,15 +88,19 @@ async def answer(sv: Services, endpoint: Endpoint, channel: Channel) -> None:
 
 
 def _read_headers(call: Call, headers: Sequence[tuple[bytes, bytes]]) -> None:
-    """Who calls, and what else a header asks of us."""
+    """Who calls, and what else a header asks of us. Anybody may send a great many of them: each is looked at once."""
+    parent = state = b""
     for name, value in headers:
         if name == b"authorization":
             call.authorization = value
         elif name == FALLBACK:
             call.fall_back = value.lower() != b"off"
         elif name == tracing.PARENT:
-            state = next((value for name, value in headers if name == tracing.STATE), b"")
-            call.trace_headers = tracing.passed_on(value, state)
+            parent = value
+        elif name == tracing.STATE:
+            state = state or value
+    if parent:
+        call.trace_headers = tracing.passed_on(parent, state)
 
 
 async def _send_stream(reply: StreamedReply, channel: Channel) -> None:

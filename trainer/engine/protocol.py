@@ -11,6 +11,8 @@ from trainer.engine.refusals import Invalid, Unsupported
 from trainer.engine.sampling import Options
 
 MAX_CHOICES = 8
+LONGEST_TOKEN_ID = 18
+"""Digits."""
 
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 
@@ -219,9 +221,10 @@ def options_of(call: GenerationCall, defaults: dict[str, float], *, vocab_size: 
 def bias_of(call: GenerationCall, vocab_size: int) -> dict[int, float]:
     bias = {}
     for written, value in (call.logit_bias or {}).items():
-        if not written.isascii() or not written.isdigit() or int(written) >= vocab_size:
+        is_number = written.isascii() and written.isdigit() and len(written) <= LONGEST_TOKEN_ID
+        if not is_number or int(written) >= vocab_size:
             raise Invalid(
-                f"Invalid 'logit_bias': '{written}' is not a token id of this model (0 to {vocab_size - 1}).",
+                f"Invalid 'logit_bias': '{written[:50]}' is not a token id of this model (0 to {vocab_size - 1}).",
                 "logit_bias",
                 "invalid_value",
             )

@@ -18,7 +18,7 @@ def tool_fields(request: ChatRequest, called: Iterable[str]) -> _Block:
     """`tools` and `tool_choice`, or nothing. Functions, the form before tools, are tools of which one is called at most.
 
     Args:
-        called: names of the tools that the conversation has called so far. Anthropic refuses such a conversation when
+        called: names, each once, of the tools that the conversation has called so far. Anthropic refuses such a conversation when
             no tool is defined; then they are defined for it, and may not be called again.
 
     Raises:
@@ -30,7 +30,7 @@ def tool_fields(request: ChatRequest, called: Iterable[str]) -> _Block:
     ]
     choice = _choice(request, has_tools=bool(tools))
     if not tools:
-        tools = [{"name": name, "input_schema": {"type": "object"}} for name in dict.fromkeys(called)]
+        tools = [{"name": name, "input_schema": {"type": "object"}} for name in called]
         choice = {"type": "none"}
     if not tools:
         return {}

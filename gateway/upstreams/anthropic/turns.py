@@ -41,8 +41,9 @@ class Conversation:
     system: list[Block] = field(default_factory=list[Block])
     turns: list[Block] = field(default_factory=list[Block])
     """`{"role": "user" | "assistant", "content": [blocks]}`, in turn."""
-    called: list[str] = field(default_factory=list[str])
-    """Names of the tools that were called."""
+    called: dict[str, int] = field(default_factory=dict[str, int])
+    """Names of the tools that were called, and the place of their last call among all calls."""
+    calls: int = 0
 
     def take(self, message: Message, param: str) -> None:
         """One more message; raises InvalidRequest for what Anthropic does not take."""
@@ -85,18 +86,18 @@ class Conversation:
                 )
             blocks.append(self._call(call.id, call.function, f"{place}.function.arguments"))
         if message.function_call:
-            id = _function_id(len(self.called), message.function_call.name)
+            id = _function_id(self.calls, message.function_call.name)
             blocks.append(self._call(id, message.function_call, f"{param}.function_call.arguments"))
         return blocks
 
     def _call(self, id: str, function: FunctionCall, param: str) -> Block:
-        self.called.append(function.name)
+        self.called[function.name] = self.calls
+        self.calls += 1
         return {"type": "tool_use", "id": _id(id), "name": function.name, "input": _input(function.arguments, param)}
 
     def _latest(self, name: str) -> str:
         """Id of the last call of a function: the form before tools has none."""
-        places = [place for place, called in enumerate(self.called) if called == name]
-        return _function_id(places[-1] if places else 0, name)
+        return _function_id(self.called.get(name, 0), name)
 
     def _add(self, role: str, blocks: list[Block]) -> None:
         if not blocks:

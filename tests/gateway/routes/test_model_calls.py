@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -27,7 +27,11 @@ class Server:
     """
 
     def __init__(self, key: str, body: bytes, breaks: Callable[[dict[str, Any]], bool] = lambda _: False) -> None:
-        self.scope = {"type": "http", "method": "POST", "headers": [(b"authorization", f"Bearer {key}".encode())]}
+        self.scope: dict[str, Any] = {
+            "type": "http",
+            "method": "POST",
+            "headers": [(b"authorization", f"Bearer {key}".encode())],
+        }
         self.sent: list[dict[str, Any]] = []
         self.gone = asyncio.Event()
         self._messages = [{"type": "http.request", "body": body}]
@@ -51,6 +55,27 @@ class Server:
 
 async def call(sv: Services, server: Server) -> None:
     await answer(sv, CHAT_COMPLETIONS, AsgiChannel(sv, server.scope, server.receive, server.send))
+
+
+class Looked(list[tuple[bytes, bytes]]):
+    """Headers that count how often somebody goes through them."""
+
+    looks = 0
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        self.looks += 1
+        return super().__iter__()
+
+
+class TestHeaders:
+    @pytest.mark.parametrize("count", [1, 50])
+    async def test_that_a_stranger_repeats_are_looked_at_once_each(self, sv: Services, count: int) -> None:
+        """16,000 of them, looked at for each other, would hold up every call of the process for seconds."""
+        server = Server("unknown", json.dumps(chat("echo")).encode())
+        headers = server.scope["headers"] = Looked(server.scope["headers"] + [(b"traceparent", b"")] * count)
+        await call(sv, server)
+        assert server.sent[0]["status"] == 401
+        assert headers.looks <= 3
 
 
 class TestSendingFails:

@@ -49,3 +49,8 @@ class TestRoomForAnswer:
     )
     def test_anything_else_is_passed_on(self, message: str) -> None:
         assert room_for_answer(message, 16_384) is None
+
+    def test_what_the_client_sent_is_not_searched_for_long(self) -> None:
+        """It would be, for a time that grows with the square of its length."""
+        assert room_for_answer(f"Invalid 'logit_bias': '{'1' * 100_000}x' is no token", 16_384) is None
+        assert room_for_answer("9" * 500 + " > 8192 - " + "5" * 500, 16_384) is None

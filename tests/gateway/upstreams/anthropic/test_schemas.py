@@ -1,5 +1,6 @@
 """JSON Schemas: the same as Anthropic's own client makes of them."""
 
+import json
 from typing import Any
 
 import anthropic
@@ -54,6 +55,37 @@ class TestAccepted:
             "anyOf": [{"type": "string", "description": "Maybe"}, {"type": "null"}]
         }
 
+    def test_several_types_each_with_what_speaks_of_it(self) -> None:
+        schema = {
+            "type": ["object", "array", "string", "object"],
+            "properties": {"a": {"type": "integer"}},
+            "items": {"type": "boolean"},
+            "pattern": "x",
+        }
+        noted = {"description": "{pattern: x}"}
+        assert accepted(schema, "x") == {
+            "anyOf": [
+                {
+                    "type": "object",
+                    "properties": {"a": {"type": "integer"}},
+                    "additionalProperties": False,
+                    **noted,
+                },
+                {"type": "array", "items": {"type": "boolean"}, **noted},
+                {"type": "string", **noted},
+            ]
+        }
+
+    def test_nested_ones_with_several_types_are_taken_in_once(self) -> None:
+        schema: dict[str, Any] = {"type": "string"}
+        for _ in range(60):
+            schema = {
+                "type": ["object", "object", "array", "null"],
+                "properties": {"a": schema},
+                "items": {"type": "null"},
+            }
+        assert len(json.dumps(accepted(schema, "x"))) < 5 * len(json.dumps(schema))
+
     def test_a_format_that_is_no_text(self) -> None:
         assert accepted({"type": "string", "format": ["date"]}, "x") == {
             "type": "string",
@@ -70,6 +102,8 @@ class TestAccepted:
             ({"type": "array", "items": {"anyOf": [{"type": "string"}, {}]}}, "x.items.anyOf[1]"),
             ({"$defs": {"A": True}, "type": "object"}, "x.$defs.A"),
             ({"type": "object", "properties": ["a"]}, "x.properties"),
+            ({"type": "object", "properties": {"a": {"type": ["string", "text"]}}}, "x.properties.a.type"),
+            ({"type": ["string", {}]}, "x.type"),
         ],
     )
     def test_without_a_type_it_is_refused(self, schema: Any, param: str) -> None:
