@@ -35,6 +35,10 @@ HEAD_SECONDS = 30.0
 """In which a request line and its headers have to come."""
 MAX_QUEUED = 16
 """Requests that may wait for those before them. With more, nothing is read, so that nobody notices when the client leaves."""
+MOST_QUEUED = 256
+"""In one piece of what is read, which is not stopped in the middle. Whoever sends more is no client of this API."""
+MOST_PIECES = 1024
+"""Of a body, before they are put together: of two bytes each takes fifty."""
 UNUSUAL = (b"expect", b"cookie", b"upgrade")
 STUCK_SECONDS = 60.0
 """A client that has taken nothing of what waits for it for so long is gone: what its call holds is wanted by others."""
@@ -82,6 +86,8 @@ class DirectCall:
         """The whole reply is on its way."""
         self._protocol = protocol
         self._pieces: list[bytes] = []
+        self._gathered: bytearray | None = None
+        """Pieces before those, where there were very many."""
         self._size = 0
         self._read = False
         self._act: Callable[[], object] | None = None
@@ -105,9 +111,18 @@ class DirectCall:
     def add(self, piece: bytes, limit: int) -> bool:
         """A piece of its body; False: it is too large."""
         self._size += len(piece)
-        if self._size <= limit:
-            self._pieces.append(piece)
-        return self._size <= limit
+        if self._size > limit:
+            return False
+        self._pieces.append(piece)
+        if len(self._pieces) > MOST_PIECES:
+            self._gather()
+        return True
+
+    def _gather(self) -> None:
+        if self._gathered is None:
+            self._gathered = bytearray()
+        self._gathered += b"".join(self._pieces)
+        self._pieces.clear()
 
     def complete(self) -> None:
         """The request is here."""
@@ -116,11 +131,13 @@ class DirectCall:
     # A channel.
 
     async def body(self, limit: int) -> bytes:
-        pieces, self._pieces = self._pieces, []
+        pieces, gathered, self._pieces, self._gathered = self._pieces, self._gathered, [], None
         if self._size > limit:
             self.keep_alive = False
             raise too_large(limit)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if gathered is None and len(pieces) == 1:
+            return pieces[0]
+        return b"".join((gathered or b"", *pieces))
 
     async def person(self) -> ApiKey | None:
         return None  # what has a cookie went the usual way
@@ -294,7 +311,10 @@ class DirectProtocol(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         """Something came meanwhile, or it is time."""
         self._timer_at, self.timeout_keep_alive_task = NEVER, None
-        if self._until <= self.loop.time():
+        now = self.loop.time()
+        if self._until <= now and self.flow.read_paused:  # it is we who do not read
+            self._wait_until(now + self.timeout_keep_alive)
+        elif self._until <= now:
             super().timeout_keep_alive_handler()
         elif self._until < NEVER:
             self._wait_until(self._until)
@@ -321,11 +341,15 @@ class DirectProtocol(HttpToolsProtocol):
             if self._unread > MAX_HEAD_BYTES:
                 self._refuse(TOO_LONG)
                 return
-        if self._answering is None:  # else time begins at its end
+        if self._answering is None or self._is_reading_body():  # else time begins at its end
             now = self.loop.time()
             if self._in_head and self._head_until is None:
                 self._head_until = now + HEAD_SECONDS
             self._wait_until(self._head_until if self._in_head and self._head_until else now + self.timeout_keep_alive)
+
+    def _is_reading_body(self) -> bool:
+        """Whoever answers waits for the rest of what it answers: a call that goes through ASGI begins with its head."""
+        return self._in_request and not self._in_head and self._answering is self.cycle
 
     def _stay(self, rest: bytes) -> None:
         """Read a request again without the upgrade that it asks for and nobody here speaks, which is how one is declined
@@ -387,6 +411,8 @@ class DirectProtocol(HttpToolsProtocol):
         self._reading = None
         if self.parser.get_method() == b"CONNECT":  # reading it again would change nothing
             raise ValueError("this is no proxy")
+        if len(self.pipeline) >= MOST_QUEUED:
+            raise ValueError("too many requests at once")
         if self.parser.should_upgrade():
             return  # it is read again
         url, headers, expects = self.url, self.headers, self.expect_100_continue
@@ -427,7 +453,7 @@ class DirectProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
-        else:
+        if self._answering is None or self._is_reading_body():
             self._wait_until(self.loop.time() + self.timeout_keep_alive)
 
     def _begin(self, call: DirectCall) -> None:

@@ -101,6 +101,74 @@ class TestBodies:
         protocol.data_received(request(door.key)[:-5])
         assert await client.rest() == b""
 
+    @pytest.mark.parametrize("before", [0, 1], ids=["alone", "behind another"])
+    async def test_the_rest_of_one_that_goes_another_way_never_comes(
+        self, door: Door, settled: Settled, upstream: Upstream, before: int
+    ) -> None:
+        """Through ASGI its answer begins before the body is there."""
+        client, protocol = await door.pair()
+        protocol.timeout_keep_alive = 0.2
+        protocol.data_received(request(door.key) * before + request(door.key, cookie="a=b")[:-5])
+        for _ in range(before):
+            assert (await client.answer()).status == 200
+        assert await client.rest() == b""
+        await settled()
+        assert len(upstream.requests) == before
+
+    async def test_one_that_comes_slowly(self, door: Door) -> None:
+        client, protocol = await door.pair()
+        protocol.timeout_keep_alive = 0.5
+        data = request(door.key, cookie="a=b")
+        protocol.data_received(data[:-10])
+        for at in range(-10, 0):
+            await asyncio.sleep(0.1)
+            protocol.data_received(data[at : at + 1 or None])
+        assert (await client.answer()).status == 200
+
+    async def test_who_does_not_read_does_not_close_for_it(self, door: Door) -> None:
+        client, protocol = await door.pair()
+        protocol.timeout_keep_alive = 0.3
+        data = request(door.key, cookie="a=b")
+        protocol.data_received(data[:-5])
+        await asyncio.sleep(0.02)  # who answers has taken what there is, and waits
+        protocol.flow.read_paused = True
+        await asyncio.sleep(0.8)
+        protocol.flow.read_paused = False
+        protocol.data_received(data[-5:])
+        assert (await client.answer()).status == 200
+
+    async def test_in_very_small_pieces_take_little_more_than_their_size(self, door: Door) -> None:
+        client, protocol = await door.pair()
+        body = filled(LIMIT // 2)
+        data = request(door.key, chunked(body, 2), transfer_encoding="chunked")
+        protocol.data_received(data[:-5])
+        call: Any = protocol.cycle
+        assert len(call._pieces) <= direct.MOST_PIECES
+        assert len(call._gathered) + sum(map(len, call._pieces)) == len(body)
+        protocol.data_received(data[-5:])
+        assert (await client.answer()).status == 200
+
+
+class TestRequests:
+    async def test_that_come_by_the_thousand_are_not_kept(self, door: Door, upstream: Upstream) -> None:
+        """What is read in one piece is parsed to its end."""
+        client, protocol = await door.pair()
+        client.write(request(door.key, body_of("slow")))
+        await until(lambda: upstream.requests)
+        protocol.data_received(b"GET / HTTP/1.1\r\n\r\n" * 7000)
+        assert len(protocol.pipeline) == direct.MOST_QUEUED
+        upstream.release.set()
+        assert (await client.answer()).status == 200
+        assert await client.rest() == b""
+        await until(lambda: not door.connections, PATIENCE)
+        assert not protocol.pipeline
+
+    async def test_that_come_by_the_hundred_are_answered(self, door: Door) -> None:
+        client, protocol = await door.pair()
+        protocol.data_received(request(door.key) * direct.MOST_QUEUED)
+        for _ in range(direct.MOST_QUEUED):
+            assert (await client.answer()).status == 200
+
 
 def assert_too_large(answer: Answer) -> None:
     assert (answer.status, answer.headers["connection"]) == (413, "close")
