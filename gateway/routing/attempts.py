@@ -218,13 +218,26 @@ class Attempts(Generic[T]):
             await self._drop(walks, winner)
 
     async def _drop(self, walks: set[asyncio.Task[Answered[T] | None]], winner: Answered[T] | None) -> None:
-        """Hang up everybody but the winner, also one that answered in the same moment."""
+        """Hang up everybody but the winner, also one that answers in the same moment; and the winner, too, where the call ends
+        meanwhile."""
         for walk in walks:
+            walk.add_done_callback(lambda walk: self._give_back(walk, winner))
             walk.cancel()
-        for found in await asyncio.gather(*walks, return_exceptions=True):
-            if isinstance(found, Answered) and found is not winner:
-                found.release()
-                self._sender.hang_up(found.answer)
+        try:
+            await asyncio.gather(*walks, return_exceptions=True)
+        except BaseException:
+            if winner is not None:
+                self._hang_up(winner)
+            raise
+
+    def _give_back(self, walk: asyncio.Task[Answered[T] | None], winner: Answered[T] | None) -> None:
+        found = None if walk.cancelled() or walk.exception() else walk.result()
+        if found is not None and found is not winner:
+            self._hang_up(found)
+
+    def _hang_up(self, answered: Answered[T]) -> None:
+        answered.release()
+        self._sender.hang_up(answered.answer)
 
     async def _retried(self, candidate: Candidate, *, insist: bool = False) -> Answered[T] | None:
         """One candidate, as often as it is worth it; None when the next one should be asked.

@@ -363,6 +363,26 @@ class TestHedge:
         assert (sorted(sender.cancelled), traffic.load.total) == (["a", "b"], 0)
 
 
+    @pytest.mark.parametrize("turns", range(8))
+    async def test_who_leaves_in_the_moment_of_the_answer_leaves_none_behind(self, turns: int) -> None:
+        """Args: turns: of the event loop since the second was asked, which answers at once."""
+        sender, traffic = Sender(a=HANG), Traffic()
+        tried = attempts(self.of(), sender, traffic)
+        running = asyncio.ensure_future(tried.run())
+        while len(sender.asked) < 2:
+            await asyncio.sleep(0)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        tried.end(ClientLeft())
+        (found,) = await asyncio.gather(running, return_exceptions=True)
+        if isinstance(found, Answered):
+            found.release()
+        else:
+            assert isinstance(found, ClientLeft)
+            assert ("b", None) not in made(tried) or sender.dropped == ["b"]
+        assert traffic.load.total == 0
+
+
 class TestEnding:
     async def test_past_the_total_time(self) -> None:
         sender, traffic = Sender(a=HANG), Traffic()
