@@ -1,9 +1,10 @@
 """One connection to a server, for one exchange after the other. `httptools` (llhttp) reads what comes.
 
 A connection that waits in the pool may be closed by the server at any time, also while the next request is on its way to
-it. Nobody may send that request again, unless it cannot have been read: the kernel's count of bytes that the other side
-has acknowledged (TCP_INFO) says so, where the system has one. A socket that is closed acknowledges nothing. Of a plain
-connection it is known how much was written before a request; of one with TLS, the count is taken when it is written.
+it. Nobody may send that request again, unless it cannot have been read: the kernel's counts (TCP_INFO) say so, where the
+system has them. A server's last word (FIN) acknowledges what it has; a reset says nothing of what came before it, so there
+nothing may have been sent at all. Of a plain connection it is known how much was written before a request; of one with
+TLS, the count is taken when it is written.
 """
 
 import asyncio
@@ -26,8 +27,8 @@ MAX_BYTES_BESIDE_BODY = 1 << 18
 """Of a head, of trailers, or of marks between chunks, until something else comes."""
 ONE_WRITE = 1 << 16
 """A body up to this goes to the kernel together with its head."""
-BYTES_ACKED = struct.Struct("120xQ")
-"""linux/tcp.h, struct tcp_info: `tcpi_bytes_acked`."""
+BYTES_ACKED, BYTES_SENT = struct.Struct("120xQ"), struct.Struct("200xQ")
+"""linux/tcp.h, struct tcp_info: `tcpi_bytes_acked`, and `tcpi_bytes_sent` (since 4.19), which counts what was sent again, too."""
 
 
 class Connection(asyncio.Protocol):
@@ -238,18 +239,24 @@ class Connection(asyncio.Protocol):
     def _why_lost(self, error: Exception | None) -> Failure:
         if self._response is None or self._heard or self._acknowledged is None:
             return Failure(f"the connection broke: {error or 'the server closed it'}")
-        acknowledged = self._count_acknowledged()
-        if acknowledged is not None and acknowledged <= self._acknowledged:
+        said_so = error is None or isinstance(
+            error, BrokenPipeError
+        )  # the second: it had, and then something was written
+        count = self._count(BYTES_ACKED if said_so else BYTES_SENT)
+        if count is not None and count <= self._acknowledged:
             return NothingRead("the server had closed the connection")
         return Failure(f"the connection broke before an answer came: {error or 'the server closed it'}")
 
     def _count_acknowledged(self) -> int | None:
         """Bytes that the other side has acknowledged since the connection began; None where nobody counts them."""
+        return self._count(BYTES_ACKED)
+
+    def _count(self, bytes_: struct.Struct) -> int | None:
         if sys.platform != "linux" or self._socket is None:
             return None
         try:
-            told = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, BYTES_ACKED.size)
-            return BYTES_ACKED.unpack(told)[0]
+            told = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, bytes_.size)
+            return bytes_.unpack(told)[0]
         except (OSError, struct.error):
             return None
 

@@ -362,14 +362,13 @@ class TestHedge:
             await running
         assert (sorted(sender.cancelled), traffic.load.total) == (["a", "b"], 0)
 
-
     @pytest.mark.parametrize("turns", range(8))
     async def test_who_leaves_in_the_moment_of_the_answer_leaves_none_behind(self, turns: int) -> None:
         """Args: turns: of the event loop since the second was asked, which answers at once."""
         sender, traffic = Sender(a=HANG), Traffic()
         tried = attempts(self.of(), sender, traffic)
         running = asyncio.ensure_future(tried.run())
-        while len(sender.asked) < 2:
+        while len(sender.asked) < 2:  # noqa: ASYNC110 turn by turn
             await asyncio.sleep(0)
         for _ in range(turns):
             await asyncio.sleep(0)

@@ -287,6 +287,22 @@ class TestIdleConnectionsThatAreClosed:
             assert not isinstance(raised.value, NothingRead)
             assert len(raw.requests) == 2
 
+    async def test_one_that_was_read_and_reset_before_it_was_acknowledged_is_not_either(self, pool: Pool) -> None:
+        """The kernel waits some 40 ms for something to send the acknowledgement with."""
+
+        async def answer(raw: Raw, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await raw.request(reader)
+            writer.write(OK)
+            await raw.request(reader)
+            reset(writer)
+
+        async with raw_server(answer) as raw:
+            await (await ask(pool, raw)).read()
+            with pytest.raises(Failure) as raised:
+                await ask(pool, raw)
+            assert not isinstance(raised.value, NothingRead)
+            assert len(raw.requests) == 2
+
     async def test_a_request_that_reached_the_kernel_alone_is_not_sent_again(self, pool: Pool) -> None:
         """It was acknowledged: nobody can tell whether it was read."""
 
