@@ -9,6 +9,7 @@ from gateway.budgets.windows import Window
 from gateway.errors import Refusal
 
 FOREVER = float("inf")
+UNKNOWN = -1
 
 
 @dataclass(slots=True)
@@ -40,7 +41,7 @@ class Account:
     reserved: int = 0
     """By calls under way."""
     written: int = 0
-    """What the database has as `granted`, as far as is known."""
+    """What the database has as `granted`, as far as is known; UNKNOWN where a change of it may have come to be, or not."""
     renewals: int = 0
     """How often the budget changed."""
     used_at: float = 0.0

@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from gateway.budgets import exhaustion
-from gateway.budgets.account import Account
+from gateway.budgets.account import UNKNOWN, Account
 from gateway.budgets.holders import beat, register
 from gateway.budgets.leases import State, Taken, Wish, extend, lower
 from gateway.budgets.opening import open_window
@@ -126,10 +126,14 @@ class Leasing:
     async def _take(self, account: Account, wish: Wish) -> Taken | None:
         exact = account.wanted_until > asyncio.get_running_loop().time()
         renewals = account.renewals
-        async with self._database.raw() as connection:
-            if not self._registered:
-                await register(connection, self._holder, platform.node())
-            taken = await extend(connection, self._holder, account, wish, exact=exact)
+        try:
+            async with self._database.raw() as connection:
+                if not self._registered:
+                    await register(connection, self._holder, platform.node())
+                taken = await extend(connection, self._holder, account, wish, exact=exact)
+        except BaseException:  # the answer to the commit may be what was lost: then nobody uses what is leased
+            account.written = UNKNOWN
+            raise
         self._registered = True
         if taken is not None:
             account.written = taken.granted

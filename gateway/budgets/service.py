@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Sequence
 
-from gateway.budgets.account import Account
+from gateway.budgets.account import UNKNOWN, Account
 from gateway.budgets.book import Budget, BudgetBook, Cover
 from gateway.budgets.endings import end_leases
 from gateway.budgets.leasing import WANTED_SECONDS, Leasing
@@ -181,7 +181,11 @@ class Budgets:
             self.leasing.give_back_soon(account)
 
     def _held(self) -> list[Place]:
-        return [place for place, account in self.accounts.items() if account.written > account.spent]
+        return [
+            place
+            for place, account in self.accounts.items()
+            if account.written > account.spent or account.written == UNKNOWN
+        ]
 
     def _wanted(self, places: Sequence[Place]) -> None:
         until = self._now() + WANTED_SECONDS

@@ -138,16 +138,33 @@ class Drain:
                 await self._drain_segment(segment, until=segment.path.stat().st_size)
 
     async def adopt_orphans(self) -> int:
-        """Drain what dead processes left, and remove it; returns the number of exchanges found."""
+        """Drain what dead processes left, and remove it; returns the number of exchanges found.
+
+        Raises:
+            Unavailable: the database is away.
+            OSError: of the first that cannot be read; those behind it were not held up.
+        """
+        found, refused = 0, list[OSError]()
+        try:
+            for directory in self._spool.orphans():
+                try:
+                    found += await self._adopt(directory)
+                except OSError as error:
+                    refused.append(error)
+        finally:
+            if found:
+                log.info("recovered %d exchanges from the spool of a process that died", found)
+        if refused:
+            raise refused[0]
+        return found
+
+    async def _adopt(self, directory: Path) -> int:
         found = 0
-        for directory in self._spool.orphans():
-            for segment in orphan_segments(directory):
-                found += await self._drain_segment(segment, own=False)
-                self._discard(segment)
-            await self._released(directory.name)
-            remove_empty(directory)
-        if found:
-            log.info("recovered %d exchanges from the spool of a process that died", found)
+        for segment in orphan_segments(directory):
+            found += await self._drain_segment(segment, own=False)
+            self._discard(segment)
+        await self._released(directory.name)
+        remove_empty(directory)
         return found
 
     async def close(self) -> None:

@@ -6,12 +6,14 @@ be done twice.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Text, and_, case, delete, func, literal, null, or_, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from gateway.db.database import Database
 from gateway.db.guidance_lock import hold_while_erasing
 from gateway.db.mirror import touch
 from gateway.db.reply_generations import forget_replies
@@ -53,7 +55,7 @@ async def _tell(session: AsyncSession, project_id: str, keys: Sequence[str], by:
     rows = [{"exchange_id": key, "project_id": project_id, "deleted_at": now(), "deleted_by": by} for key in keys]
     for start in range(0, len(rows), AT_A_TIME):
         statement = insert(ExchangeDeletionRow).values(rows[start : start + AT_A_TIME])
-        later = {"deleted_at": statement.excluded.deleted_at}
+        later = {"deleted_at": func.greatest(statement.excluded.deleted_at, ExchangeDeletionRow.deleted_at)}
         await session.execute(statement.on_conflict_do_update(index_elements=["exchange_id"], set_=later))
 
 
@@ -63,14 +65,33 @@ async def page_of_user(session: AsyncSession, project_id: str, end_user: str, af
     return list(await session.scalars(select(ExchangeRow.id).where(*of_user).order_by(ExchangeRow.id).limit(AT_A_TIME)))
 
 
-async def erase(session: AsyncSession, project_id: str, ids: Sequence[str], by: str) -> int:
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """Returned by `erase`."""
+
+    count: int
+    """Of the exchanges asked for, those that were not deleted before."""
+    others: Sequence[str]
+    """Calls that repeat them, of judges and of evals."""
+
+
+async def erase_late(database: Database, project_id: str, ids: Sequence[str], by: str) -> None:
+    """Once more, what an `erase` has found by itself, or nobody announced: its calls may have been on their way to the log, past
+    whoever looks whether they are deleted. Those are waited for here."""
+    for start in range(0, len(ids), AT_A_TIME):
+        some = ids[start : start + AT_A_TIME]
+        async with database.session() as session:
+            await announce(session, project_id, some, by)
+        async with database.session() as session:
+            await erase(session, project_id, some, by)
+
+
+async def erase(session: AsyncSession, project_id: str, ids: Sequence[str], by: str) -> Erased:
     """Empty these exchanges of a project, and all that repeats them: what judges were asked and said of them, comments and
     edits, stored completions, examples, items of evals and open tasks. Lines of datasets are marked: their files keep them until they are
     built anew. At most AT_A_TIME ids.
 
     This nulls texts of judgments, which are otherwise never changed: what somebody wanted erased is stronger.
-
-    Returns how many were not deleted before.
     """
     known = select(func.count()).where(ExchangeDeletionRow.exchange_id.in_(ids))
     before = await session.scalar(known) or 0
@@ -86,7 +107,7 @@ async def erase(session: AsyncSession, project_id: str, ids: Sequence[str], by: 
         await _empty(session, project_id, every[start : start + AT_A_TIME])
         await _mark(session, project_id, every[start : start + AT_A_TIME])
         await _end_judging(session, project_id, every[start : start + AT_A_TIME])
-    return len(ids) - before
+    return Erased(len(ids) - before, sorted({*every} - {*ids}))
 
 
 async def _end_judging(session: AsyncSession, project_id: str, ids: Sequence[str]) -> None:

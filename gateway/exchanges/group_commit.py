@@ -53,6 +53,8 @@ class GroupCommit:
                     self._failed(error)
                 failure = Unavailable(FAILED)
                 failure.__cause__ = error
+                # What was appended meanwhile is in the same file, of which the kernel tells a failure once.
+                waiting, self._waiting = [*waiting, *self._waiting], []
             for each in waiting:
                 if not each.done():
                     each.set_result(None) if failure is None else each.set_exception(failure)

@@ -28,7 +28,9 @@ DELETE FROM unread_exchanges WHERE exchange_id IN (
 BODIES = text(f"""
 SELECT id, project_id, request, reply FROM exchanges
 WHERE id = ANY(:ids) AND logging = 'full' AND {size_sql("request")} + coalesce({size_sql("reply")}, 0) <= :bytes
+ORDER BY id FOR SHARE
 """).columns(request=Body, reply=Body)  # noqa: S608
+"""Whoever empties them because they are too old waits, and takes away what is written here."""
 WRITE = text("""
 INSERT INTO exchange_texts (exchange_id, question, answer, words)
 VALUES (:id, :question, :answer, to_tsvector('simple', :searched) || array_to_tsvector(ARRAY[CAST(:project AS text)]))

@@ -31,10 +31,11 @@ async def next_full(session: AsyncSession, project_id: str, after: str, end: str
 
 
 async def remove_next(session: AsyncSession, project_id: str, end: str, cut: datetime) -> int:
-    """The oldest exchanges; returns how many went."""
+    """The oldest exchanges; returns how many went. What is still to be read goes first: whoever reads it now is waited for, and
+    what they have written of it goes with the rest."""
     aged = select(ExchangeRow.id).where(*_aged(project_id, end, cut)).order_by(ExchangeRow.id).limit(AT_A_TIME)
     ids = list(await session.scalars(aged))
-    for row, key in ((ExchangeTextRow, "exchange_id"), (UnreadExchangeRow, "exchange_id"), (ExchangeRow, "id")):
+    for row, key in ((UnreadExchangeRow, "exchange_id"), (ExchangeTextRow, "exchange_id"), (ExchangeRow, "id")):
         await _delete(session, row, key, ids)
     return len(ids)
 

@@ -66,16 +66,24 @@ def orphan_segments(directory: Path) -> list[Segment]:
 
 
 def orphans(root: Path, own: Path) -> Iterator[Path]:
-    """Directories of dead processes, each locked for as long as the caller looks at it."""
+    """Directories of dead processes, each locked for as long as the caller looks at it. Raises OSError, behind the last one: of one
+    that may not be opened (another user's)."""
+    refused: OSError | None = None
     for directory in sorted(root.iterdir()):
         if directory == own or directory.name.startswith(".") or not directory.is_dir():
             continue
-        lock = try_lock(directory)
+        try:
+            lock = try_lock(directory)
+        except OSError as error:
+            refused = refused or error
+            continue
         if lock is not None:
             try:
                 yield directory
             finally:
                 os.close(lock)
+    if refused:
+        raise refused
 
 
 def remove_empty(directory: Path) -> None:
@@ -87,7 +95,7 @@ def remove_empty(directory: Path) -> None:
 
 
 def try_lock(directory: Path) -> int | None:
-    """An open, exclusively locked file, or None when another process holds it."""
+    """An open, exclusively locked file, or None when another process holds it. Raises OSError: it may not be opened."""
     try:
         file = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     except FileNotFoundError:

@@ -71,7 +71,8 @@ async def _delete(sv: Services, eraser: Eraser, name: str) -> Deleted:
         await _expect(sv, name)
     await _announce(sv, eraser, id, id)
     async with sv.database.session() as session:
-        await erasure.erase(session, eraser.project_id, [id], eraser.by)
+        erased = await erasure.erase(session, eraser.project_id, [id], eraser.by)
+    await erasure.erase_late(sv.database, eraser.project_id, erased.others, eraser.by)
     return Deleted(id=id, object="exchange.deleted")
 
 
@@ -92,10 +93,14 @@ async def _delete_of_user(sv: Services, eraser: Eraser, user: str | None) -> Exc
     hashed = end_user_hash(user, eraser.project_id, sv.settings.secret_key.reveal())
     await _announce(sv, eraser, deletions.USER + hashed, hashed)
     count, page = 0, [""]
-    while page:
+    while True:
         async with sv.database.session() as session:
             page = await erasure.page_of_user(session, eraser.project_id, hashed, page[-1])
-            count += await erasure.erase(session, eraser.project_id, page, eraser.by) if page else 0
+            if not page:
+                break
+            erased = await erasure.erase(session, eraser.project_id, page, eraser.by)
+        count += erased.count
+        await erasure.erase_late(sv.database, eraser.project_id, erased.others, eraser.by)
     async with sv.database.session() as session:
         await erasure.erase_words_of(session, eraser.project_id, hashed)
     return ExchangesDeleted(exchanges=count)

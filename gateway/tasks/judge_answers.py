@@ -138,22 +138,25 @@ async def _write_whole(wv: WorkerServices, case: Case, spec: LlmSpec, heard: Hea
         if await work.finish(session, case.task):
             ids = await ask_judges.write_parts(session, case, heard.told) if len(heard.told) > 1 else []
             await judgments.add(session, [ask_judges.whole(case, spec, heard.told, ids)])
-        await _erase_unnamed(session, case, heard.calls)
+        unnamed = await _erase_unnamed(session, case, heard.calls)
+    await erasure.erase_late(wv.database, case.task.project_id, unnamed, case.judge.id)
 
 
 async def _postpone(wv: WorkerServices, case: Case, heard: Heard, later: NotAsked) -> None:
     """What was answered is kept, the rest is asked for later."""
     async with wv.database.session() as session:
         await work.postpone(session, case.task, later.retry_after)
-        await _erase_unnamed(session, case, heard.calls)
+        unnamed = await _erase_unnamed(session, case, heard.calls)
+    await erasure.erase_late(wv.database, case.task.project_id, unnamed, case.judge.id)
 
 
-async def _erase_unnamed(session: AsyncSession, case: Case, calls: list[str]) -> None:
+async def _erase_unnamed(session: AsyncSession, case: Case, calls: list[str]) -> list[str]:
     """What the judge was asked in calls that no judgment names (the answer was erased meanwhile, the task was another's, the
-    call failed): nobody would find it when the answer is erased, which it repeats."""
+    call failed): nobody would find it when the answer is erased, which it repeats. Their ids."""
     named = await judgments.calls_named(session, case.task.project_id, case.task.exchange_id)
     if unnamed := sorted(set(calls) - named):
         await erasure.erase(session, case.task.project_id, unnamed, case.judge.id)
+    return unnamed
 
 
 async def _gave_up(wv: WorkerServices, case: Case, error: BaseException) -> None:

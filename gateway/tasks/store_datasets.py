@@ -21,6 +21,7 @@ from gateway.datasets.building.writing import SplitFile
 from gateway.datasets.isolated import PIECE
 from gateway.datasets.validation import Interrupted
 from gateway.db.tables import DatasetItemRow, DatasetRow, DatasetVersionRow, ExchangeDeletionRow, FileRow
+from gateway.exchanges.deletions import LOCK, USER
 from gateway.files import service as files
 from gateway.protocol.dataset_versions import Progress
 from gateway.services import WorkerServices
@@ -30,12 +31,27 @@ log = logging.getLogger(__name__)
 ROWS_AT_ONCE = 5000
 COLUMNS = tuple(column.key for column in DatasetItemRow.__table__.columns)
 SKEW = timedelta(minutes=1)
+LONGEST_ERASING = timedelta(hours=6)
+"""Of all that is somebody's, from its announcement on: before that nothing of theirs was read any more."""
 """Between the clocks of machines."""
 MARK_ERASED = text("""
 UPDATE dataset_items AS item SET erased_at = gone.deleted_at FROM exchange_deletions AS gone
 WHERE item.version_id = :version AND item.erased_at IS NULL
     AND gone.exchange_id IN (item.exchange_id, item.other_exchange_id)
 """)
+MARK_USERS = text(f"""
+UPDATE dataset_items AS item SET erased_at = gone.deleted_at FROM exchanges AS call, exchange_deletions AS gone
+WHERE item.version_id = :version AND item.erased_at IS NULL AND call.id IN (item.exchange_id, item.other_exchange_id)
+    AND gone.exchange_id = '{USER}' || call.end_user AND gone.project_id = call.project_id
+    AND call.created_at <= gone.deleted_at AND gone.deleted_at >= :since
+""")  # noqa: S608
+"""Of people of whom everything is being erased, page by page."""
+MARK_WORDS = text("""
+UPDATE dataset_items AS item SET erased_at = now() FROM judgments AS word
+WHERE item.version_id = :version AND item.erased_at IS NULL AND item.judgment_ids ? word.id
+    AND word.project_id = :project AND word.kind = 'edit' AND word.edited_message IS NULL AND word.exchange_id = item.exchange_id
+""")
+"""Corrections that lost their words while the version was built."""
 
 
 class Anew(Exception):
@@ -78,9 +94,17 @@ async def store_dataset(wv: WorkerServices, held: Held, built: Built) -> None:
                 stored[split] = await stack.enter_async_context(writing)
         async with wv.database.session() as session:
             await _show(session, held, built, stored, sha256)
-    async with wv.database.session() as session:
-        await session.execute(MARK_ERASED, {"version": row.id})
+            await _mark_erased(session, held)
     log.info("version %s of dataset %s has %s rows", row.number, row.dataset_id, built.report.rows)
+
+
+async def _mark_erased(session: AsyncSession, held: Held) -> None:
+    """What was erased before. No erasing begins until the end of this transaction: one that begins then finds the rows itself."""
+    await session.execute(text("SELECT pg_advisory_xact_lock_shared(:key)"), {"key": LOCK})
+    where = {"version": held.row.id}
+    await session.execute(MARK_ERASED, where)
+    await session.execute(MARK_USERS, where | {"since": held.begun_at - LONGEST_ERASING})
+    await session.execute(MARK_WORDS, where | {"project": held.row.project_id})
 
 
 def _writing(

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -391,6 +392,28 @@ class TestTend:
         assert (await leases(database))["one"] == (40, 0)
         await process.drain()
         assert (await leases(database))["one"] == (40, 40)
+
+    async def test_a_lease_whose_commit_was_not_heard_of_goes_back(
+        self, database: Database, process: Process, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await add_budget(database, 1_000_000)
+        await process.poll()
+        await process.reserve(20_000)
+        raw = database.raw
+
+        @asynccontextmanager
+        async def breaks_behind() -> AsyncGenerator[Any]:
+            async with raw() as connection:
+                yield connection
+            raise Unavailable("The connection broke.")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(database, "raw", breaks_behind)
+            with pytest.raises(Unavailable):
+                await process.reserve(100)
+        assert (await leases(database))["one"] == (40_000, 0), "the database has it"
+        await process.budgets.tend()
+        assert (await leases(database))["one"] == (20_000, 0)
 
     async def test_windows_that_are_long_over_are_forgotten(self, database: Database, process: Process) -> None:
         await add_budget(database, 100, period="day")

@@ -448,6 +448,27 @@ class TestAdoptOrphans:
         assert [piece[-4:] for piece in rejected(tmp_path)] == [b"torn"]
         assert list((tmp_path / "spool").iterdir()) == [spool.directory]
 
+    @pytest.mark.parametrize("odd", ["lock", "00000001.seg"])
+    async def test_one_that_cannot_be_read_holds_up_no_other(
+        self, drain: Drain, spool: Spool, database: Database, tmp_path: Path, odd: str
+    ) -> None:
+        """Another user's, or on a disk that fails: here a directory is in the place of a file."""
+        other, dead = (Spool(tmp_path / "spool", segment_bytes=10_000) for _ in range(2))
+        dead.append(encoded("req_1"))
+        for each in (other, dead):
+            each.close(leave=True)
+        unreadable = (
+            dead.directory.rename(tmp_path / "spool" / "zzz"),
+            other.directory.rename(tmp_path / "spool" / "aaa"),
+        )
+        for path in list(unreadable[1].iterdir()):
+            path.unlink()
+        (unreadable[1] / odd).mkdir()
+        with pytest.raises(IsADirectoryError):
+            await drain.adopt_orphans()
+        assert await ids(database) == ["req_1"]
+        assert sorted(each.name for each in (tmp_path / "spool").iterdir()) == sorted(["aaa", spool.directory.name])
+
     async def test_stays_while_the_database_is_away(
         self, drain: Drain, spool: Spool, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -137,6 +137,23 @@ class TestFailure:
             spool.check()
         assert "Input/output error" in caplog.text
 
+    async def test_is_told_to_what_came_while_the_disk_worked(self, spool: Spool, disk: Disk) -> None:
+        """It is in the same file, of which a kernel tells a failure once: the next call of the disk would say that all is well."""
+        disk.open.clear()
+        spool.append(b"one")
+        first = asyncio.ensure_future(spool.synced())
+        await until(lambda: disk.asked)
+        spool.append(b"two")
+        second = asyncio.ensure_future(spool.synced())
+        await asyncio.sleep(0)
+        disk.failure = OSError(errno.EIO, "Input/output error")
+        disk.open.set()
+        with pytest.raises(Unavailable):
+            await first
+        disk.failure = None
+        with pytest.raises(Unavailable):
+            await second
+
     async def test_what_comes_later_is_in_another_file(self, spool: Spool, disk: Disk) -> None:
         """What the disk refused once, it may tell that it has: nobody asks it for that again."""
         disk.failure = OSError(errno.EIO, "Input/output error")

@@ -11,12 +11,20 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import null, select, update
 
 from gateway.datasets import versions
 from gateway.datasets.building.grounds import PLACE
 from gateway.db.database import Database
-from gateway.db.tables import DatasetItemRow, DatasetVersionRow, ExchangeDeletionRow, FileRow
+from gateway.db.tables import (
+    DatasetItemRow,
+    DatasetVersionRow,
+    ExchangeDeletionRow,
+    ExchangeRow,
+    FileRow,
+    JudgmentRow,
+)
+from gateway.exchanges.deletions import USER
 from gateway.kit.clock import now
 from gateway.services import Services, WorkerServices, worker_services
 from gateway.settings import Settings, WorkerSettings
@@ -261,6 +269,37 @@ class TestWorkers:
         assert (version["status"], version["training_rows"]) == ("completed", 2)
         items = (await client.get(f"/v1/datasets/{dataset['id']}/versions/1/items")).json()["data"]
         assert deleted[0] not in [each["exchange_id"] for each in items]
+
+    @pytest.mark.parametrize("what", ["all of its end user's", "the correction"])
+    async def test_what_is_being_erased_while_it_is_built_is_marked(
+        self, client: Client, wv: WorkerServices, database: Database, monkeypatch: pytest.MonkeyPatch, what: str
+    ) -> None:
+        """Announced, and not come to it yet; or words, which nobody announces."""
+        _, id, _ = await asked(client, 3)
+        await client.post("/v1/feedback", json={"completion_id": id, "correction": "Seven."})
+        dataset = await created(client)
+        store = task.store_dataset
+
+        async def erased_before(*arguments: Any) -> None:
+            async with database.session() as session:
+                await session.execute(update(ExchangeRow).where(ExchangeRow.id == id).values(end_user="ann"))
+                if what == "the correction":
+                    await session.execute(update(JudgmentRow).values(edited_message=null()))
+                else:
+                    project = arguments[1].row.project_id
+                    session.add(
+                        ExchangeDeletionRow(
+                            exchange_id=f"{USER}ann", project_id=project, deleted_at=now(), deleted_by=""
+                        )
+                    )
+            await store(*arguments)
+
+        monkeypatch.setattr(task, "store_dataset", erased_before)
+        version = await built(wv, client, dataset)
+        assert (version["status"], version["training_rows"]) == ("completed", 3)
+        async with database.session() as session:
+            erased = select(DatasetItemRow.exchange_id).where(DatasetItemRow.erased_at.is_not(None))
+            assert list(await session.scalars(erased)) == [id]
 
     async def test_a_bug_is_told_and_the_next_version_is_built(
         self, client: Client, wv: WorkerServices, monkeypatch: pytest.MonkeyPatch

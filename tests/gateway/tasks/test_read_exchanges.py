@@ -1,5 +1,8 @@
 """The log becomes searchable behind the calls."""
 
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -7,7 +10,9 @@ import pytest
 from sqlalchemy import func, null, select
 
 from gateway.db.tables import ExchangeTextRow, UnreadExchangeRow
-from gateway.exchanges import reading
+from gateway.exchanges import erasure, reading, removal
+from gateway.kit.clock import now
+from gateway.kit.ids import first_request_id
 from gateway.services import WorkerServices
 from gateway.tasks import read_exchanges as task
 from gateway.tasks.read_exchanges import read_exchanges
@@ -23,6 +28,41 @@ async def unread(wv: WorkerServices, project_key: dict[str, Any], *changes: dict
     async with wv.database.session() as session:
         session.add_all(UnreadExchangeRow(exchange_id=id) for id in made)
     return made
+
+
+class TestAged:
+    """What may not be kept any longer while it is being read."""
+
+    async def test_bodies_wait_for_the_reader_and_take_its_texts_along(
+        self, wv: WorkerServices, project_key: dict[str, Any]
+    ) -> None:
+        (id,) = await unread(wv, project_key, {})
+
+        async def empty() -> None:
+            async with wv.database.session() as session:
+                await erasure.empty_aged(session, project_key["project_id"], [id])
+
+        await self.while_read(wv, empty)
+
+    async def test_exchanges_too(self, wv: WorkerServices, project_key: dict[str, Any]) -> None:
+        await unread(wv, project_key, {})
+
+        async def remove() -> None:
+            async with wv.database.session() as session:
+                end = first_request_id(int(time.time()) + 3600)
+                assert await removal.remove_next(session, project_key["project_id"], end, now()) == 1
+
+        await self.while_read(wv, remove)
+
+    async def while_read(self, wv: WorkerServices, act: Callable[[], Awaitable[None]]) -> None:
+        async with wv.database.session() as session:
+            assert await reading.read_next(session) == 1
+            acting = asyncio.ensure_future(act())
+            await asyncio.sleep(0.3)
+            assert not acting.done()
+        await acting
+        async with wv.database.session() as session:
+            assert await session.scalar(select(func.count()).select_from(ExchangeTextRow)) == 0
 
 
 class TestReadExchanges:
