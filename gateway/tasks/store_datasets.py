@@ -31,9 +31,9 @@ log = logging.getLogger(__name__)
 ROWS_AT_ONCE = 5000
 COLUMNS = tuple(column.key for column in DatasetItemRow.__table__.columns)
 SKEW = timedelta(minutes=1)
-LONGEST_ERASING = timedelta(hours=6)
-"""Of all that is somebody's, from its announcement on: before that nothing of theirs was read any more."""
 """Between the clocks of machines."""
+LONGEST_ERASING = timedelta(hours=6)
+"""Of all that is somebody's, from its announcement on: after that nothing of theirs is read any more."""
 MARK_ERASED = text("""
 UPDATE dataset_items AS item SET erased_at = gone.deleted_at FROM exchange_deletions AS gone
 WHERE item.version_id = :version AND item.erased_at IS NULL
