@@ -310,13 +310,13 @@ def _keep(sv: Services, call: Call, place: caching.Place, answer: bytes) -> None
         caching.keep(sv, place, call.answered, answer, call.body, call.request_id)
 
 
-async def complete(sv: Services, authorization: bytes, body: bytes) -> bytes:
+async def complete(sv: Services, caller: ApiKey, body: bytes) -> bytes:
     """The reply to a chat completion that this server makes for a caller, with the caller's key: like any other call.
 
     Args:
         body: asks for no stream.
     """
-    reply = await run(sv, Call(CHAT_COMPLETIONS, authorization, body, new_request_id()))
+    reply = await run(sv, Call(CHAT_COMPLETIONS, None, body, new_request_id(), key=caller))
     assert isinstance(reply, Reply)
     return reply.body
 

@@ -1,10 +1,9 @@
 """/v1/fine_tuning/alpha/graders"""
 
 import time
-from typing import Any
 
 import msgspec
-from litestar import Request, post
+from litestar import post
 from litestar.params import RawBody
 
 from gateway import inference
@@ -37,7 +36,7 @@ async def validate_grader(sv: Sv, caller: Caller, body: RawBody) -> ValidatedGra
 
 
 @post("/v1/fine_tuning/alpha/graders/run", status_code=200)
-async def run_grader(sv: Sv, caller: Caller, request: Request[Any, Any, Any], body: RawBody) -> GraderResult:
+async def run_grader(sv: Sv, caller: Caller, body: RawBody) -> GraderResult:
     """What the grader finds. What only shows in grading (a formula, a template, a model's answer) is in its errors."""
     wanted = decode(decode_run, body)
     grader = service.read(wanted.grader, python=sv.python_sandbox is not None)
@@ -45,8 +44,7 @@ async def run_grader(sv: Sv, caller: Caller, request: Request[Any, Any, Any], bo
         raise service.refusal(problems)
     began = time.perf_counter()
     sample = Sample.of_text(wanted.model_sample)
-    ask = _ask(sv, request.headers["authorization"].encode("latin-1"))
-    grade = await run.grade(grader, sample, wanted.item, ask, sv.python_sandbox)
+    grade = await run.grade(grader, sample, wanted.item, _ask(sv, caller), sv.python_sandbox)
     return service.result(grader, grade, time.perf_counter() - began)
 
 
@@ -63,7 +61,7 @@ async def unknown_models(sv: Services, caller: ApiKey, grader: Grader, path: str
     return problems
 
 
-def _ask(sv: Services, authorization: bytes) -> Ask:
+def _ask(sv: Services, caller: ApiKey) -> Ask:
     """Asks as the caller would: the call is routed, metered and recorded under the caller's key.
 
     An upstream that fails has graded nothing, and that is a result; a refusal of ours (a budget, a limit) is the reply.
@@ -72,20 +70,20 @@ def _ask(sv: Services, authorization: bytes) -> Ask:
     async def ask(question: Question) -> Answer:
         try:
             try:
-                return await _asked(sv, authorization, question, structured=True)
+                return await _asked(sv, caller, question, structured=True)
             except UpstreamRefused as refusal:
                 if not chat.is_about_structure(refusal):
                     raise
-                return await _asked(sv, authorization, question, structured=False)
+                return await _asked(sv, caller, question, structured=False)
         except (UpstreamRefused, UpstreamFailed, Unavailable) as failure:
             raise AskFailed(str(failure)) from failure
 
     return ask
 
 
-async def _asked(sv: Services, authorization: bytes, question: Question, *, structured: bool) -> Answer:
+async def _asked(sv: Services, caller: ApiKey, question: Question, *, structured: bool) -> Answer:
     body = chat.request_body(question, structured=structured)
-    reply = await inference.complete(sv, authorization, body)
+    reply = await inference.complete(sv, caller, body)
     usage = read_usage(reply)[1] or estimate_usage(body, reply.decode(errors="replace"))
     tokens = Tokens(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens)
     return chat.answer(reply, question, tokens)

@@ -3,13 +3,14 @@
 from litestar import post
 from litestar.params import RawBody
 from msgspec.json import Decoder
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.access import lock_out, totp
 from gateway.access.administrator import Administrator
 from gateway.access.passwords import check_rules
 from gateway.audit.log import write
 from gateway.db.tables import UserRow
-from gateway.errors import Forbidden, InvalidRequest
+from gateway.errors import Forbidden, InvalidRequest, Unauthenticated
 from gateway.kit.clock import now
 from gateway.protocol.decode import decode
 from gateway.protocol.sessions import CodeProof, NameChange, PasswordChange, PasswordProof, RecoveryCodes, TotpSecret
@@ -40,11 +41,11 @@ async def change_name(sv: Sv, admin: Admin, body: RawBody) -> User:
 async def change_password(sv: Sv, admin: Admin, body: RawBody) -> User:
     """A new password ends every other session."""
     wanted = decode(decode_change, body)
-    user = await _prove(sv, admin, wanted.current_password, param="current_password")
-    check_rules(wanted.password, user.email)
+    proved = await _prove(sv, admin, wanted.current_password, param="current_password")
+    check_rules(wanted.password, proved.email)
     hashed = await sv.passwords.hash(wanted.password)
     async with sv.database.session() as session:
-        user = await repository.user(session, admin.id, locked=True)
+        user = await _locked(session, proved)
         user.password_hash = hashed
         await end_sessions(session, user.id, but=admin.session_id)
         write(session, admin.actor, "user.updated", user.id, detail={"changes_requested": {"password": "changed"}})
@@ -55,9 +56,9 @@ async def change_password(sv: Sv, admin: Admin, body: RawBody) -> User:
 async def begin_totp(sv: Sv, admin: Admin, body: RawBody) -> TotpSecret:
     """The secret for an authenticator app. It is not asked for until a code of it was shown."""
     wanted = decode(decode_proof, body)
-    await _prove(sv, admin, wanted.password, param="password")
+    proved = await _prove(sv, admin, wanted.password, param="password")
     async with sv.database.session() as session:
-        user = await repository.user(session, admin.id, locked=True)
+        user = await _locked(session, proved)
         secret, uri = totp.begin(user, sv.sealer)
     return TotpSecret(secret=secret, uri=uri)
 
@@ -83,10 +84,10 @@ async def confirm_totp(sv: Sv, admin: Admin, body: RawBody) -> RecoveryCodes:
 async def disable_totp(sv: Sv, admin: Admin, body: RawBody) -> User:
     """Takes the password and a code."""
     wanted = decode(decode_proof, body)
-    await _prove(sv, admin, wanted.password, param="password")
+    proved = await _prove(sv, admin, wanted.password, param="password")
     await _count(sv, admin)
     async with sv.database.session() as session:
-        user = await repository.user(session, admin.id, locked=True)
+        user = await _locked(session, proved)
         _require_code(sv, user, wanted.code)
         totp.switch_off(user)
         await lock_out.succeeded(session, _counted(sv, admin))
@@ -99,6 +100,15 @@ def _require_code(sv: Services, user: UserRow, code: str | None) -> None:
         raise InvalidRequest("TOTP is not switched on.")
     if not code or not totp.accept_code(user, code, sv.sealer, sv.settings.secret_key.reveal()):
         raise InvalidRequest("Invalid 'code': it is wrong or was used before.", param="code")
+
+
+async def _locked(session: AsyncSession, proved: UserRow) -> UserRow:
+    """Raises Unauthenticated: what was proved holds no more. An owner has reset the password meanwhile, which is to keep out
+    whoever knows the old one."""
+    user = await repository.user(session, proved.id, locked=True)
+    if user.password_hash != proved.password_hash:
+        raise Unauthenticated("The password has just been changed. Sign in with the new one.")
+    return user
 
 
 async def _prove(sv: Services, admin: Administrator, password: str, *, param: str) -> UserRow:

@@ -2,7 +2,7 @@
 
 import re
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from litestar import Request, Response, get
 from litestar.datastructures import Cookie
@@ -28,6 +28,8 @@ REFUSED = "/console/sign-in/refused"
 COOKIE = "tuneway_oidc"
 PATH = "/v1/sign_in/oidc"
 CALLBACK = f"{PATH}/callback"
+IN_URLS = "/?&=#%:+,;@!$'()*~[]"
+"""Signs that mean something there, or stand for others already: a header takes no others but letters and digits."""
 LOCAL_PATH = re.compile(r"/(?![/\\])[^\x00-\x20\x7f\\]*")
 """A path of ours: neither another host (`//host`, `/\\host`) nor another scheme."""
 MAX_RETURN_TO = 1024
@@ -150,7 +152,7 @@ def _redirect_uri(sv: Services) -> str:
 
 
 def _redirect(url: str, cookies: list[Cookie]) -> Response[bytes]:
-    headers = {"location": url, "cache-control": "no-store"}
+    headers = {"location": quote(url, safe=IN_URLS), "cache-control": "no-store"}
     return Response(b"", status_code=302, headers=headers, media_type="text/plain", cookies=cookies)
 
 

@@ -212,10 +212,21 @@ def options_of(call: GenerationCall, defaults: dict[str, float], *, vocab_size: 
         "prompt_logprobs": call.prompt_logprobs if isinstance(call, CompletionCall) else None,
     }
     chosen = {**defaults, **{name: value for name, value in given.items() if value is not None}}
-    final["stop_ids"] = final["stop_ids"] | frozenset(call.stop_token_ids or ())
+    final["stop_ids"] = final["stop_ids"] | frozenset(stop_ids_of(call, vocab_size))
     return Options(
         stop=tuple(text for text in stop if text), logit_bias=bias_of(call, vocab_size), **{**chosen, **final}
     )
+
+
+def stop_ids_of(call: GenerationCall, vocab_size: int) -> list[int]:
+    ids = call.stop_token_ids or []
+    if wrong := [id for id in ids if not 0 <= id < vocab_size]:
+        raise Invalid(
+            f"Invalid 'stop_token_ids': {wrong[0]} is not a token id of this model (0 to {vocab_size - 1}).",
+            "stop_token_ids",
+            "invalid_value",
+        )
+    return ids
 
 
 def bias_of(call: GenerationCall, vocab_size: int) -> dict[int, float]:

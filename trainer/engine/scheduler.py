@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers.cache_utils import Cache
 
 from trainer.engine.adapters import Adapters
 from trainer.engine.batch import Rows, rows_for
@@ -176,8 +177,17 @@ class Scheduler:
         self._accept(choices, logits.expand(len(choices), -1))
         unfinished = [choice for choice in choices if not choice.finished]
         if unfinished:
-            rows = self._rows.setdefault(generation.adapter, rows_for(self._config))
-            rows.join(prefill.cache, unfinished)
+            self._join(generation.adapter, prefill.cache, unfinished)
+
+    def _join(self, adapter: str | None, cache: Cache, choices: list[Choice]) -> None:
+        """What fails in the middle of it (no memory for larger buffers) has moved the rows of others in some of the layers: they
+        would go on with what is not theirs, so they fail, too."""
+        rows = self._rows.setdefault(adapter, rows_for(self._config))
+        try:
+            rows.join(cache, choices)
+        except Exception as error:
+            self._fail_rows(adapter, rows, error)
+            raise
 
     def _decode(self) -> None:
         for adapter, rows in list(self._rows.items()):
@@ -193,12 +203,15 @@ class Scheduler:
             self._accept(rows.choices, rows.step(self._model))
         except Exception as error:
             logger.exception("A decode step failed.")
-            del self._rows[adapter]
-            for generation in {choice.generation for choice in rows.choices}:
-                self._fail(generation, error)
+            self._fail_rows(adapter, rows, error)
             return
         for choice in [choice for choice in rows.choices if choice.finished]:
             rows.leave(choice)
+
+    def _fail_rows(self, adapter: str | None, rows: Rows, error: Exception) -> None:
+        del self._rows[adapter]
+        for generation in {choice.generation for choice in rows.choices}:
+            self._fail(generation, error)
 
     def _accept(self, choices: list[Choice], logits: torch.Tensor) -> None:
         drawn = choose(logits, [choice.sampler for choice in choices])

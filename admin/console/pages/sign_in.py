@@ -1,7 +1,7 @@
 """Signing in and out, and the very first owner."""
 
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from litestar import Request, Response, get, post
 
@@ -11,6 +11,8 @@ from admin.console.page import HTML, SIGN_IN, CurrentPage, Filled
 from admin.console.render import rendered
 
 START = "/console/overview"
+IN_URLS = "/?&=#%:+,;@!$'()*~[]"
+"""Signs that mean something there, or stand for others already."""
 FIRST = "/console/first-owner"
 TOTP_NEEDED = "totp_required"
 REFUSALS = {
@@ -77,7 +79,7 @@ async def show_sign_in(request: Request[Any, Any, Any]) -> Response[str]:
 @post("/sign-in")
 async def sign_in(request: Request[Any, Any, Any]) -> Response[str]:
     """The same page again where something is wrong; the code is asked for when the password was right."""
-    form = dict(await request.form())
+    form = await _typed(request)
     wanted = {"email": form.get("email", ""), "password": form.get("password", "")}
     if form.get("code"):
         wanted["code"] = form["code"].replace(" ", "")
@@ -116,7 +118,7 @@ async def show_first_owner(request: Request[Any, Any, Any]) -> Response[str]:
 @post("/first-owner")
 async def make_first_owner(request: Request[Any, Any, Any]) -> Response[str]:
     """A person with the admin key as proof, who is signed in at once."""
-    form = dict(await request.form())
+    form = await _typed(request)
     api = Api(request, authorization=f"Bearer {form.get('admin_key', '').strip()}")
     wanted = {name: form.get(name, "") for name in ("email", "name", "password")} | {"role": "owner"}
     try:
@@ -134,6 +136,11 @@ async def sign_in_as(request: Request[Any, Any, Any], email: str, password: str,
     return _signed_in(answer, wanted)
 
 
+async def _typed(request: Request[Any, Any, Any]) -> dict[str, str]:
+    """What stands in the fields of a form that anybody may send; a file is none."""
+    return {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
+
+
 async def _form(request: Request[Any, Any, Any], values: dict[str, Any], status: int = 200) -> Response[str]:
     ways = (await Api(request).get("/sign_in"))["data"]
     other = [way for way in ways if way["type"] != "password"]
@@ -148,8 +155,8 @@ def _signed_in(answer: Answer, wanted: str) -> Response[str]:
 
 
 def _ours(wanted: str) -> str:
-    """No page of anybody else."""
-    return wanted if wanted.startswith("/console") else START
+    """No page of anybody else. As a header takes it."""
+    return quote(wanted, safe=IN_URLS) if wanted.startswith("/console") else START
 
 
 def _with_cookies(response: Response[str], answer: Answer) -> Response[str]:

@@ -8,6 +8,16 @@ from gateway.evals.measuring import measure
 from tests.gateway.evals.graded import JUDGE, SAME, figures, graded, run_of
 
 
+def test_long_texts_have_no_rouge_l() -> None:
+    """Its time is the product of both lengths: of two of 800 kB ten seconds, in which the worker does nothing else."""
+    short, long = "a b " * 10, "a b " * 20_000
+    assert "rouge_l" in beside(short, short).numbers
+    for answer, reference in ((short, long), (long, short)):
+        found = beside(answer, reference)
+        assert set(found.numbers) == {"exact_match", "token_f1", "length_ratio"}
+        assert stored(found, None, answer, {})
+
+
 class TestPassRate:
     def test_with_wilsons_interval(self) -> None:
         """8 of 10: the vector of the statistics' own tests."""

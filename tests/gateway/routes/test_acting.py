@@ -13,6 +13,7 @@ from gateway.services import Services
 from tests.conftest import chat, create_key
 from tests.gateway.people import add, browser, join, sign_in
 from tests.gateway.test_errors import error_in
+from tests.judges.examples import CHECK, SCORE
 from tests.polling import until
 
 pytestmark = pytest.mark.anyio
@@ -69,6 +70,13 @@ class TestActing:
         await until(logged)
         [row] = await logged()
         assert (row.api_key_id, row.project_id, row.purpose) == (key.id, project_id, "")
+
+    async def test_runs_graders(self, member: httpx.AsyncClient) -> None:
+        """Also those that ask a model: with the key of their own."""
+        for grader in (CHECK, SCORE | {"model": "echo", "input": [{"role": "user", "content": "Score: 0.7"}]}):
+            body = {"grader": grader, "model_sample": "x", "item": {}}
+            answer = await member.post("/v1/fine_tuning/alpha/graders/run", json=body)
+            assert answer.status_code == 200, answer.text
 
     async def test_streams(self, member: httpx.AsyncClient) -> None:
         answer = await member.post(CHAT, json=chat("echo", stream=True))

@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 
 from gateway.app import App
 from gateway.db.tables import UserRow
+from gateway.routes import own_account
 from gateway.services import Services
 from gateway.settings import Secret, Settings
 from tests.gateway.people import PASSWORD, SESSIONS, USERS, add, audit, browser, sign_in, try_sign_in
@@ -47,6 +48,40 @@ async def switch_on(client: httpx.AsyncClient, sv: Services) -> tuple[TOTP, list
 async def forget_step(sv: Services) -> None:
     async with sv.database.session() as session:
         await session.execute(update(UserRow).values(totp_last_step=None))
+
+
+class TestReset:
+    """An owner's new password for somebody keeps out whoever knows the old one, whatever they have on the way."""
+
+    @pytest.mark.parametrize(
+        ("url", "body"),
+        [
+            (f"{SESSIONS}/current/password", {"current_password": PASSWORD, "password": OTHER}),
+            (TOTP_URL, {"password": PASSWORD}),
+        ],
+    )
+    async def test_in_the_middle_of_a_change(
+        self, app: App, person: Any, admin: httpx.AsyncClient, sv: Services, monkeypatch: pytest.MonkeyPatch,
+        url: str, body: dict[str, Any],
+    ) -> None:  # fmt: skip
+        prove = own_account._prove
+
+        async def then_reset(*given: Any, **named: Any) -> Any:
+            proved = await prove(*given, **named)
+            answer = await admin.post(
+                f"{USERS}/{person['id']}/password", json={"password": "one of the owner's choice"}
+            )
+            assert answer.status_code == 200, answer.text
+            return proved
+
+        monkeypatch.setattr(own_account, "_prove", then_reset)
+        async with browser(app) as client:
+            await sign_in(client, EMAIL)
+            assert "just been changed" in error_in(await client.post(url, json=body), 401)["message"]
+        async with sv.database.session() as session:
+            row = (await session.scalars(select(UserRow).where(UserRow.id == person["id"]))).one()
+        assert await sv.passwords.verify(row.password_hash, "one of the owner's choice")
+        assert row.totp_secret is None
 
 
 class TestName:

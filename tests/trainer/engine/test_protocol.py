@@ -118,11 +118,15 @@ class TestOptions:
 
     def test_stop_token_ids_join_the_models(self):
         assert self.options(chat(stop_token_ids=[9])).stop_ids == {2, 9}
+        for id in (100, -1, 10**30):
+            assert refusal(self.options, chat(stop_token_ids=[id])).param == "stop_token_ids"
 
     def test_logit_bias_takes_ids_of_the_vocabulary(self):
         assert self.options(chat(logit_bias={"7": -100})).logit_bias == {7: -100}
-        for key in ("100", "-1", "hello", "\u0663"):
-            assert refusal(self.options, chat(logit_bias={key: 1})).param == "logit_bias"
+        for key in ("100", "-1", "hello", "\u0663", "1" * 5000, "1" * 5000 + "x"):
+            refused = refusal(self.options, chat(logit_bias={key: 1}))
+            assert refused.param == "logit_bias"
+            assert len(str(refused)) < 200
         assert refusal(chat, logit_bias={"7": 101}).status == 400
 
 

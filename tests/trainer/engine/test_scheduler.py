@@ -129,6 +129,25 @@ class TestFailing:
         assert caught.value.body["message"] == "The engine failed to answer: no memory left"
         assert ask(client, 3)
 
+    def test_where_one_joins_the_others_fail_too(self, two_at_once, gate, client, pool, monkeypatch):
+        """No memory in the middle of it leaves rows that are moved in a part of the layers."""
+        gate.close()
+        other = RawStream(two_at_once.url)
+        gate.allow(10)
+        other.start()
+
+        def half(*_: Any) -> None:
+            raise MemoryError("no memory left")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("trainer.engine.batch.Batch.join", half)
+            joining = pool.submit(ask, client, 3)
+            gate.open()
+            with pytest.raises(openai.InternalServerError):
+                joining.result(PATIENCE)
+            assert b"server_error" in other.rest()
+        assert ask(client, 3)
+
     def test_after_it_it_is_a_frame(self, two_at_once, gate, client):
         gate.close()
         stream = RawStream(two_at_once.url)

@@ -39,6 +39,31 @@ class TestSigningIn:
             )
         assert answer.headers["location"] == "/console/overview"
 
+    @pytest.mark.parametrize(
+        ("wanted", "header"),
+        [
+            ("/console/日?a=ä&b=%E6", "/console/%E6%97%A5?a=%C3%A4&b=%E6"),
+            ("/console/a\r\nset-cookie: b=c", "/console/a%0D%0Aset-cookie:%20b=c"),
+        ],
+    )
+    async def test_pages_with_other_letters_are_written_as_a_header_takes_them(
+        self, app: App, admin: httpx.AsyncClient, wanted: str, header: str
+    ) -> None:
+        await add(admin, EMAIL, "owner")
+        async with Browser.of(app) as browser:
+            browser.client.follow_redirects = False
+            answer = await browser.client.post(
+                "/console/sign-in", data={"email": EMAIL, "password": PASSWORD, "next": wanted}
+            )
+        assert (answer.status_code, answer.headers["location"]) == (303, header)
+
+    @pytest.mark.parametrize("field", ["email", "password", "code"])
+    @pytest.mark.parametrize("page", ["sign-in", "first-owner"])
+    async def test_a_file_in_a_field_is_nothing(self, app: App, page: str, field: str) -> None:
+        async with Browser.of(app) as browser:
+            answer = await browser.client.post(f"/console/{page}", files={field: ("x", b"x")})
+        assert answer.status_code in (400, 401)
+
     async def test_a_page_of_another_site_signs_nobody_in(self, app: App, admin: httpx.AsyncClient) -> None:
         await add(admin, EMAIL, "owner")
         async with Browser.of(app) as browser:
