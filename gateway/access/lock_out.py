@@ -1,11 +1,12 @@
 """Guessing passwords and codes is slow: after some failures, a lock that doubles with each further one.
 
-Counted are three things, in PostgreSQL, so that every process counts the same:
+Counted are these things, in PostgreSQL, so that every process counts the same:
 
 * `account:`, by the email that was sent, whether somebody has it or not: else a lock would tell who exists;
 * `address:`, because one stranger may try one password on many accounts;
 * `device:`, a browser that has signed in to that account before and proves it with a cookie. It is counted by itself, and
-  neither the account's lock nor the address's holds it: a stranger cannot keep the owner out (OWASP, "Device cookies").
+  neither the account's lock nor the address's holds it: a stranger cannot keep the owner out (OWASP, "Device cookies");
+* `session:`, what somebody sends who is signed in, and `return:`, those who come back from an identity provider.
 
 An attempt counts as a failure before its password is looked at, and is taken back when it was right: so that many at once
 get no more tries than one after the other. While a lock holds, no password is looked at, and the lock gets no longer.
@@ -62,6 +63,12 @@ def subjects(email: str, source: Source, device: str | None, limits: SignInSetti
 def of_session(session_id: str, limits: SignInSettings) -> Subjects:
     """What a wrong password counts against that somebody sends who is signed in."""
     return {f"session:{session_id}": limits.failures}
+
+
+def of_return(source: Source, limits: SignInSettings) -> Subjects:
+    """What a return from the identity provider counts against that signs nobody in: anybody can send any number of them, and each
+    is asked about and written down."""
+    return {f"return:{source.network}": limits.address_failures}
 
 
 async def attempt(session: AsyncSession, counted: Subjects, limits: SignInSettings) -> None:

@@ -6,13 +6,14 @@ import msgspec
 from litestar import delete, get, post
 from litestar.params import FromPath, QueryParams, RawBody
 from msgspec import UNSET
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.access.administrator import Administrator
 from gateway.audit.log import write
 from gateway.db.mirror import touch
 from gateway.db.pages import fetch_page
-from gateway.db.tables import ApiKeyRow
+from gateway.db.tables import ApiKeyRow, ConsoleKeyRow
 from gateway.errors import Forbidden, InvalidRequest
 from gateway.keys import repository, service
 from gateway.kit.clock import now, unix
@@ -100,10 +101,12 @@ async def rotate_api_key(
     sv: Sv, admin: Admin, project_id: FromPath[str], key_id: FromPath[str], body: RawBody
 ) -> ProjectApiKey:
     """A new secret for the same key: its id, rights, budgets, limits and usage stay, and bind both secrets together while
-    the old one still works. The only time the new one is shown."""
+    the old one still works. The only time the new one is shown. A person's key is rotated by that person alone: whoever has its secret
+    acts in their name. Anybody who manages the project's keys can revoke it."""
     overlap = decode(decode_rotate, body or b"{}").overlap_seconds
     async with sv.database.session() as session:
         row = await _changeable(session, project_id, key_id)
+        await _check_rotatable(session, admin, row)
         secret_key = sv.settings.secret_key.reveal()
         secret = await service.rotate(session, row, overlap_seconds=overlap, secret_key=secret_key)
         _write_updated(session, admin, row, {"secret": "rotated", "overlap_seconds": overlap})
@@ -154,6 +157,14 @@ async def _changeable(session: AsyncSession, project_id: str, key_id: str) -> Ap
     await projects.active_project(session, project_id)
     service.check_not_expired(row)
     return row
+
+
+async def _check_rotatable(session: AsyncSession, admin: Administrator, row: ApiKeyRow) -> None:
+    """Raises Forbidden."""
+    if row.user_id is not None and row.user_id != admin.user_id:
+        raise Forbidden("This key is a person's own: only they can rotate it. Revoke it if it may have leaked.")
+    if await session.scalar(select(ConsoleKeyRow.api_key_id).where(ConsoleKeyRow.api_key_id == row.id)):
+        raise Forbidden("This key is that of a person's session, and nobody has its secret.")
 
 
 async def _shown(session: AsyncSession, row: ApiKeyRow, secret: str | msgspec.UnsetType = UNSET) -> ProjectApiKey:

@@ -9,6 +9,7 @@ from litestar.datastructures import Cookie
 from litestar.params import QueryParams
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from gateway.access import lock_out
 from gateway.access.flow import FLOW_SECONDS, Identity, Provider
 from gateway.access.sessions import actor_of
 from gateway.access.source import Source
@@ -33,6 +34,8 @@ IN_URLS = "/?&=#%:+,;@!$'()*~[]"
 LOCAL_PATH = re.compile(r"/(?![/\\])[^\x00-\x20\x7f\\]*")
 """A path of ours: neither another host (`//host`, `/\\host`) nor another scheme."""
 MAX_RETURN_TO = 1024
+ERROR_CODE = re.compile(r"[a-z_]{1,40}")
+"""As RFC 6749 and OpenID Connect have them: nobody else's words are written into the audit log."""
 
 
 @get("/v1/sign_in")
@@ -77,13 +80,18 @@ async def end_single_sign_on(
 async def _end(sv: Services, source: Source, request: Request[Any, Any, Any], query: QueryParams) -> Response[bytes]:
     provider = _provider(sv)
     flow = provider.flow(request.cookies.get(COOKIE), text(query, "state"))
+    counted = lock_out.of_return(source, sv.settings.sign_in)
+    async with sv.database.session() as session:
+        await lock_out.attempt(session, counted, sv.settings.sign_in)
     try:
         if error := text(query, "error"):
-            raise Forbidden(f"The identity provider did not sign you in: {error[:100]}.", code="sign_in_denied")
+            said = error if ERROR_CODE.fullmatch(error) else "it does not say why"
+            raise Forbidden(f"The identity provider did not sign you in: {said}.", code="sign_in_denied")
         identity = await provider.identity(flow, text(query, "code") or "", _redirect_uri(sv))
         async with sv.database.session() as session:
             user = await _person(sv, session, identity, source)
             begun = await sign_in.begin(sv, session, user, browser(source, request))
+            await lock_out.take_back(session, counted)
     except Forbidden as refusal:
         raise await sign_in.refused(sv, source, None, refusal) from None
     return _redirect(flow.return_to, [*begun.cookies, _flow_cookie("", source, 0)])

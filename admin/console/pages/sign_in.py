@@ -48,6 +48,10 @@ REFUSALS = {
         "Somebody with your email address signs in here with another account of the identity provider. Sign in with that"
         " one, or ask an owner of this gateway.",
     ),
+    "too_many_attempts": (
+        "Too many sign-ins have failed",
+        "From your network many were begun and not ended lately. Try again in a few minutes.",
+    ),
     "service_unavailable": (
         "Single sign-on does not work right now",
         "The identity provider, or a part of this gateway, does not answer. Try again in a moment, or sign in with a"

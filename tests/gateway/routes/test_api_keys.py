@@ -5,15 +5,16 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from gateway.app import App
-from gateway.db.tables import ApiKeyRow, UserRow
+from gateway.db.tables import ApiKeyRow, ConsoleKeyRow, UserRow
 from gateway.keys.service import create_admin_key, create_user_key
 from gateway.kit.clock import from_unix, now
 from gateway.services import Services
 from tests.conftest import client_of, create_key
 from tests.contract import conforms
+from tests.gateway.people import add, browser, sign_in
 from tests.gateway.routes.test_projects import audited
 from tests.gateway.test_errors import error_in
 
@@ -222,6 +223,33 @@ class TestUpdate:
 
 
 class TestRotate:
+    async def test_a_persons_own_by_that_person_alone(self, app: App, admin: httpx.AsyncClient, sv: Services) -> None:
+        """Whoever has its secret acts in their name: judges, reviews and spends."""
+        key, url = await made(admin)
+        people = {each: await add(admin, f"{each}@example.com", "owner") for each in ("ada", "eve")}
+        async with sv.database.session() as session:
+            row = await session.get_one(ApiKeyRow, key["id"])
+            row.service_account_id, row.user_id = None, people["ada"]["id"]
+        async with browser(app) as ada, browser(app) as eve:
+            await sign_in(ada, "ada@example.com")
+            await sign_in(eve, "eve@example.com")
+            for other in (eve, admin):
+                assert "only they can rotate it" in error_in(await other.post(f"{url}/rotate"), 403)["message"]
+            assert (await ada.post(f"{url}/rotate")).status_code == 200
+            assert (await eve.delete(url)).status_code == 200
+
+    async def test_nobody_that_of_a_session(self, app: App, admin: httpx.AsyncClient, sv: Services) -> None:
+        _, url = await made(admin)
+        project = url.split("/")[4]
+        await add(admin, "ada@example.com", "owner")
+        async with browser(app) as ada:
+            await sign_in(ada, "ada@example.com")
+            assert (await ada.get("/v1/criteria", headers={"openai-project": project})).status_code == 200
+            async with sv.database.session() as session:
+                id = await session.scalar(select(ConsoleKeyRow.api_key_id))
+            answer = await ada.post(f"{url.rsplit('/', 1)[0]}/{id}/rotate")
+            assert "nobody has its secret" in error_in(answer, 403)["message"]
+
     async def test_keeps_the_key_and_both_secrets_for_the_overlap(self, app: App, admin: httpx.AsyncClient) -> None:
         key, url = await made(admin, tags=["a"], scopes=["api.model.read"], logging="off")
         new = (await admin.post(f"{url}/rotate", json={"overlap_seconds": 600})).json()

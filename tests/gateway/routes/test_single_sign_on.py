@@ -238,6 +238,20 @@ class TestTheWayBack:
             callback = changed(await provider.visit(location, None), state=state)  # which it forgets, RFC 6749, 4.1.2.1
             assert "access_denied" in error_in(await client.get(local(callback)), 403)["message"]
 
+    async def test_who_comes_back_again_and_again_is_locked_out(
+        self, app: App, provider: Provider, admin: httpx.AsyncClient, sv: Services
+    ) -> None:
+        """Each is written down, and anybody can begin."""
+        allowed = sv.settings.sign_in.address_failures
+        async with browser(app) as client:
+            [state] = parse_qs(urlsplit(await begin(client)).query)["state"]
+            back = {"state": state, "error": "<b>Call 555</b>"}
+            found = [(await client.get(f"{START}/callback", params=back)).status_code for _ in range(allowed + 3)]
+        assert found == [403] * allowed + [429] * 3
+        told = await audit(admin, "login.failed")
+        assert len(told) == allowed
+        assert "555" not in str(told)
+
     async def test_ends_the_session_before(self, app: App, provider: Provider, admin: httpx.AsyncClient) -> None:
         await add(admin, EMAIL)
         async with browser(app) as client:
