@@ -62,13 +62,15 @@ async def retrieve_project_user(sv: Sv, admin: Admin, project_id: FromPath[str],
 async def update_project_user(
     sv: Sv, admin: Admin, project_id: FromPath[str], user_id: FromPath[str], body: RawBody
 ) -> ProjectUser:
-    """A new role in the project ends the person's sessions, but for that of who makes the change."""
+    """A new role in the project holds at once. It ends the person's sessions, but for that of who makes the change, where an owner of
+    the organisation does: who owns a project alone could keep anybody out of everything, for they need nobody's consent to join them."""
     wanted = decode(decode_update, body)
     async with sv.database.session() as session:
         user, row = await repository.membership(session, project_id, user_id)
         if wanted.role is not None and wanted.role != row.role:
             row.role = wanted.role
-            await end_sessions(session, user_id, but=admin.session_id)
+            if admin.role == "owner":
+                await end_sessions(session, user_id, but=admin.session_id)
         changes = {"changes_requested": {"role": wanted.role}}
         write(session, admin.actor, "user.updated", user_id, project_id=project_id, detail=changes)
     return shown(user, row)

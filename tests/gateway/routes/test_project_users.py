@@ -107,6 +107,22 @@ class TestARole:
         assert entry["user.updated"]["changes_requested"] == {"role": "member"}
         assert entry["project"]["id"] in url
 
+    async def test_that_an_owner_of_the_project_changes_ends_nobodys_sessions(
+        self, app: App, admin: httpx.AsyncClient, url: str, person: dict[str, Any]
+    ) -> None:
+        """They can let anybody join, and would keep an owner of the organisation out of everything; the role holds at once."""
+        other = await add(admin, "b@example.com", "owner")
+        await admin.post(url, json={"user_id": person["id"], "role": "owner"})
+        async with browser(app) as client, browser(app) as owner:
+            await sign_in(client, "a@example.com")
+            await sign_in(owner, "b@example.com")
+            assert (await client.post(url, json={"email": "b@example.com", "role": "member"})).status_code == 200
+            changed = await client.post(f"{url}/{other['id']}", json={"role": "owner"})
+            assert changed.json()["role"] == "owner"
+            assert (await owner.get(USERS)).status_code == 200
+            await admin.post(f"{url}/{other['id']}", json={"role": "member"})
+            error_in(await owner.get(USERS), 401)
+
 
 class TestWhoLeaves:
     async def test_keeps_the_organization_and_loses_the_keys(
