@@ -37,7 +37,11 @@ from tests.gateway.routes.test_exchanges import add
 pytestmark = pytest.mark.anyio
 
 DAY = timedelta(days=1)
-TODAY = now().replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def today() -> datetime:
+    """When it began. A run of all tests may go on beyond midnight."""
+    return now().replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 @pytest.fixture
@@ -64,7 +68,7 @@ async def keep(database: Database, project: str, **days: int | None) -> None:
 
 async def logged(database: Database, project: str, *ages: timedelta) -> list[str]:
     """Exchanges that began so long before today, with all that hangs on them and counted in traffic; their ids."""
-    moments = [unix(TODAY - age) for age in ages]
+    moments = [unix(today() - age) for age in ages]
     own = {"project_id": project, "logging": "full", "error": null(), "attempts": null()}
     ids = await add(
         database,
@@ -155,13 +159,13 @@ class TestBodies:
             assert rows[kept].request
             assert stored[kept].deleted_at is None
         assert await left(database, ExchangeTextRow, "exchange_id") == {young, others}
-        before = unix(TODAY - 30 * DAY)
+        before = unix(today() - 30 * DAY)
         assert await told(database) == [(project, {"removed": "bodies", "count": 1, "before": before})]
 
     async def test_wait_for_no_month(self, wv: WorkerServices, database: Database, project: str) -> None:
         """Exchanges that were due as early go with the last of their month, what was said in them does not."""
-        month = (TODAY - 40 * DAY).replace(day=1)
-        days = (TODAY - month).days - 5
+        month = (today() - 40 * DAY).replace(day=1)
+        days = (today() - month).days - 5
         old, young = await logged(database, project, (days + 1) * DAY, (days - 1) * DAY)
         await apply_retention(keeps(wv, body_days=days, exchange_days=days))
         async with database.session() as session:
@@ -181,12 +185,12 @@ class TestBodies:
 
     async def test_what_came_late_goes_the_next_day(self, wv: WorkerServices, database: Database, project: str) -> None:
         await keep(database, project, body_days=30)
-        await Round(wv, TODAY).run()
+        await Round(wv, today()).run()
         await logged(database, project, 32 * DAY)
-        await Round(wv, TODAY).run()
+        await Round(wv, today()).run()
         async with database.session() as session:
             assert list(await session.scalars(select(ExchangeRow.logging))) == ["full"]
-        await Round(wv, TODAY + DAY).run()
+        await Round(wv, today() + DAY).run()
         async with database.session() as session:
             assert list(await session.scalars(select(ExchangeRow.logging))) == ["metadata"]
 
@@ -214,7 +218,7 @@ class TestExchanges:
         assert await traffic(database) == counted
         await rebuild_traffic(database)
         assert await traffic(database) == counted
-        before = unix(TODAY - 30 * DAY)
+        before = unix(today() - 30 * DAY)
         assert await told(database) == [(project, {"removed": "exchanges", "count": 5, "before": before})]
 
     async def test_a_worker_that_died_is_followed_by_one_that_goes_on(
@@ -237,7 +241,7 @@ class TestExchanges:
         assert len(await left(database)) == 3
         async with database.session() as session:
             (mark,) = (await repository.marks(session, "exchanges")).values()
-        assert (mark.until, mark.done) == (TODAY - 30 * DAY, None)
+        assert (mark.until, mark.done) == (today() - 30 * DAY, None)
         await apply_retention(wv)
         assert await left(database) == set()
 
@@ -252,7 +256,7 @@ class TestExchanges:
 
 async def by_months(database: Database, months: int) -> list[datetime]:
     """The table as if Tuneway had run for so long; the beginnings of months, the oldest first."""
-    begins = [TODAY.replace(day=1)]
+    begins = [today().replace(day=1)]
     while len(begins) < months:
         begins.append((begins[-1] - DAY).replace(day=1))
     begins.reverse()
@@ -271,13 +275,13 @@ class TestMonths:
         begins = await by_months(database, 6)
         keeps(wv, exchange_days=60)
         await keep(database, other, exchange_days=75)
-        ages = [TODAY - begin - 10 * DAY for begin in begins[:-1]]
+        ages = [today() - begin - 10 * DAY for begin in begins[:-1]]
         mine, theirs = await logged(database, project, *ages), await logged(database, other, *ages)
         await judge(database, project, mine)
         counted = await traffic(database)
         await apply_retention(wv)
-        gone = [next_month(begin) <= TODAY - 75 * DAY for begin in begins[:-1]]
-        short = [TODAY - age < TODAY - 60 * DAY for age in ages]
+        gone = [next_month(begin) <= today() - 75 * DAY for begin in begins[:-1]]
+        short = [today() - age < today() - 60 * DAY for age in ages]
         assert any(gone)
         assert await left(database) == {
             *(id for id, is_gone in zip(theirs, gone, strict=True) if not is_gone),
@@ -301,12 +305,12 @@ class TestMonths:
         self, wv: WorkerServices, database: Database, project: str
     ) -> None:
         """Its part ends with the month of the upgrade: what is years old does not wait for that."""
-        month = (TODAY - 40 * DAY).replace(day=1)
-        ages = [4000 * DAY, TODAY - month + timedelta(seconds=1), TODAY - month]
+        month = (today() - 40 * DAY).replace(day=1)
+        ages = [4000 * DAY, today() - month + timedelta(seconds=1), today() - month]
         *old, young = await logged(database, project, *ages)
         await judge(database, project, [*old, young])
         counted = await traffic(database)
-        await apply_retention(keeps(wv, exchange_days=(TODAY - month).days - 5))
+        await apply_retention(keeps(wv, exchange_days=(today() - month).days - 5))
         assert await left(database) == {young}
         assert await left(database, ExchangeTextRow, "exchange_id") == {young}
         assert await left(database, JudgmentRow, "exchange_id") == {young}
@@ -332,7 +336,7 @@ class TestMonths:
         self, wv: WorkerServices, database: Database, project: str
     ) -> None:
         begins = await by_months(database, 3)
-        day = (TODAY - begins[1]).days - 5
+        day = (today() - begins[1]).days - 5
         old, young = await logged(database, project, (day + 1) * DAY, (day - 1) * DAY)
         await apply_retention(keeps(wv, exchange_days=day))
         assert await left(database) == {old, young}
@@ -345,11 +349,11 @@ class TestMonths:
         begins = await by_months(database, 4)
         end = begins[1]
         late = first_request_id(unix(end) - 1) + "0" * 16
-        days = (TODAY - end).days
+        days = (today() - end).days
         await add(database, {"project_id": project, "id": late, "created_at": unix(end)})
         await apply_retention(keeps(wv, exchange_days=days))
         assert await left(database) == {late}
-        await Round(keeps(wv, exchange_days=days), TODAY + DAY).run()
+        await Round(keeps(wv, exchange_days=days), today() + DAY).run()
         assert await left(database) == set()
 
     async def test_a_log_in_use_is_for_the_next_round(
@@ -383,7 +387,7 @@ class TestMoney:
         """And so they are when all sums are made anew."""
         (await client.post("/v1/chat/completions", json=chat("echo"))).raise_for_status()
         await app.services.drain.drain()
-        asked = {"start_time": unix(TODAY), "end_time": unix(TODAY + 2 * DAY), "bucket_width": "1d"}
+        asked = {"start_time": unix(today()), "end_time": unix(today() + 2 * DAY), "bucket_width": "1d"}
 
         async def reports() -> list[Any]:
             urls = ("usage/completions", "costs", "traffic")
@@ -391,7 +395,7 @@ class TestMoney:
 
         before = await reports()
         assert before[0]["data"][0]["results"][0]["num_model_requests"] == 1
-        await Round(keeps(wv, exchange_days=30), TODAY + 400 * DAY).run()
+        await Round(keeps(wv, exchange_days=30), today() + 400 * DAY).run()
         assert await left(database) == set()
         assert await reports() == before
         outcome = await rebuild_usage(wv.settings)
