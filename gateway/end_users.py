@@ -3,13 +3,14 @@
 import msgspec
 
 from gateway.kit.keyed_hash import end_user_hash
+from gateway.kit.section import Secret
 from gateway.protocol.decode import decode
 from gateway.protocol.envelope import ABSENT, ChatEnvelope, Envelope
 
 _text = msgspec.json.Decoder(str)
 
 
-def end_user_of(envelope: Envelope, project_id: str, secret_key: str) -> str | None:
+def end_user_of(envelope: Envelope, project_id: str, secret_key: Secret) -> str | None:
     """By its hash: a project's users are nobody else's, and their names are no column.
 
     Raises:
@@ -18,7 +19,7 @@ def end_user_of(envelope: Envelope, project_id: str, secret_key: str) -> str | N
     """
     named = _text_of(envelope.safety_identifier) if isinstance(envelope, ChatEnvelope) else ""
     named = named or _text_of(envelope.user)
-    return end_user_hash(named, project_id, secret_key) if named else None
+    return end_user_hash(named, project_id, secret_key.reveal()) if named else None
 
 
 def _text_of(raw: msgspec.Raw) -> str:

@@ -179,7 +179,7 @@ async def run(sv: Services, call: Call) -> Reply | StreamedReply:
     try:
         require(key.scopes, MODEL_REQUEST)
         call.envelope = decode(call.endpoint.decoder, call.body)
-        call.end_user = end_user_of(call.envelope, key.project_id, sv.settings.secret_key.reveal())
+        call.end_user = end_user_of(call.envelope, key.project_id, sv.settings.secret_key)
         call.plan = await _plan(sv, call, key, call.envelope.model)
         if call.plan.few_shot is not None:
             call.prompt = await _prompt(sv, call, key, call.envelope, call.plan.few_shot)

@@ -2,7 +2,7 @@
 
 import re
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from litestar import Request, Response, get
 from litestar.datastructures import Cookie
@@ -16,6 +16,7 @@ from gateway.access.source import Source
 from gateway.audit.log import write
 from gateway.db.tables import UserRow
 from gateway.errors import Forbidden, InvalidRequest, NotFound, Refusal
+from gateway.kit.location import location
 from gateway.protocol.queries import text
 from gateway.protocol.sessions import WayIn, WaysIn
 from gateway.routes import sign_in
@@ -29,8 +30,6 @@ REFUSED = "/console/sign-in/refused"
 COOKIE = "tuneway_oidc"
 PATH = "/v1/sign_in/oidc"
 CALLBACK = f"{PATH}/callback"
-IN_URLS = "/?&=#%:+,;@!$'()*~[]"
-"""Signs that mean something there, or stand for others already: a header takes no others but letters and digits."""
 LOCAL_PATH = re.compile(r"/(?![/\\])[^\x00-\x20\x7f\\]*")
 """A path of ours: neither another host (`//host`, `/\\host`) nor another scheme."""
 MAX_RETURN_TO = 1024
@@ -160,7 +159,7 @@ def _redirect_uri(sv: Services) -> str:
 
 
 def _redirect(url: str, cookies: list[Cookie]) -> Response[bytes]:
-    headers = {"location": quote(url, safe=IN_URLS), "cache-control": "no-store"}
+    headers = {"location": location(url), "cache-control": "no-store"}
     return Response(b"", status_code=302, headers=headers, media_type="text/plain", cookies=cookies)
 
 

@@ -1,7 +1,7 @@
 """Signing in and out, and the very first owner."""
 
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from litestar import Request, Response, get, post
 
@@ -9,10 +9,9 @@ from admin.console.api import Answer, Api, ApiRefused
 from admin.console.errors import error_page
 from admin.console.page import HTML, SIGN_IN, CurrentPage, Filled
 from admin.console.render import rendered
+from gateway.kit.location import location
 
 START = "/console/overview"
-IN_URLS = "/?&=#%:+,;@!$'()*~[]"
-"""Signs that mean something there, or stand for others already."""
 FIRST = "/console/first-owner"
 TOTP_NEEDED = "totp_required"
 REFUSALS = {
@@ -159,8 +158,8 @@ def _signed_in(answer: Answer, wanted: str) -> Response[str]:
 
 
 def _ours(wanted: str) -> str:
-    """No page of anybody else. As a header takes it."""
-    return quote(wanted, safe=IN_URLS) if wanted.startswith("/console") else START
+    """No page of anybody else."""
+    return location(wanted) if wanted.startswith("/console") else START
 
 
 def _with_cookies(response: Response[str], answer: Answer) -> Response[str]:

@@ -239,9 +239,8 @@ class Connection(asyncio.Protocol):
     def _why_lost(self, error: Exception | None) -> Failure:
         if self._response is None or self._heard or self._acknowledged is None:
             return Failure(f"the connection broke: {error or 'the server closed it'}")
-        said_so = error is None or isinstance(
-            error, BrokenPipeError
-        )  # the second: it had, and then something was written
+        # A pipe is broken where the server had said so, and something was written then.
+        said_so = error is None or isinstance(error, BrokenPipeError)
         count = self._count(BYTES_ACKED if said_so else BYTES_SENT)
         if count is not None and count <= self._acknowledged:
             return NothingRead("the server had closed the connection")
@@ -251,12 +250,12 @@ class Connection(asyncio.Protocol):
         """Bytes that the other side has acknowledged since the connection began; None where nobody counts them."""
         return self._count(BYTES_ACKED)
 
-    def _count(self, bytes_: struct.Struct) -> int | None:
+    def _count(self, which: struct.Struct) -> int | None:
         if sys.platform != "linux" or self._socket is None:
             return None
         try:
-            told = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, bytes_.size)
-            return bytes_.unpack(told)[0]
+            told = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, which.size)
+            return which.unpack(told)[0]
         except (OSError, struct.error):
             return None
 

@@ -53,6 +53,17 @@ def spool(tmp_path: Path, disk: Disk) -> Iterator[Spool]:
     spool.close(leave=True)
 
 
+async def one_behind_the_other(spool: Spool, disk: Disk) -> list[asyncio.Future[None]]:
+    """Two that wait: the disk is at the first one, and does not come to an end before it is opened."""
+    disk.open.clear()
+    waiting: list[asyncio.Future[None]] = []
+    for record in (b"one", b"two"):
+        spool.append(record)
+        waiting.append(asyncio.ensure_future(spool.synced()))
+        await until(lambda: disk.asked)
+    return waiting
+
+
 class TestSynced:
     async def test_waits_for_the_disk(self, spool: Spool, disk: Disk) -> None:
         disk.open.clear()
@@ -73,12 +84,7 @@ class TestSynced:
         assert disk.asked == 1
 
     async def test_what_came_while_the_disk_worked_waits_for_the_next(self, spool: Spool, disk: Disk) -> None:
-        disk.open.clear()
-        spool.append(b"one")
-        first = asyncio.ensure_future(spool.synced())
-        await until(lambda: disk.asked)
-        spool.append(b"two")
-        second = asyncio.ensure_future(spool.synced())
+        first, second = await one_behind_the_other(spool, disk)
         disk.open.set()
         await asyncio.gather(first, second)
         assert disk.asked == 2
@@ -139,12 +145,7 @@ class TestFailure:
 
     async def test_is_told_to_what_came_while_the_disk_worked(self, spool: Spool, disk: Disk) -> None:
         """It is in the same file, of which a kernel tells a failure once: the next call of the disk would say that all is well."""
-        disk.open.clear()
-        spool.append(b"one")
-        first = asyncio.ensure_future(spool.synced())
-        await until(lambda: disk.asked)
-        spool.append(b"two")
-        second = asyncio.ensure_future(spool.synced())
+        first, second = await one_behind_the_other(spool, disk)
         await asyncio.sleep(0)
         disk.failure = OSError(errno.EIO, "Input/output error")
         disk.open.set()
