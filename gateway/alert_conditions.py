@@ -1,7 +1,7 @@
-"""What is not as it should be, as the database and a gateway process know it: budgets, traffic, judges, engines, providers."""
+"""What is not as it should be, as the database knows it: budgets, traffic, judges, engines. What a gateway process alone knows:
+gateway/process_alerts.py."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, select, tuple_
@@ -36,29 +36,6 @@ HOUR = 3600
 async def in_database(session: AsyncSession, settings: Settings) -> list[Alert]:
     """Of every project, and of what all of them live on."""
     return [*await of_projects(session, settings, []), *await _replicas(session, settings)]
-
-
-@dataclass(frozen=True, slots=True)
-class SpoolDepth:
-    """What waits on a gateway process's disk for the database."""
-
-    process: str
-    """Its name."""
-    size: int
-    """Bytes."""
-    max_bytes: int
-    """From here on calls are refused."""
-    trouble: str | None = None
-    """Why the disk refuses."""
-
-
-def in_process(settings: AlertSettings, spool: SpoolDepth, failing: Mapping[tuple[str, str], int]) -> list[Alert]:
-    """What one gateway process alone knows.
-
-    Args:
-        failing: upstream and model -> how many addresses get no calls for now.
-    """
-    return [*_spool_depth(settings, spool), *_spool_full(spool), *_upstreams(failing)]
 
 
 async def of_projects(session: AsyncSession, settings: Settings, project_ids: Sequence[str]) -> list[Alert]:
@@ -261,66 +238,6 @@ async def _replicas(session: AsyncSession, settings: Settings) -> list[Alert]:
             subject_id=without_credentials(row.url),
         )
         for row in await session.scalars(down)
-    ]
-
-
-def _spool_depth(settings: AlertSettings, spool: SpoolDepth) -> list[Alert]:
-    """It says how near it is to where calls are refused, long before that."""
-    limit = settings.spool_mb * 1_000_000
-    if spool.size <= limit:
-        return []
-    return [
-        Alert(
-            kind="spool_depth",
-            severity="critical",
-            message=f"{spool.size / 1e6:,.0f} MB of finished calls wait to be written to the database"
-            f" ({spool.size / spool.max_bytes:.0%} of what may wait; calls are refused at 100%).",
-            since=None,
-            value=spool.size,
-            limit=limit,
-            unit="bytes",
-            subject_type="gateway",
-            subject_id=spool.process,
-        )
-    ]
-
-
-def _spool_full(spool: SpoolDepth) -> list[Alert]:
-    """What could not be recorded is not asked."""
-    if spool.trouble is not None:
-        message = f"Calls are refused: the disk refuses the exchange log ({spool.trouble})."
-    elif spool.size >= spool.max_bytes:
-        message = f"Calls are refused: {spool.size / 1e6:,.0f} MB of finished calls wait for the database."
-    else:
-        return []
-    return [
-        Alert(
-            kind="spool_full",
-            severity="critical",
-            message=message,
-            since=None,
-            value=spool.size,
-            limit=spool.max_bytes,
-            unit="bytes",
-            subject_type="gateway",
-            subject_id=spool.process,
-        )
-    ]
-
-
-def _upstreams(failing: Mapping[tuple[str, str], int]) -> list[Alert]:
-    return [
-        Alert(
-            id=f"upstream_failing:{upstream}:{model}",
-            kind="upstream_failing",
-            severity="critical",
-            message=f"{upstream} fails for {model} and gets no calls for now (on {count} of its addresses).",
-            since=None,
-            n=count,
-            subject_type="upstream",
-            subject_id=upstream,
-        )
-        for (upstream, model), count in sorted(failing.items())
     ]
 
 

@@ -7,7 +7,6 @@ writes or deletes its row, of which there can be one only: never twice, by howev
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import get_args
 
@@ -17,15 +16,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.expression import literal_column
 
+from gateway.alert_looks import ENDS_AFTER
 from gateway.db.tables import AlertRow
 from gateway.kit.clock import now, unix
 from gateway.protocol.alerts import Alert, Kind
 from gateway.webhooks.outbox import Event, announce
 
-ENDS_AFTER = timedelta(minutes=10)
-"""Several times as long as anybody waits between two looks."""
-BREAK = ENDS_AFTER / 2
-"""Longer than this, and a worker has not looked all the time."""
 OF_QUALITY: tuple[Kind, ...] = ("quality_drift",)
 """Kinds that workers find when they compare judgments."""
 OF_GATEWAYS: tuple[Kind, ...] = ("spool_depth", "spool_full", "upstream_failing")
@@ -44,25 +40,6 @@ NOT_ASKED_FOR = {
 
 _BEGINNING = func.jsonb_build_object("since", AlertRow.alert["since"])
 """Stays what was told when it started, where that was the start of a window that moves on with each look."""
-
-
-@dataclass(slots=True)
-class Looks:
-    """Since when a worker has looked for alerts, and the database has answered, without a break."""
-
-    since: datetime | None = None
-    last: datetime | None = None
-
-    def are_steady(self, moment: datetime) -> bool:
-        """For so long that every gateway that is alive has noted what it knows."""
-        if self.since is None or self.last is None or moment - self.last > BREAK:
-            return False
-        return moment - self.since >= ENDS_AFTER
-
-    def add(self, moment: datetime) -> None:
-        if self.last is None or moment - self.last > BREAK:
-            self.since = moment
-        self.last = moment
 
 
 async def note(session: AsyncSession, found: Sequence[Alert]) -> list[Alert]:

@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gateway import alert_conditions, open_alerts
+from gateway import process_alerts
 from gateway.access.flow import Provider
 from gateway.access.passwords import Passwords
-from gateway.alert_conditions import SpoolDepth
+from gateway.alert_looks import Looks
+from gateway.budgets.beats import BEAT_SECONDS
 from gateway.budgets.charges import charge
-from gateway.budgets.holders import BEAT_SECONDS
 from gateway.budgets.service import Budgets
 from gateway.datasets.isolated import Isolated
 from gateway.db.blobs import LargeBodies
@@ -29,7 +29,7 @@ from gateway.exchanges.spool import DIRECTORY, Spool
 from gateway.files.store import FileStore, first_line
 from gateway.grading.sandbox import PythonSandbox
 from gateway.inline_rules import InlineRules
-from gateway.judging import lag
+from gateway.judging.waiting import waiting_tasks
 from gateway.keys.ring import KeyRing
 from gateway.kit.background import Background
 from gateway.kit.sealing import Sealer, read_keys
@@ -44,6 +44,7 @@ from gateway.metering.price_book import PriceBook
 from gateway.metering.rollups import post_rollups
 from gateway.metering.traffic_counts import post_traffic
 from gateway.metrics import Metrics
+from gateway.process_alerts import SpoolDepth
 from gateway.protocol.alerts import Alert
 from gateway.queue import Queue
 from gateway.reply_cache.memory import Memory
@@ -172,7 +173,7 @@ class WorkerServices:
     """Finds clusters of failures."""
     watches: dict[str, Watch] = field(default_factory=dict[str, Watch])
     """Base URL of a replica of the engine -> what this worker remembers of it."""
-    looks: open_alerts.Looks = field(default_factory=open_alerts.Looks)
+    looks: Looks = field(default_factory=Looks)
     """For alerts."""
     background: Background = field(default_factory=Background)
 
@@ -367,18 +368,20 @@ def _limits(settings: Settings, book: LimitBook, background: Background) -> Rate
 
 
 async def _show_judging(sv: Services) -> None:
-    async with sv.database.session() as session:
-        sv.metrics.show_judging(*await lag.overall(session))
+    async with sv.database.raw() as connection:
+        sv.metrics.show_judging(*await waiting_tasks(connection))
 
 
 def alerts_here(sv: Services) -> list[Alert]:
     """What this process alone knows of as not as it should be."""
     spool = SpoolDepth(sv.spool.directory.name, sv.spool.size, sv.spool.max_bytes, sv.spool.trouble)
-    return alert_conditions.in_process(sv.settings.alerts, spool, sv.traffic.breakers.open())
+    return process_alerts.in_process(sv.settings.alerts, spool, sv.traffic.breakers.open())
 
 
 async def _note_alerts(sv: Services) -> None:
     if found := alerts_here(sv):
+        from gateway import open_alerts  # SQLAlchemy, which calls do without
+
         async with sv.database.session() as session:
             await open_alerts.note(session, found)
 

@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from gateway.access import passwords
 from gateway.app import App
-from gateway.db import database as database_module
+from gateway.db import sessions as sessions_module
 from gateway.db.base import Base
 from gateway.db.database import Database
 from gateway.db.migrate import upgrade
@@ -57,7 +57,7 @@ _emptied: list[str] = []
 """URLs of databases that a test has left empty."""
 _parts: dict[str, str] = {}
 """Of tables, as the migrations leave them: name -> bounds."""
-_idle_engines: dict[tuple[sqlalchemy.URL, int, float], list[AsyncEngine]] = {}
+_idle_engines: dict[str, list[AsyncEngine]] = {}
 """URL, connections and seconds -> engines without connections that no `Database` uses now."""
 _idle_routes: dict[tuple[int, int], list[Litestar]] = {}
 """Largest body -> routes that no app uses now."""
@@ -232,22 +232,24 @@ def settings(database_url: str, redis_url: str, upstream: Upstream, tmp_path: Pa
 def used_engines() -> Iterator[None]:
     """A `Database` gets the engine of one that was closed: it knows the server, and how to write the statements that were asked
     of it, which takes as long as to ask them."""
-    make, close = database_module.create_async_engine, Database.close
+    make, close = sessions_module.create_async_engine, Database.close
+    places: dict[AsyncEngine, str] = {}
 
     def used_or_new(url: str, **options: Any) -> AsyncEngine:
-        place = sqlalchemy.make_url(url), options["pool_size"], options["pool_timeout"]
+        place = f"{url} {sorted(options.items(), key=str)}"
         idle = _idle_engines.setdefault(place, [])
-        return idle.pop() if idle else make(url, **options)
+        engine = idle.pop() if idle else make(url, **options)
+        places[engine] = place
+        return engine
 
     async def closed(database: Database) -> None:
         await close(database)
-        pool: Any = database.engine.pool
-        idle = _idle_engines[database.engine.url, pool.size(), pool.timeout()]
-        if database.engine not in idle:
-            idle.append(database.engine)
+        loaded = database._loaded
+        if loaded is not None and loaded.engine not in (idle := _idle_engines[places[loaded.engine]]):
+            idle.append(loaded.engine)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(database_module, "create_async_engine", used_or_new)
+        patched.setattr(sessions_module, "create_async_engine", used_or_new)
         patched.setattr(Database, "close", closed)
         yield
 

@@ -7,14 +7,19 @@ name, limit, thresholds and whether it is hard; another scope or period is anoth
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from gateway.db.tables import BudgetRow
+from gateway.db.reading import read
 from gateway.errors import Unavailable
 
+if TYPE_CHECKING:
+    from gateway.db.tables import BudgetRow
+
 MIRROR = "budgets"
+BUDGETS = """
+SELECT id, created_at, scope, period, limit_nano, hard, project_id, api_key_id FROM budgets
+WHERE deleted_at IS NULL ORDER BY id
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +76,11 @@ class BudgetBook:
             self._covers[pair] = cover = self._cover(project_id, api_key_id)
             return cover
 
-    async def load(self, session: AsyncSession) -> None:
-        rows = await session.scalars(select(BudgetRow).where(BudgetRow.deleted_at.is_(None)).order_by(BudgetRow.id))
-        self._swap(rows)
+    async def load(self, connection: Any) -> None:
+        self._swap(await read(connection, BUDGETS))
         self._read = True
 
-    def _swap(self, rows: Iterable[BudgetRow]) -> None:
+    def _swap(self, rows: "Iterable[BudgetRow]") -> None:
         """Show these. One that is as it was stays the same object: so others see whether it changed."""
         before, self._budgets = self._budgets, {}
         self._by_key, self._by_project, self._of_all, self._covers = {}, {}, [], {}
@@ -88,7 +92,7 @@ class BudgetBook:
             self._budgets[budget.id] = budget
             self._place(row).append(budget)
 
-    def _place(self, row: BudgetRow) -> list[Budget]:
+    def _place(self, row: "BudgetRow") -> list[Budget]:
         if row.api_key_id is not None:
             return self._by_key.setdefault(row.api_key_id, [])
         return self._of_all if row.project_id is None else self._by_project.setdefault(row.project_id, [])
@@ -101,7 +105,7 @@ class BudgetBook:
         return Cover(tuple(each for each in every if each.hard), tuple(each for each in every if not each.hard))
 
 
-def budget_of(row: BudgetRow) -> Budget:
+def budget_of(row: "BudgetRow") -> Budget:
     return Budget(
         id=row.id,
         created_at=row.created_at,

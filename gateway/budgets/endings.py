@@ -1,14 +1,11 @@
 """The same as gone.py, in a session."""
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway.budgets.gone import STATEMENTS
+from gateway.budgets.gone import fold_leases
+from gateway.db.driver import driver_of
 
 
 async def end_leases(session: AsyncSession, holder: str) -> None:
     """Fold a holder's leases into those of all that are gone. More than once is once."""
-    if not holder:
-        return
-    for statement in STATEMENTS:
-        await session.execute(text(statement.replace("$1", ":holder")), {"holder": holder})
+    await fold_leases(await driver_of(session), holder)

@@ -8,30 +8,18 @@ lost with its disk nobody can, and an administrator has to: `release`.
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from gateway.budgets.beats import MISSED
 from gateway.budgets.endings import end_leases
 from gateway.db.tables import BudgetHolderRow, BudgetLeaseRow, BudgetRow, BudgetWindowRow
 from gateway.errors import Conflict
 
-BEAT_SECONDS = 15.0
-MISSED = timedelta(seconds=60)
-"""After such a silence a process begins anew to say that it runs."""
 QUIET = timedelta(seconds=300)
 """So long after its last word a process may be taken for dead."""
 FINAL = {"x-should-retry": "false"}
-
-REGISTER = """
-INSERT INTO budget_holders (id, host, created_at, since, seen_at) VALUES ($1, $2, now(), now(), now())
-ON CONFLICT (id) DO NOTHING
-"""
-BEAT = """
-UPDATE budget_holders SET since = CASE WHEN seen_at < now() - $2::interval THEN now() ELSE since END, seen_at = now()
-WHERE id = $1 RETURNING true
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +35,6 @@ class Lease:
     @property
     def unspent(self) -> int:
         return max(self.granted - self.spent, 0)
-
-
-async def register(connection: Any, holder: str, host: str) -> None:
-    """In the transaction of a first lease: nobody holds anything who was never heard of."""
-    await connection.execute(REGISTER, holder, host)
-
-
-async def beat(connection: Any, holder: str) -> bool:
-    """Say that a process runs. False: it never leased anything, or it was released."""
-    return bool(await connection.fetchval(BEAT, holder, MISSED))
 
 
 async def processes(session: AsyncSession, holder: str | None = None) -> dict[str, BudgetHolderRow]:

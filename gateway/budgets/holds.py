@@ -11,6 +11,7 @@ from gateway.budgets.endings import end_leases
 from gateway.budgets.opening import open_window
 from gateway.budgets.refusals import busy, exhausted
 from gateway.budgets.windows import Window, window_of
+from gateway.db.driver import driver_of
 from gateway.db.tables import BudgetLeaseRow, BudgetRow
 from gateway.kit.clock import now
 
@@ -77,7 +78,7 @@ async def hold_more(session: AsyncSession, holder: str, amount_nano: int, moment
 
 async def hold_in(session: AsyncSession, place: Place, holder: str, amount_nano: int) -> None:
     """Have that much set aside in one hard budget. Raises like `hold`."""
-    await open_window(session, place.budget.id, place.window)
+    await open_window(await driver_of(session), place.budget.id, place.window)
     await _set_aside(session, place, holder, amount_nano, with_own=True)
 
 
@@ -100,7 +101,7 @@ async def _opened(session: AsyncSession, project_id: str, api_key_id: str, momen
     """Of the hard ones, in a fixed order; those of soft ones are made, too."""
     places = await _places(session, project_id, api_key_id, moment)
     for place in places:
-        await open_window(session, place.budget.id, place.window)
+        await open_window(await driver_of(session), place.budget.id, place.window)
     return [place for place in places if place.budget.hard]
 
 

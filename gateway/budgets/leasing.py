@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from gateway.budgets import exhaustion
 from gateway.budgets.account import UNKNOWN, Account
-from gateway.budgets.holders import beat, register
+from gateway.budgets.beats import beat, register
 from gateway.budgets.leases import State, Taken, Wish, extend, lower
 from gateway.budgets.opening import open_window
 from gateway.db.database import Database
@@ -54,8 +54,8 @@ class Leasing:
 
     async def open(self, account: Account) -> None:
         """Make the window, unless it is there."""
-        async with self._database.session() as session:
-            await open_window(session, account.budget.id, account.window)
+        async with self._database.raw() as connection:
+            await open_window(connection, account.budget.id, account.window)
 
     def tell_used_up(self, account: Account) -> None:
         """In the background: the call that is refused does not wait for it. The next one that is refused tells it, too."""

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, String, func, literal, or_, select, text, tuple_
+from sqlalchemy import Select, String, func, literal, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.budgets.book import MIRROR
-from gateway.budgets.opening import TELL_OPENED, open_window
+from gateway.budgets.opening import open_window, tell_reached
 from gateway.budgets.windows import Window, window_of
-from gateway.db.mirror import touch
+from gateway.db.changes import touch
+from gateway.db.driver import driver_of
 from gateway.db.tables import BudgetEventRow, BudgetLeaseRow, BudgetRow, BudgetWindowRow, UsageHourRow
 from gateway.errors import Conflict, NotFound
 from gateway.kit.clock import now
@@ -74,16 +75,13 @@ async def add(session: AsyncSession, row: BudgetRow) -> None:
             headers=FINAL,
         )
     session.add(row)
-    await session.flush()
-    await open_window(session, row.id, window_at(row, now()))
+    await open_window(await driver_of(session), row.id, window_at(row, now()))
     await touch(session, MIRROR)
 
 
 async def changed(session: AsyncSession, row: BudgetRow) -> None:
     """Its limit, its thresholds or its kind, in force everywhere within a second; a threshold may be reached by that."""
-    await session.flush()
-    starts_at = window_at(row, now()).starts_at
-    await session.execute(text(TELL_OPENED), {"id": row.id, "starts": starts_at})
+    await tell_reached(await driver_of(session), row.id, window_at(row, now()).starts_at)
     await touch(session, MIRROR)
 
 

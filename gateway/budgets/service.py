@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from gateway.budgets.account import UNKNOWN, Account
 from gateway.budgets.book import Budget, BudgetBook, Cover
-from gateway.budgets.endings import end_leases
+from gateway.budgets.gone import fold_leases
 from gateway.budgets.leasing import WANTED_SECONDS, Leasing
 from gateway.budgets.reservation import Reservation
 from gateway.budgets.waiting import Asked, Demand, Waiting
@@ -91,8 +91,8 @@ class Budgets:
 
     async def released(self, holder: str) -> None:
         """A process has ended, and all that it spent is in the ledger: what it did not spend is free again."""
-        async with self._database.session() as session:
-            await end_leases(session, holder)
+        async with self._database.raw() as connection:
+            await fold_leases(connection, holder)
 
     async def tend(self) -> None:
         """Make windows of soft budgets, give back what nobody has used lately, forget windows that are long over."""

@@ -2,9 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from typing import Any
 
 from gateway.budgets.leases import WANTS
 
@@ -12,7 +10,7 @@ Place = tuple[str, datetime]
 """A window: the id of its budget, and when it starts."""
 WANTED = """
 SELECT w.budget_id, w.starts_at FROM budget_windows w
-JOIN unnest(CAST(:budgets AS text[]), CAST(:starts AS timestamptz[])) AS held (budget_id, starts_at)
+JOIN unnest($1::text[], $2::timestamptz[]) AS held (budget_id, starts_at)
   ON w.budget_id = held.budget_id AND w.starts_at = held.starts_at
 WHERE w.wanted_at > now() - interval '5 seconds'
 """
@@ -32,8 +30,7 @@ class Wants:
         self._held = held
         self._wanted = wanted
 
-    async def load(self, session: AsyncSession) -> None:
-        if not (held := self._held()):
-            return
-        values = {"budgets": [budget for budget, _ in held], "starts": [start for _, start in held]}
-        self._wanted([(row.budget_id, row.starts_at) for row in await session.execute(text(WANTED), values)])
+    async def load(self, connection: Any) -> None:
+        if held := self._held():
+            budgets, starts = map(list, zip(*held, strict=True))
+            self._wanted([(budget, start) for budget, start in await connection.fetch(WANTED, budgets, starts)])

@@ -45,14 +45,14 @@ class Connection:
 
     @asynccontextmanager
     async def raw(self) -> AsyncGenerator[Any]:
-        """asyncpg's connection inside a transaction, as `Database.raw`.
+        """asyncpg's connection inside a transaction, as `Pool.raw`.
 
         Raises:
             Unavailable: the server cannot be reached.
             asyncpg.DataError, ValueError: it is there, and refuses a value.
         """
         async with self._turn:
-            with _unavailable():
+            with unavailable():
                 connection = await self._connected()
                 try:
                     async with connection.transaction():
@@ -67,7 +67,7 @@ class Connection:
         Raises as `raw`.
         """
         async with self._turn:
-            with _unavailable():
+            with unavailable():
                 connection = await self._connected()
                 try:
                     return await connection.fetch(statement)
@@ -89,7 +89,8 @@ class Connection:
 
 
 @contextmanager
-def _unavailable() -> Generator[None]:
+def unavailable() -> Generator[None]:
+    """What shows that the server is away becomes Unavailable; what it, or the driver, says of a value stays what it is."""
     try:
         yield
     except AWAY as error:

@@ -8,13 +8,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm.attributes import set_committed_value
 
 from gateway.db.blobs import AT_ONCE, COLUMNS, LargeBodies
+from gateway.db.database import DATABASE
 from gateway.errors import NotFound, Unavailable
 from gateway.kit.packing import MovedBody, unpack
 
 log = logging.getLogger(__name__)
-
-DATABASE = "database"
-"""In the `info` of every session: the Database that it is of."""
 
 
 async def load(session: AsyncSession, body: bytes | None) -> bytes | None:

@@ -1,6 +1,7 @@
 """Rows kept in memory: a chat call looks up its key and its model without a query.
 
-1. Whoever changes such rows calls `touch(session, name)` in the same transaction: it raises the version in `changes`.
+1. Whoever changes such rows calls `touch(session, name)` (gateway/db/changes.py) in the same transaction: it raises the version in
+   the table `changes`.
 2. Every process polls that tiny table four times a second and reloads what moved (`Mirrors.refresh`).
 3. The process that made the change does not wait: it calls `catch_up()` itself after the commit.
 
@@ -11,16 +12,14 @@ known rows go on serving. Why not pub/sub: docs/decisions/0005-mirrors-by-versio
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Protocol
-
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
+from typing import Any, Protocol
 
 from gateway.db.database import Database
-from gateway.db.tables import ChangeRow
 from gateway.errors import Unavailable
 
 POLL_SECONDS = 0.25
+REPLIES = "reply_cache"
+"""The mirror of gateway/reply_cache/service.py; those who erase touch it (gateway/db/reply_generations.py)."""
 VERSIONS = "SELECT name, version FROM changes"
 LOOK_SECONDS = 2 * POLL_SECONDS
 MOST_WAITING = 1000
@@ -32,15 +31,9 @@ class Mirror(Protocol):
 
     name: str
 
-    async def load(self, session: AsyncSession) -> None: ...
-
-
-async def touch(session: AsyncSession, name: str) -> None:
-    """Tell every process, once this transaction commits, that the rows behind `name` changed."""
-    raised = insert(ChangeRow).values(name=name, version=1)
-    await session.execute(
-        raised.on_conflict_do_update(index_elements=[ChangeRow.name], set_={"version": ChangeRow.version + 1})
-    )
+    async def load(self, connection: Any) -> None:
+        """Args: connection: asyncpg's, in a transaction (gateway/db/reading.py)."""
+        ...
 
 
 class Mirrors:
@@ -84,7 +77,7 @@ class Mirrors:
         moved = [each for each in self._mirrors if self._seen.get(each.name) != versions.get(each.name, 0)]
         if not moved:
             return
-        async with self._database.session() as session:
+        async with self._database.raw() as connection:
             for mirror in moved:
-                await mirror.load(session)
+                await mirror.load(connection)
                 self._seen[mirror.name] = versions.get(mirror.name, 0)

@@ -4,10 +4,9 @@ in the transaction that erases."""
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway.db.mirror import touch
+from gateway.db.changes import touch
+from gateway.db.mirror import REPLIES
 from gateway.db.tables import ReplyGenerationRow
-
-MIRROR = "reply_cache"
 
 
 async def forget_replies(session: AsyncSession, project_id: str) -> None:
@@ -15,4 +14,4 @@ async def forget_replies(session: AsyncSession, project_id: str) -> None:
     raised = insert(ReplyGenerationRow).values(project_id=project_id, generation=1)
     again = {"generation": ReplyGenerationRow.generation + 1}
     await session.execute(raised.on_conflict_do_update(index_elements=["project_id"], set_=again))
-    await touch(session, MIRROR)
+    await touch(session, REPLIES)

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway.db.mirror import touch
+from gateway.db.changes import touch
 from gateway.db.tables import UpstreamRow, UserRow, WebhookRow, WorkingKeyRow
 from gateway.kit.sealing import CannotOpen, Place, Sealer
 

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Select, Text, cast, func, literal, select
 from sqlalchemy.dialects.postgresql import JSONPATH, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway.db.mirror import touch
+from gateway.db.changes import touch
 from gateway.db.tables import TrainingExampleRow
 from gateway.errors import Conflict, InvalidRequest, NotFound
 from gateway.examples.lines import NewExample, digest

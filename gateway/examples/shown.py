@@ -5,11 +5,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from gateway.db.database import Database
-from gateway.db.tables import TrainingExampleRow
+from gateway.db.reading import read
 from gateway.examples.index import Index, Shot, Wanted, shot
 from gateway.kit.background import Background
 
@@ -21,7 +18,16 @@ FIRST_SECONDS = 2.0
 
 State = tuple[int, datetime | None]
 """How many there are, and when one was changed last."""
-Row = TrainingExampleRow
+STATE = """
+SELECT count(*) FILTER (WHERE deleted_at IS NULL), max(greatest(updated_at, deleted_at)) FROM training_examples
+WHERE project_id = $1
+"""
+"""Deleted ones tell of the last change, too."""
+EXAMPLES = """
+SELECT line, tags, score FROM training_examples
+WHERE project_id = $1 AND kind = 'sft' AND status = 'validated' AND deleted_at IS NULL
+ORDER BY created_at DESC, id DESC LIMIT $2
+"""
 
 
 class ShownExamples:
@@ -36,7 +42,7 @@ class ShownExamples:
         self._building: dict[str, asyncio.Task[Any]] = {}
         self._changes = 0
 
-    async def load(self, session: AsyncSession) -> None:
+    async def load(self, connection: Any) -> None:
         """A mirror's: something has changed. Nothing is read here, for keys wait behind it (gateway/db/mirror.py)."""
         self._changes += 1
         for project_id in self._indexes:
@@ -62,30 +68,15 @@ class ShownExamples:
         seen = -1
         while seen != self._changes:
             seen = self._changes
-            async with self._database.session() as session:
-                state = await _state(session, project_id)
+            async with self._database.raw() as connection:
+                state: State = tuple(await connection.fetchrow(STATE, project_id))
                 if self._states.get(project_id) == state:
                     continue
-                rows = await _rows(session, project_id)
+                rows = await read(connection, EXAMPLES, project_id, MOST, json=("line", "tags"))
             self._indexes[project_id] = await asyncio.to_thread(_index, rows)
             self._states[project_id] = state
 
 
-async def _state(session: AsyncSession, project_id: str) -> State:
-    """Deleted ones tell of the last change, too."""
-    live = func.count().filter(Row.deleted_at.is_(None))
-    changed = func.max(func.greatest(Row.updated_at, Row.deleted_at))
-    count, moment = (await session.execute(select(live, changed).where(Row.project_id == project_id))).one()
-    return count, moment
-
-
-async def _rows(session: AsyncSession, project_id: str) -> Sequence[Any]:
-    query = select(Row.line, Row.tags, Row.score).where(
-        Row.project_id == project_id, Row.kind == "sft", Row.status == "validated", Row.deleted_at.is_(None)
-    )
-    return (await session.execute(query.order_by(Row.created_at.desc(), Row.id.desc()).limit(MOST))).all()
-
-
 def _index(rows: Sequence[Any]) -> Index:
-    shots = (shot(line, tags, score) for line, tags, score in rows)
+    shots = (shot(row.line, row.tags, row.score) for row in rows)
     return Index(each for each in shots if each is not None)

@@ -13,9 +13,9 @@ from sqlalchemy import Text, and_, case, delete, func, literal, null, or_, selec
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from gateway.db.changes import touch
 from gateway.db.database import Database
 from gateway.db.guidance_lock import hold_while_erasing
-from gateway.db.mirror import touch
 from gateway.db.reply_generations import forget_replies
 from gateway.db.tables import (
     DatasetItemRow,

@@ -6,7 +6,7 @@ from sqlalchemy import Select, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway.db.mirror import touch
+from gateway.db.changes import touch
 from gateway.db.tables import CheckpointPermissionRow, FineTuningJobRow, ModelRow
 from gateway.errors import Conflict, ModelNotFound
 from gateway.fine_tuning.transitions import ENDED

@@ -6,7 +6,7 @@ from sqlalchemy import Select, delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway.db.mirror import touch
+from gateway.db.changes import touch
 from gateway.db.tables import CheckpointPermissionRow
 from gateway.errors import NotFound
 from gateway.fine_tuning.models import MIRROR

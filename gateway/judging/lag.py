@@ -47,15 +47,6 @@ async def judged_since(session: AsyncSession, judge_id: str, moment: datetime) -
     )
 
 
-async def overall(session: AsyncSession) -> tuple[int, float]:
-    """Of the whole installation: tasks that wait, and seconds that the oldest has been waiting."""
-    undone = JudgingTaskRow.done_at.is_(None)
-    count, oldest = (
-        await session.execute(select(func.count(), func.min(JudgingTaskRow.created_at)).where(undone))
-    ).one()
-    return count, max(0.0, (now() - oldest).total_seconds()) if oldest else 0.0
-
-
 @dataclass(frozen=True, slots=True)
 class Late:
     """A judge that began to lag."""

@@ -1,31 +1,15 @@
 """SQL of API keys."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import Boolean, ColumnElement, Select, and_, func, literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
 
-from gateway.db.mirror import touch
-from gateway.db.tables import ApiKeyRow, ProjectRow, ProjectUserRow, UserRow
+from gateway.db.changes import touch
+from gateway.db.tables import ApiKeyRow
 from gateway.errors import NotFound
-from gateway.kit.clock import now
-
-MIRROR = "api_keys"
-REMEMBERED = timedelta(days=30)
-"""How long a key that has expired is told so; after that it is simply wrong."""
-
-
-@dataclass(frozen=True, slots=True)
-class Working:
-    """A key that calls, or that did until it expired, and what else decides what it may do."""
-
-    key: ApiKeyRow
-    project: ProjectRow | None
-    """None for an admin key."""
-    user: UserRow | None
+from gateway.keys.access import OWNER_HAS_ACCESS
+from gateway.keys.ring import MIRROR
 
 
 async def insert(session: AsyncSession, row: ApiKeyRow) -> None:
@@ -44,32 +28,9 @@ async def names(session: AsyncSession, ids: Sequence[str]) -> dict[str, str]:
     return {row.id: row.name for row in found}
 
 
-async def working(session: AsyncSession) -> list[Working]:
-    """Every key for the mirror (gateway/keys/ring.py)."""
-    query = (
-        select(ApiKeyRow, ProjectRow, UserRow)
-        .outerjoin(ProjectRow, ApiKeyRow.project_id == ProjectRow.id)
-        .outerjoin(UserRow, ApiKeyRow.user_id == UserRow.id)
-        .where(
-            ApiKeyRow.revoked_at.is_(None),
-            ProjectRow.archived_at.is_(None),
-            or_(ApiKeyRow.expires_at.is_(None), ApiKeyRow.expires_at > now() - REMEMBERED),
-            owner_has_access(),
-        )
-    )
-    return [Working(key, project, user) for key, project, user in await session.execute(query)]
-
-
 def owner_has_access() -> ColumnElement[bool]:
-    """Whose key it is has not left: a person who is still here and, for a project's key, owns the organisation or is in the
-    project. A service account's keys are revoked with it."""
-    person = aliased(UserRow)
-    member = exists().where(
-        ProjectUserRow.project_id == ApiKeyRow.project_id, ProjectUserRow.user_id == ApiKeyRow.user_id
-    )
-    everywhere = or_(ApiKeyRow.project_id.is_(None), person.role == "owner", member.correlate(ApiKeyRow))
-    present = exists().where(person.id == ApiKeyRow.user_id, person.deleted_at.is_(None), everywhere)
-    return or_(ApiKeyRow.user_id.is_(None), present.correlate(ApiKeyRow))
+    """As gateway/keys/access.py says it."""
+    return literal_column(OWNER_HAS_ACCESS, Boolean)
 
 
 async def of_project(session: AsyncSession, project_id: str, key_id: str, *, lock: bool = False) -> ApiKeyRow:
@@ -121,10 +82,3 @@ async def revoke(session: AsyncSession, *where: object) -> None:
     query = update(ApiKeyRow).where(ApiKeyRow.revoked_at.is_(None), *where)  # type: ignore[arg-type]
     await session.execute(query.values(revoked_at=func.now()))
     await touch(session, MIRROR)
-
-
-async def save_last_used(session: AsyncSession, used: dict[str, datetime]) -> None:
-    """One statement a key, sorted, so that two processes cannot lock each other out."""
-    query = update(ApiKeyRow).where(ApiKeyRow.id == bindparam("key_id")).values(last_used_at=bindparam("at"))
-    connection = await session.connection()
-    await connection.execute(query, [{"key_id": id, "at": at} for id, at in sorted(used.items())])

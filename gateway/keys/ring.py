@@ -3,19 +3,33 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
-
-from sqlalchemy.ext.asyncio import AsyncSession
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from gateway.db.database import Database
+from gateway.db.reading import read
 from gateway.errors import Forbidden, ModelNotFound, Unauthenticated, Unavailable, UnknownKey
-from gateway.keys import repository
+from gateway.keys.access import OWNER_HAS_ACCESS
 from gateway.keys.hashing import hash_secret, redact
 from gateway.keys.model_rules import ModelRules, model_rules
-from gateway.keys.repository import Working
 from gateway.keys.scopes import granted
-from gateway.kit.clock import from_unix
+from gateway.kit.clock import from_unix, now
 
+if TYPE_CHECKING:
+    from gateway.db.tables import ApiKeyRow
+
+MIRROR = "api_keys"
+REMEMBERED = timedelta(days=30)
+"""How long a key that has expired is told so; after that it is simply wrong."""
+KEYS = f"""
+SELECT api_keys.id, api_keys.name, api_keys.hash, api_keys.old_hash, api_keys.old_hash_expires_at, api_keys.project_id,
+       api_keys.user_id, api_keys.role, api_keys.tags, api_keys.allowed_models, api_keys.scopes, api_keys.logging,
+       api_keys.purpose, api_keys.tier, api_keys.expires_at, projects.model_permissions, users.email, users.role AS users_role
+FROM api_keys LEFT JOIN projects ON projects.id = api_keys.project_id LEFT JOIN users ON users.id = api_keys.user_id
+WHERE api_keys.revoked_at IS NULL AND projects.archived_at IS NULL
+  AND (api_keys.expires_at IS NULL OR api_keys.expires_at > $1) AND {OWNER_HAS_ACCESS}
+"""  # noqa: S608 nothing but a constant
+USED = "UPDATE api_keys SET last_used_at = $2 WHERE id = $1"
 HOW_TO = "You need to send an API key in the Authorization header: `Authorization: Bearer YOUR_KEY`."
 
 
@@ -65,7 +79,7 @@ class ApiKey:
 class KeyRing:
     """A mirror of `api_keys` by hash (gateway/db/mirror.py)."""
 
-    name = "api_keys"
+    name = MIRROR
 
     def __init__(self, secret_key: str) -> None:
         self._secret_key = secret_key.encode()
@@ -89,10 +103,10 @@ class KeyRing:
         if self._keys is None:
             raise Unavailable("This gateway has just started and cannot reach its database yet; please retry.")
         key = self._keys.get(hash_secret(secret.strip(), self._secret_key))
-        now = time.time()
-        if key is None or (key.expires_at is not None and key.expires_at <= now):
+        moment = time.time()
+        if key is None or (key.expires_at is not None and key.expires_at <= moment):
             raise _refused(secret, key)
-        self._used[key.id] = now
+        self._used[key.id] = moment
         return key
 
     def authenticate_project(self, authorization: bytes | None) -> ApiKey:
@@ -113,10 +127,13 @@ class KeyRing:
             raise Forbidden("This endpoint needs an admin key.")
         return key
 
-    async def load(self, session: AsyncSession) -> None:
+    async def load(self, connection: Any) -> None:
         """Swap in every key that is neither revoked, nor of an archived project, nor of somebody who has no access to it
         any more. Keys that have expired are known for a while, so that they are told so."""
-        self._keys = {hash: key for each in await repository.working(session) for hash, key in _keys(each)}
+        rows = await read(
+            connection, KEYS, now() - REMEMBERED, json=("tags", "allowed_models", "scopes", "model_permissions")
+        )
+        self._keys = {hash: key for row in rows for hash, key in _keys(row)}
 
     async def save_last_used(self, database: Database) -> None:
         """Write when each key was last used; called every few seconds, never on the path of a call."""
@@ -124,8 +141,9 @@ class KeyRing:
         if not used:
             return
         try:
-            async with database.session() as session:
-                await repository.save_last_used(session, {id: from_unix(at) for id, at in used.items()})
+            async with database.raw() as connection:
+                # sorted, so that two processes cannot lock each other out
+                await connection.executemany(USED, [(id, from_unix(at)) for id, at in sorted(used.items())])
         except BaseException:
             self._used = used | self._used
             raise
@@ -144,19 +162,26 @@ def _refused(secret: bytes, key: ApiKey | None) -> Unauthenticated:
     )
 
 
-def api_key(each: Working) -> ApiKey:
-    """What a row lets its holder do."""
-    row = each.key
+def api_key(
+    row: "ApiKeyRow", *, permissions: dict[str, Any] | None, email: str | None, users_role: str | None
+) -> ApiKey:
+    """What a row lets its holder do.
+
+    Args:
+        permissions: of models, of its project; None: no project, or every model.
+        email: of the person it belongs to; None where there is no person.
+        users_role: theirs.
+    """
     return ApiKey(
         id=row.id,
         name=row.name,
         project_id=row.project_id or "",
         expires_at=_timestamp(row.expires_at),
         user_id=row.user_id or "",
-        email=each.user.email if each.user else None,
-        role="reader" if each.user and each.user.role == "reader" else row.role,
+        email=email,
+        role="reader" if users_role == "reader" else row.role,
         tags=tuple(row.tags),
-        models=model_rules(row.allowed_models, each.project.model_permissions if each.project else None),
+        models=model_rules(row.allowed_models, permissions),
         scopes=granted(row.scopes) if row.scopes else None,
         logging=row.logging,
         tier=row.tier,
@@ -164,9 +189,9 @@ def api_key(each: Working) -> ApiKey:
     )
 
 
-def _keys(each: Working) -> Iterator[tuple[bytes, ApiKey]]:
-    """A key by its hash and, once it was rotated, by its old one."""
-    row, key = each.key, api_key(each)
+def _keys(row: Any) -> Iterator[tuple[bytes, ApiKey]]:
+    """A key by its hash and, once it was rotated, by its old one. Args: row: of KEYS."""
+    key = api_key(row, permissions=row.model_permissions, email=row.email, users_role=row.users_role)
     yield row.hash, key
     if row.old_hash is not None and row.old_hash_expires_at is not None:
         end = row.old_hash_expires_at.timestamp()

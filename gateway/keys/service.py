@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import UNSET
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway.db.mirror import touch
+from gateway.db.changes import touch
 from gateway.db.tables import ApiKeyRow, ServiceAccountRow
 from gateway.errors import InvalidRequest
 from gateway.keys import repository

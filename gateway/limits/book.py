@@ -9,18 +9,23 @@
 
 import logging
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from gateway.db.tables import ProjectRow, RateLimitRow
+from gateway.db.reading import read
 from gateway.limits.limit import KINDS, Limit
-from gateway.limits.repository import MIRROR
 from gateway.limits.tiers import NONE, Amounts, Tiers
 from gateway.protocol.rate_limits import COLUMNS, UNLIMITED
 from gateway.settings import Settings
 
+if TYPE_CHECKING:
+    from gateway.db.tables import RateLimitRow
+
 log = logging.getLogger(__name__)
+
+MIRROR = "rate_limits"
+"""Also to be touched when the tier of a project changes."""
+LIMITS = f"SELECT project_id, api_key_id, model, {', '.join(COLUMNS.values())} FROM rate_limits"  # noqa: S608 names of columns
+TIERS = "SELECT id, tier FROM projects WHERE tier IS NOT NULL"
 
 Place = tuple[str, str | None, str | None]
 """Project, key or None for all, model or None for all."""
@@ -67,12 +72,11 @@ class LimitBook:
         """Those for which something is set."""
         return [model for project, key, model in self._set if (project, key) == (project_id, api_key_id) and model]
 
-    async def load(self, session: AsyncSession) -> None:
-        rows = await session.scalars(select(RateLimitRow))
+    async def load(self, connection: Any) -> None:
+        rows = await read(connection, LIMITS)
         self._set = {(row.project_id, row.api_key_id, row.model): amounts_of(row) for row in rows}
         self.is_empty = not self._set and not self.tiers
-        tiers = await session.execute(select(ProjectRow.id, ProjectRow.tier).where(ProjectRow.tier.is_not(None)))
-        self._tier_of = {project: tier for project, tier in tiers if tier}
+        self._tier_of = {project: tier for project, tier in await connection.fetch(TIERS) if tier}
         if unknown := sorted({tier for tier in self._tier_of.values() if tier not in self.tiers}):
             log.warning("projects have tiers that [[tiers]] does not name: %s; the default holds", ", ".join(unknown))
         self.version += 1
@@ -86,6 +90,6 @@ class LimitBook:
         return {**self.tiers.of_project(self._tier_of.get(project_id), model), **by_hand}
 
 
-def amounts_of(row: RateLimitRow) -> Amounts:
+def amounts_of(row: "RateLimitRow") -> Amounts:
     """What is set, also of what nothing here counts."""
     return {field: amount for field in COLUMNS.values() if (amount := getattr(row, field)) is not None}

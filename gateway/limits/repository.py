@@ -3,13 +3,11 @@
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway.db.mirror import touch
+from gateway.db.changes import touch
 from gateway.db.tables import RateLimitRow
 from gateway.kit.clock import now
 from gateway.kit.ids import new_id
-
-MIRROR = "rate_limits"
-"""Also to be touched when the tier of a project changes."""
+from gateway.limits.book import MIRROR
 
 
 async def ensure(session: AsyncSession, project_id: str, api_key_id: str | None, model: str | None) -> RateLimitRow:

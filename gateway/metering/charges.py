@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from gateway.db.driver import driver_of
 from gateway.db.tables import ApiKeyRow, LedgerRow
 from gateway.metering.cost import Cost
 from gateway.metering.ledger import Ledger
@@ -91,11 +92,7 @@ async def post_charge(session: AsyncSession, ledger: Ledger, charge: Charge, num
 
 
 async def _post(session: AsyncSession, ledger: Ledger, rows: Sequence[dict[str, Any]]) -> None:
-    """On the connection that the session's transaction is on; something was read on it before, so that is begun."""
-    await session.flush()
-    connection = await session.connection()
-    driver: Any = (await connection.get_raw_connection()).driver_connection
-    await ledger.post(driver, rows)
+    await ledger.post(await driver_of(session), rows)
 
 
 def _id(job_id: str, number: int) -> str:

@@ -6,15 +6,21 @@ by the time at which a call came in.
 
 import time
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from gateway.db.tables import PriceRow
+from gateway.db.reading import read
 from gateway.metering.prices import Price, of_settings
 from gateway.settings import PriceSettings
 
+if TYPE_CHECKING:
+    from gateway.db.tables import PriceRow
+
 MIRROR = "prices"
+PRICES = """
+SELECT model, effective_at, input_nano, cached_input_nano, output_nano, request_nano, training_nano, training_hour_nano,
+       max_output_tokens
+FROM prices ORDER BY effective_at DESC
+"""
 ALWAYS = float("-inf")
 
 Periods = list[tuple[float, Price]]
@@ -42,9 +48,9 @@ class PriceBook:
                 return price
         return self.find(base_model, None, moment) if base_model else None
 
-    async def load(self, session: AsyncSession) -> None:
+    async def load(self, connection: Any) -> None:
         made: dict[str, Periods] = {}
-        for row in await session.scalars(select(PriceRow).order_by(PriceRow.effective_at.desc())):
+        for row in await read(connection, PRICES):
             made.setdefault(row.model, []).append((row.effective_at.timestamp(), of_row(row)))
         self._periods = self._all(made)
 
@@ -56,7 +62,7 @@ class PriceBook:
         return periods
 
 
-def of_row(row: PriceRow) -> Price:
+def of_row(row: "PriceRow") -> Price:
     return Price(
         input=row.input_nano,
         cached_input=row.input_nano if row.cached_input_nano is None else row.cached_input_nano,

@@ -6,7 +6,7 @@ from sqlalchemy import Select, delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway.db.mirror import touch
+from gateway.db.changes import touch
 from gateway.db.tables import PriceRow
 from gateway.errors import Conflict, InvalidRequest, NotFound
 from gateway.kit.clock import now, unix

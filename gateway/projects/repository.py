@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway.db.mirror import touch
+from gateway.db.changes import touch
 from gateway.db.reply_generations import forget_replies
 from gateway.db.tables import ApiKeyRow, ProjectRow, ServiceAccountRow
 from gateway.errors import InvalidRequest, NotFound

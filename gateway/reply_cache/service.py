@@ -8,19 +8,18 @@ what is in Redis.
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway.db.reply_generations import MIRROR
-from gateway.db.tables import ReplyGenerationRow
+from gateway.db.mirror import REPLIES
 from gateway.kit.background import Background
 from gateway.reply_cache.entry import Entry, decode, encode
 from gateway.reply_cache.memory import Memory
 from gateway.reply_cache.names import name_of
 from gateway.reply_cache.shared import Shared
 
+GENERATIONS = "SELECT project_id, generation FROM reply_generations"
 MOST_WAITING = 200
 """Replies on their way to Redis; more are kept in memory alone."""
 
@@ -41,7 +40,7 @@ class ReplyCache:
         clock: Unix seconds.
     """
 
-    name = MIRROR
+    name = REPLIES
 
     def __init__(
         self,
@@ -96,9 +95,9 @@ class ReplyCache:
         """Every few seconds: what has ended leaves the memory, too."""
         self._memory.end(self._clock())
 
-    async def load(self, session: AsyncSession) -> None:
+    async def load(self, connection: Any) -> None:
         """What was erased since the last look is forgotten."""
-        rows = await session.execute(select(ReplyGenerationRow.project_id, ReplyGenerationRow.generation))
+        rows = await connection.fetch(GENERATIONS)
         raised = {id: number for id, number in rows if number != self._generations.get(id, 0)}
         self._generations |= raised
         if not self._loaded:  # this process has nothing yet, and those that erased have removed theirs

@@ -16,7 +16,6 @@ from gateway.access.administrator import Administrator
 from gateway.db.tables import ApiKeyRow, ConsoleKeyRow, UserRow
 from gateway.errors import InvalidRequest
 from gateway.keys import ring
-from gateway.keys.repository import Working
 from gateway.keys.ring import ApiKey
 from gateway.keys.scopes import ALL_READ, granted
 from gateway.keys.service import create_user_key
@@ -56,7 +55,7 @@ async def key_of(sv: Services, connection: Connection, method: str) -> ApiKey:
             return ApiKey(who.id, who.name, project_id, None, who.id, scopes=READ_ONLY)
         row = await _find_or_make(sv, session, project_id, who)
         user = await session.get_one(UserRow, who.id)
-        return ring.api_key(Working(row, project, user))
+        return ring.api_key(row, permissions=project.model_permissions, email=user.email, users_role=user.role)
 
 
 async def _find_or_make(sv: Services, session: AsyncSession, project_id: str, who: Administrator) -> ApiKeyRow:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.access.administrator import Administrator
 from gateway.audit.log import write
-from gateway.db.mirror import touch
+from gateway.db.changes import touch
 from gateway.db.pages import fetch_page
 from gateway.db.tables import ApiKeyRow, ConsoleKeyRow
 from gateway.errors import Forbidden, InvalidRequest

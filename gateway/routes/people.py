@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from gateway.access import sessions
 from gateway.access.administrator import Administrator
 from gateway.audit.log import write
-from gateway.db.mirror import touch
+from gateway.db.changes import touch
 from gateway.db.tables import ApiKeyRow, ProjectRow, ProjectUserRow, SessionRow, UserRow
 from gateway.keys import repository as keys
 from gateway.kit.clock import unix

@@ -6,7 +6,7 @@ from litestar.params import FromPath, QueryParams, RawBody
 from msgspec import UNSET
 
 from gateway.audit.log import write
-from gateway.db.mirror import touch
+from gateway.db.changes import touch
 from gateway.db.pages import fetch_page
 from gateway.db.tables import ProjectRow
 from gateway.errors import InvalidRequest, NotFound

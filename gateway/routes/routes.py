@@ -23,7 +23,7 @@ from gateway.protocol.routes import RouteCreate, RouteObject, RouteRevision, Rou
 from gateway.routes.callers import Admin, Sv
 from gateway.routes.route_judges import with_rules
 from gateway.routing import routes
-from gateway.routing.route_book import Route, of_row
+from gateway.routing.route_book import Route, of_row, restored
 from gateway.routing.route_checks import check_rules
 from gateway.routing.route_targets import Uncallable, repeated, uncallable
 from gateway.services import Services
@@ -182,7 +182,7 @@ def _check_is_earlier(row: RouteRow, number: int, *, is_given: bool) -> None:
 def _readable(spec: dict[str, Any]) -> RouteSpec:
     """Raises Conflict."""
     try:
-        return routes.restored(spec)
+        return restored(spec)
     except msgspec.ValidationError:
         message = f"The route cannot be changed from here: {UNREADABLE}. Roll it back, or use that version."
         raise Conflict(message, headers=routes.FINAL) from None
@@ -248,7 +248,7 @@ def _refuse_configured(sv: Services, route_id: str) -> None:
 
 def _of_row(sv: Services, row: RouteRow, spec: dict[str, Any]) -> RouteObject:
     try:
-        return _shown(sv, of_row(row, routes.restored(spec)))
+        return _shown(sv, of_row(row, restored(spec)))
     except msgspec.ValidationError:
         shown = _shown(sv, of_row(row, RouteSpec(targets=())))
         return msgspec.structs.replace(shown, problems=[UNREADABLE])

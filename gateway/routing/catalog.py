@@ -2,11 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import or_, select
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from gateway.db.tables import CheckpointPermissionRow, ModelRow
+from gateway.db.reading import read
 from gateway.errors import ModelNotFound
 from gateway.kit.clock import unix
 from gateway.kit.sealing import Sealer
@@ -16,6 +14,11 @@ from gateway.routing.upstream_book import UpstreamBook
 from gateway.settings import EngineSettings, Settings, UpstreamSettings
 
 TUNED = "ft:"
+PERMISSIONS = "SELECT model_id, project_id FROM checkpoint_permissions"
+MODELS = """
+SELECT id, project_id, base_model, adapter_path, problem, created_at, deleted_at FROM models
+WHERE deleted_at IS NULL OR id = ANY($1) ORDER BY created_at
+"""
 
 
 class Catalog:
@@ -58,7 +61,7 @@ class Catalog:
         tuned = [each for each in self._tuned.values() if each.open_to(project_id)]
         return [*self._shared.values(), *added, *tuned]
 
-    async def load(self, session: AsyncSession) -> None:
+    async def load(self, connection: Any) -> None:
         """Swap in every fine-tuned model that was not deleted, and who may call it.
 
         One that the settings name under an upstream is served there, and stays its project's: an operator runs weights of
@@ -66,17 +69,16 @@ class Catalog:
         provider's own, and everybody's.
         """
         granted: dict[str, set[str]] = {}
-        for permission in await session.scalars(select(CheckpointPermissionRow)):
-            granted.setdefault(permission.model_id, set()).add(permission.project_id)
-        wanted = or_(ModelRow.deleted_at.is_(None), ModelRow.id.in_(self._given))
-        rows = list(await session.scalars(select(ModelRow).where(wanted).order_by(ModelRow.created_at)))
+        for model_id, project_id in await connection.fetch(PERMISSIONS):
+            granted.setdefault(model_id, set()).add(project_id)
+        rows = await read(connection, MODELS, list(self._given))
         deployments = (self._of_row(row, granted.get(row.id, ())) for row in rows if row.deleted_at is None)
         self._tuned = {each.model: each for each in deployments if each is not None}
         trained_here = {row.id for row in rows}
         self._shared = {name: each for name, each in self._given.items() if name not in trained_here}
         self._loads += 1
 
-    def _of_row(self, row: ModelRow, granted: Iterable[str]) -> Deployment | None:
+    def _of_row(self, row: Any, granted: Iterable[str]) -> Deployment | None:
         """None where nobody serves it."""
         given = self._given.get(row.id)
         if (upstream := given.upstream if given else self.engine) is None:

@@ -4,15 +4,16 @@ import time
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
-
-from sqlalchemy import bindparam, func, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from typing import Any
 
 from gateway.db.database import Database
-from gateway.db.tables import LoadedModelRow, ModelRow, ReplicaRow
+from gateway.db.reading import read
 from gateway.kit.clock import from_unix
 
 MIRROR = "residency"
+LOADED = "SELECT model_id, replica, state, problem, changed_at FROM loaded_models WHERE replica = ANY($1)"
+REPLICAS = "SELECT url, state, loads, evictions, failures FROM replicas WHERE url = ANY($1)"
+USED = "UPDATE models SET last_used_at = greatest(last_used_at, $2) WHERE id = $1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,28 +98,26 @@ class Residency:
         used, self._used = self._used, {}
         if not used:
             return
-        latest = func.greatest(ModelRow.last_used_at, bindparam("at"))
-        query = update(ModelRow).where(ModelRow.id == bindparam("model")).values(last_used_at=latest)
         try:
-            async with database.session() as session:
-                connection = await session.connection()
+            async with database.raw() as connection:
                 # sorted, so that two processes cannot lock each other out
-                await connection.execute(query, [{"model": m, "at": from_unix(at)} for m, at in sorted(used.items())])
+                await connection.executemany(USED, [(model, from_unix(at)) for model, at in sorted(used.items())])
         except BaseException:
             self._used = used | self._used
             raise
 
-    async def load(self, session: AsyncSession) -> None:
+    async def load(self, connection: Any) -> None:
         loaded: dict[str, set[str]] = {}
         failures: dict[str, _Failure] = {}
-        for row in await session.scalars(select(LoadedModelRow).where(LoadedModelRow.replica.in_(self._urls))):
+        urls = list(self._urls)
+        for row in await read(connection, LOADED, urls):
             if row.state == "ready":
                 loaded.setdefault(row.model_id, set()).add(row.replica)
             elif row.state == "failed" and row.problem:
                 failures[row.model_id] = self._noticed(row.model_id, row.problem, row.changed_at.timestamp())
         self._loaded = {model: frozenset(replicas) for model, replicas in loaded.items()}
         self._failures = failures
-        replicas = list(await session.scalars(select(ReplicaRow).where(ReplicaRow.url.in_(self._urls))))
+        replicas = await read(connection, REPLICAS, urls)
         self._states = {row.url: row.state for row in replicas}
         self._counts = {row.url: ReplicaCounts(row.loads, row.evictions, row.failures) for row in replicas}
 

@@ -4,18 +4,27 @@ import hashlib
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway.db.tables import ProjectRow, RouteRow
+from gateway.db.reading import read
 from gateway.kit.clock import unix
 from gateway.protocol.routes import RouteSpec
-from gateway.routing import routes
 from gateway.settings import RouteSettings
 
+if TYPE_CHECKING:
+    from gateway.db.tables import RouteRow
+
 log = logging.getLogger(__name__)
+
+MIRROR = "routes"
+CURRENT = """
+SELECT r.id, r.name, r.project_id, r.revision, r.created_at, r.updated_at, revision.spec
+FROM routes r JOIN route_revisions revision ON revision.route_id = r.id AND revision.number = r.revision
+LEFT JOIN projects p ON p.id = r.project_id
+WHERE r.deleted_at IS NULL AND p.archived_at IS NULL ORDER BY r.created_at, r.id
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +50,7 @@ class Route:
 class RouteBook:
     """Routes of the settings, plus a mirror of `routes` (gateway/db/mirror.py)."""
 
-    name = routes.MIRROR
+    name = MIRROR
 
     def __init__(self, configured: Iterable[RouteSettings] = ()) -> None:
         self._configured = {each.name: _of_settings(each) for each in configured}
@@ -72,18 +81,17 @@ class RouteBook:
         """Those of the settings, in their order."""
         return list(self._configured.values())
 
-    async def load(self, session: AsyncSession) -> None:
+    async def load(self, connection: Any) -> None:
         """Swap in every route but those of archived projects.
 
         A revision that cannot be read, because a newer version of the service wrote it, takes no other route down: that
         route stays as this process last knew it.
         """
-        query = routes.current().outerjoin(ProjectRow, RouteRow.project_id == ProjectRow.id)
         known = {route.id: route for route in self._made.values()}
         made: dict[tuple[str, str | None], Route] = {}
-        for row, spec in await session.execute(query.where(ProjectRow.archived_at.is_(None))):
+        for row in await read(connection, CURRENT, json=["spec"]):
             try:
-                made[row.name, row.project_id] = of_row(row, routes.restored(spec))
+                made[row.name, row.project_id] = of_row(row, restored(row.spec))
             except msgspec.ValidationError as error:
                 last = known.get(row.id)
                 stays = f"revision {last.revision} goes on" if last else "it does not answer"
@@ -96,7 +104,12 @@ class RouteBook:
         self.loads += 1
 
 
-def of_row(row: RouteRow, spec: RouteSpec) -> Route:
+def restored(spec: dict[str, Any]) -> RouteSpec:
+    """As its revision holds it (gateway/routing/routes.py). Raises msgspec.ValidationError: another version of the service wrote it."""
+    return msgspec.convert(spec, RouteSpec)
+
+
+def of_row(row: "RouteRow", spec: RouteSpec) -> Route:
     return Route(row.id, row.name, row.project_id, row.revision, spec, unix(row.created_at), unix(row.updated_at))
 
 

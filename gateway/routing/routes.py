@@ -8,15 +8,15 @@ from sqlalchemy import Select, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway.db.mirror import touch
+from gateway.db.changes import touch
 from gateway.db.tables import RouteRevisionRow, RouteRow
 from gateway.errors import Conflict, InvalidRequest, NotFound
 from gateway.kit.clock import now
 from gateway.kit.ids import new_id
 from gateway.protocol.lists import Cursor
 from gateway.protocol.routes import RouteSpec
+from gateway.routing.route_book import MIRROR
 
-MIRROR = "routes"
 FINAL = {"x-should-retry": "false"}
 """SDKs send a call that got 409 again otherwise."""
 
@@ -24,11 +24,6 @@ FINAL = {"x-should-retry": "false"}
 def stored(spec: RouteSpec) -> dict[str, Any]:
     """A spec as its revision holds it: every field, so that history stays true when a default changes."""
     return msgspec.to_builtins(spec)
-
-
-def restored(spec: dict[str, Any]) -> RouteSpec:
-    """The reverse of `stored`. Raises msgspec.ValidationError: another version of the service wrote it."""
-    return msgspec.convert(spec, RouteSpec)
 
 
 def current() -> Select[RouteRow, dict[str, Any]]:

@@ -3,19 +3,26 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway.db.tables import UpstreamRow
-from gateway.kit.sealing import CannotOpen, Sealer
+from gateway.db.reading import read
+from gateway.kit.sealing import CannotOpen, Place, Sealer
 from gateway.protocol.upstreams import Kind, ServedModel
-from gateway.routing import upstreams
 from gateway.routing.deployment import Deployment
 from gateway.routing.upstream import Upstream, extra_headers
 
+if TYPE_CHECKING:
+    from gateway.db.tables import UpstreamRow
+
 log = logging.getLogger(__name__)
+
+MIRROR = "upstreams"
+LIVE = """
+SELECT id, name, kind, base_urls, models, headers, organization, project, proxy, encrypted_key, encrypted_headers, encrypted_proxy
+FROM upstreams WHERE deleted_at IS NULL ORDER BY created_at, id
+"""
 
 _kinds: dict[str, Kind] = {kind: kind for kind in get_args(Kind)}
 
@@ -34,7 +41,7 @@ class Provider:
 class UpstreamBook:
     """A mirror of `upstreams` (gateway/db/mirror.py)."""
 
-    name = upstreams.MIRROR
+    name = MIRROR
 
     def __init__(self, sealer: Sealer) -> None:
         self._sealer = sealer
@@ -55,13 +62,13 @@ class UpstreamBook:
     def provider(self, upstream_id: str) -> Provider | None:
         return self._providers.get(upstream_id)
 
-    async def load(self, session: AsyncSession) -> None:
+    async def load(self, connection: Any) -> None:
         """Swap in every provider that was not deleted.
 
         One whose secrets cannot be opened takes no other down: its models are there, and calls to them are refused with
         the reason.
         """
-        rows = await session.scalars(upstreams.live())
+        rows = await read(connection, LIVE, json=("base_urls", "models", "headers"))
         self._providers = {row.id: provider_of(row, self._sealer) for row in rows}
         for found in self._providers.values():
             if found.problem:
@@ -77,7 +84,7 @@ class _Secrets:
     proxy: str | None = None
 
 
-def provider_of(row: UpstreamRow, sealer: Sealer) -> Provider:
+def provider_of(row: "UpstreamRow", sealer: Sealer) -> Provider:
     """A row as it can be called, or with the problem that prevents it."""
     kind = _kinds.get(row.kind)
     if kind is None:
@@ -96,7 +103,24 @@ def provider_of(row: UpstreamRow, sealer: Sealer) -> Provider:
     return _provider(row, kind, secrets, problem)
 
 
-def _provider(row: UpstreamRow, kind: Kind, secrets: _Secrets, problem: str | None) -> Provider:
+def place(row_id: str, field: str) -> Place:
+    """Where a sealed value belongs."""
+    return Place("upstreams", row_id, field)
+
+
+def models_of(row: "UpstreamRow") -> list[str | ServedModel]:
+    """Without those that a newer version wrote and this one cannot read: one must not take the others down."""
+    return [model for each in row.models if (model := _model(each)) is not None]
+
+
+def _model(stored: Any) -> str | ServedModel | None:
+    try:
+        return msgspec.convert(stored, str | ServedModel)
+    except msgspec.ValidationError:
+        return None
+
+
+def _provider(row: "UpstreamRow", kind: Kind, secrets: _Secrets, problem: str | None) -> Provider:
     upstream = Upstream(
         row.name,
         tuple(row.base_urls),
@@ -105,7 +129,7 @@ def _provider(row: UpstreamRow, kind: Kind, secrets: _Secrets, problem: str | No
         headers=extra_headers({**row.headers, **secrets.headers}, row.organization, row.project),
         proxy=secrets.proxy or row.proxy,
     )
-    deployments = tuple(_deployment(each, upstream, problem) for each in upstreams.models_of(row))
+    deployments = tuple(_deployment(each, upstream, problem) for each in models_of(row))
     return Provider(row.id, upstream, deployments, problem)
 
 
@@ -115,10 +139,10 @@ def _deployment(model: str | ServedModel, upstream: Upstream, problem: str | Non
     return Deployment(model, upstream, problem=problem)
 
 
-def _open(row: UpstreamRow, sealer: Sealer) -> _Secrets:
+def _open(row: "UpstreamRow", sealer: Sealer) -> _Secrets:
     def opened(name: str) -> str | None:
         sealed: bytes | None = getattr(row, name)
-        return None if sealed is None else sealer.open(sealed, upstreams.place(row.id, name))
+        return None if sealed is None else sealer.open(sealed, place(row.id, name))
 
     headers = opened("encrypted_headers")
     return _Secrets(

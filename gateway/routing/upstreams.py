@@ -7,17 +7,17 @@ from msgspec import UNSET
 from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway.db.mirror import touch
+from gateway.db.changes import touch
 from gateway.db.tables import UpstreamRow
 from gateway.errors import Conflict, InvalidRequest, MissingParameter, NoEncryptionKey, NotFound
 from gateway.kit.clock import now
 from gateway.kit.ids import new_id
-from gateway.kit.sealing import Place, Sealer
+from gateway.kit.sealing import Sealer
 from gateway.protocol.upstreams import ServedModel, UpstreamFields
 from gateway.routing import upstream_rules as rules
+from gateway.routing.upstream_book import MIRROR, models_of, place
 from gateway.settings import Settings
 
-MIRROR = "upstreams"
 LOCK = 7_305_212_864_001
 """Any fixed number: PostgreSQL's advisory lock that lets one transaction at a time change providers, so that two cannot
 take the same name."""
@@ -102,11 +102,6 @@ def write(row: UpstreamRow, fields: UpstreamFields, sealer: Sealer) -> None:
     rules.check_together(row.headers, row.secret_headers, has_key=row.encrypted_key is not None)
 
 
-def place(row_id: str, field: str) -> Place:
-    """Where a sealed value belongs."""
-    return Place(UpstreamRow.__tablename__, row_id, field)
-
-
 def hint_of(key: str) -> str | None:
     """What of a key may be shown."""
     return key[-HINT:] if len(key) >= LEAST_FOR_HINT else None
@@ -115,18 +110,6 @@ def hint_of(key: str) -> str | None:
 def model_names(row: UpstreamRow) -> list[str]:
     """As clients call them."""
     return [each.model if isinstance(each, ServedModel) else each for each in models_of(row)]
-
-
-def models_of(row: UpstreamRow) -> list[str | ServedModel]:
-    """Without those that a newer version wrote and this one cannot read: one must not take the others down."""
-    return [model for each in row.models if (model := _model(each)) is not None]
-
-
-def _model(stored: Any) -> str | ServedModel | None:
-    try:
-        return msgspec.convert(stored, str | ServedModel)
-    except msgspec.ValidationError:
-        return None
 
 
 def served_by_settings(settings: Settings) -> dict[str, str]:

@@ -8,7 +8,7 @@ from sqlalchemy import Select, delete, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway.db.mirror import touch
+from gateway.db.changes import touch
 from gateway.db.tables import DeploymentEventRow, LoadedModelRow, ReplicaRow
 from gateway.kit.clock import now
 from gateway.kit.ids import new_id

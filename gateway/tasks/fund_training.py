@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from gateway.budgets import holds
 from gateway.budgets.held import held
 from gateway.budgets.opening import open_window
+from gateway.db.driver import driver_of
 from gateway.db.tables import FineTuningJobRow
 from gateway.errors import BudgetBusy, BudgetExhausted, Unavailable
 from gateway.fine_tuning import repository
@@ -181,7 +182,9 @@ class Funds:
                 f" The job goes on, and counts in it; pause or cancel the job if it shall not. {refusal}"
             )
             async with self._wv.database.session() as session:
-                await open_window(session, budget_id, place.window)  # it counts what it does not pay for
+                await open_window(
+                    await driver_of(session), budget_id, place.window
+                )  # it counts what it does not pay for
                 await self._tell(session, place, message, level="warn")
 
     async def _tell(self, session: AsyncSession, place: holds.Place, message: str, level: str = "info") -> None:

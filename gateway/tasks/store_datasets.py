@@ -20,6 +20,7 @@ from gateway.datasets.building.workplace import Workplace, decode
 from gateway.datasets.building.writing import SplitFile
 from gateway.datasets.isolated import PIECE
 from gateway.datasets.validation import Interrupted
+from gateway.db.driver import driver_of
 from gateway.db.tables import DatasetItemRow, DatasetRow, DatasetVersionRow, ExchangeDeletionRow, FileRow
 from gateway.exchanges.deletions import LOCK, USER
 from gateway.files import service as files
@@ -137,7 +138,7 @@ async def _show(session: AsyncSession, held: Held, built: Built, stored: dict[st
     )
     if not is_ours:
         raise Interrupted
-    connection: Any = (await (await session.connection()).get_raw_connection()).driver_connection
+    connection = await driver_of(session)
     items = _items(held.row.id, built.work)
     while records := list(islice(items, ROWS_AT_ONCE)):
         await connection.copy_records_to_table("dataset_items", records=records, columns=COLUMNS)

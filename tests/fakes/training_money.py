@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 from sqlalchemy import select
 
+from gateway.db.changes import touch
 from gateway.db.database import Database
-from gateway.db.mirror import touch
 from gateway.db.tables import BudgetLeaseRow, BudgetRow, BudgetWindowRow, LedgerRow
 from gateway.kit.clock import now
 from gateway.settings import PriceSettings, Settings

@@ -13,7 +13,7 @@ import pytest
 
 from gateway.app import App
 from gateway.cache_settings import CacheSettings
-from gateway.db.mirror import touch
+from gateway.db.changes import touch
 from gateway.db.tables import ApiKeyRow
 from gateway.exchanges.assemble import assemble
 from gateway.inline_rules import InlineRules

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import select
 
 from gateway.app import App
+from gateway.db.changes import touch
 from gateway.db.database import Database
-from gateway.db.mirror import touch
 from gateway.db.tables import ApiKeyRow, TrainingExampleRow
 from gateway.protocol.routes import FewShot, Target
 from gateway.services import Services

@@ -16,8 +16,9 @@ from gateway.budgets.charges import charge
 from gateway.budgets.reservation import Reservation
 from gateway.budgets.service import Budgets
 from gateway.budgets.waiting import Asked
+from gateway.db.changes import touch
 from gateway.db.database import Database
-from gateway.db.mirror import Mirrors, touch
+from gateway.db.mirror import Mirrors
 from gateway.db.tables import (
     ApiKeyRow,
     BudgetEventRow,

@@ -7,6 +7,7 @@ import pytest
 from gateway.budgets.opening import open_window
 from gateway.budgets.windows import window_of
 from gateway.db.database import Database
+from gateway.db.driver import driver_of
 from gateway.kit.clock import from_unix
 from tests.gateway.budgets.processes import (
     add_budget,
@@ -31,7 +32,7 @@ async def opened(database: Database, id: str, period: str, at: float = MIDNIGHT,
     window = window_of(period, since, from_unix(at))  # type: ignore[arg-type]
     assert window is not None
     async with database.session() as session:
-        await open_window(session, id, window)
+        await open_window(await driver_of(session), id, window)
 
 
 async def sums(database: Database) -> dict[str, int]:

@@ -22,6 +22,9 @@ pytestmark = pytest.mark.anyio
 
 ONLY_READS = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"
 WRITES = "INSERT INTO changes (name, version) VALUES ('x', 1)"
+KILL_OTHERS = """
+SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
 NOWHERE = "postgresql+asyncpg://postgres@127.0.0.1:1/nothing"
 
 
@@ -68,6 +71,40 @@ class TestSession:
             async with database.session() as session:
                 await session.execute(kill)
         assert await count(database) == 0
+
+
+class TestRaw:
+    async def test_connections_that_were_lost_meanwhile_are_replaced(self, database: Database) -> None:
+        """Nothing was done on them: nobody hears of it, as often as the server restarts."""
+        async with database.raw() as one, database.raw() as other:
+            assert await one.fetchval("SELECT pg_backend_pid()") != await other.fetchval("SELECT pg_backend_pid()")
+        await database.fetch(KILL_OTHERS)
+        for _ in range(3):
+            async with database.raw() as connection:
+                assert await connection.fetchval("SELECT 1") == 1
+
+    async def test_one_that_is_lost_in_the_middle_is_unavailable(self, database: Database) -> None:
+        with pytest.raises(Unavailable):
+            async with database.raw() as connection:
+                await connection.execute(WRITES)
+                await database.fetch(KILL_OTHERS)
+                await connection.execute(WRITES.replace("x", "y"))
+        assert await database.fetch("SELECT name FROM changes WHERE name IN ('x', 'y')") == []
+
+    async def test_is_rolled_back_on_any_exception(self, database: Database) -> None:
+        with pytest.raises(KeyError):
+            async with database.raw() as connection:
+                await connection.execute(WRITES)
+                raise KeyError
+        assert await database.fetch("SELECT name FROM changes WHERE name = 'x'") == []
+
+    async def test_no_more_are_open_than_half_of_the_pool(self, settings: Settings) -> None:
+        database = Database(settings.database.url, pool_size=6, timeout=0.5)
+        async with database.raw(), database.raw(), database.raw():
+            with pytest.raises(Unavailable):
+                await database.ping()
+        await database.ping()
+        await database.close()
 
 
 class TestReadOnly:
@@ -118,7 +155,11 @@ class TestAway:
         async with database.session() as one, database.session() as two:
             await asyncio.gather(one.execute(text("SELECT 1")), two.execute(text("SELECT 1")))
             with pytest.raises(Unavailable):
-                await database.ping()
+                await count(database)
+            await database.ping()  # that is none of sessions' connections
+            async with database.raw(), database.raw():
+                with pytest.raises(Unavailable):
+                    await database.ping()
         await database.close()
 
     async def test_a_gateway_starts_without_it_and_answers_503(self, settings: Settings) -> None:
@@ -133,7 +174,7 @@ class TestAway:
         self, sv: Services, client: httpx.AsyncClient, admin: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         away = Database(NOWHERE, pool_size=1, timeout=5)
-        monkeypatch.setattr(sv.database, "_sessions", away._sessions)
+        monkeypatch.setattr(sv.database, "_loaded", away._sessions)
         for answer in (await client.get("/v1/exchanges"), await admin.get("/v1/organization/projects")):
             assert answer.status_code == 503
             conforms("ErrorResponse", answer.json())

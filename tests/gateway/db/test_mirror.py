@@ -1,13 +1,14 @@
 """Rows in memory follow the rows in the database."""
 
 import asyncio
+from typing import Any
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db import mirror as mirror_module
+from gateway.db.changes import touch
 from gateway.db.database import Database
-from gateway.db.mirror import Mirrors, touch
+from gateway.db.mirror import Mirrors
 from gateway.errors import Unavailable
 
 pytestmark = pytest.mark.anyio
@@ -20,7 +21,7 @@ class Counting:
         self.name = name
         self.loads = 0
 
-    async def load(self, session: AsyncSession) -> None:
+    async def load(self, connection: Any) -> None:
         self.loads += 1
 
 
@@ -51,8 +52,8 @@ class TestRefresh:
 
     async def test_a_load_that_fails_is_tried_again(self, database: Database) -> None:
         class Failing(Counting):
-            async def load(self, session: AsyncSession) -> None:
-                await super().load(session)
+            async def load(self, connection: Any) -> None:
+                await super().load(connection)
                 if self.loads == 1:
                     raise Unavailable("away")
 
@@ -78,10 +79,10 @@ class TestNextLook:
         begun, go_on = asyncio.Event(), asyncio.Event()
 
         class Slow(Counting):
-            async def load(self, session: AsyncSession) -> None:
+            async def load(self, connection: Any) -> None:
                 begun.set()
                 await go_on.wait()
-                await super().load(session)
+                await super().load(connection)
 
         mirrors = Mirrors(database, [Slow("a")])
         under_way = asyncio.create_task(mirrors.refresh())

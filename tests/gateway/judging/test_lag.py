@@ -6,8 +6,10 @@ import pytest
 from sqlalchemy import select
 
 from gateway.db.database import Database
+from gateway.db.driver import driver_of
 from gateway.db.tables import JudgeRow, JudgingTaskRow
 from gateway.judging import lag, work
+from gateway.judging.waiting import waiting_tasks
 from gateway.kit.clock import now
 from tests.fakes.judging import World
 
@@ -39,7 +41,7 @@ async def test_counts_what_waits_what_is_under_way_and_what_was_tried(world: Wor
     async with database.session() as session:
         found = await lag.of_judge(session, judge)
         judged = await lag.judged_since(session, judge.id, now() - timedelta(hours=1))
-        overall = await lag.overall(session)
+        overall = await waiting_tasks(await driver_of(session))
     assert (found.waiting, found.under_way, found.tried, judged) == (4, 1, 1, 1)
     assert 115 < found.seconds(now()) < 180
     assert overall[0] == 4
@@ -51,7 +53,7 @@ async def test_nothing_waits(world: World, database: Database) -> None:
     async with database.session() as session:
         found = await lag.of_judge(session, judge)
         assert (found.waiting, found.seconds(now())) == (0, 0.0)
-        assert await lag.overall(session) == (0, 0.0)
+        assert await waiting_tasks(await driver_of(session)) == (0, 0.0)
 
 
 async def test_a_judge_that_lags_is_told_of_once_until_it_has_caught_up(world: World, database: Database) -> None:

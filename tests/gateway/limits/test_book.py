@@ -50,8 +50,8 @@ class Organization:
     async def found(self, key_tier: str | None = None) -> Found:
         """(whose, field, amount, model) of every limit on a call of the model m."""
         book = LimitBook(Settings(tiers=TIERS, limits=RateLimitSettings(default_tier=self.default)))
-        async with self.database.session() as session:
-            await book.load(session)
+        async with self.database.raw() as connection:
+            await book.load(connection)
         return {
             ("key" if limit.api_key_id else "project", limit.kind.field, limit.amount, limit.model)
             for limit in book.limits("proj", "key", key_tier, "m")

@@ -30,8 +30,8 @@ async def loaded(database: Database, *rows: PriceRow) -> PriceBook:
     book = PriceBook([BASE, PLAIN])
     async with database.session() as session:
         session.add_all(rows)
-    async with database.session() as session:
-        await book.load(session)
+    async with database.raw() as connection:
+        await book.load(connection)
     return book
 
 
@@ -91,6 +91,6 @@ class TestPricesOfTheApi:
         book = await loaded(database, made("base", 10, 1))
         async with database.session() as session:
             await session.delete(await session.get_one(PriceRow, "price_base_10"))
-        async with database.session() as session:
-            await book.load(session)
+        async with database.raw() as connection:
+            await book.load(connection)
         assert book.find("base") == of_settings(BASE)

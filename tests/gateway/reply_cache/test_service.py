@@ -136,9 +136,9 @@ class TestErasure:
         await self.load(database, *caches)
 
     async def load(self, database: Database, *caches: ReplyCache) -> None:
-        async with database.session() as session:
+        async with database.raw() as connection:
             for cache in caches:
-                await cache.load(session)
+                await cache.load(connection)
 
     async def test_nothing_of_before_is_found_or_stays(self, world: World, database: Database) -> None:
         one, other = world.process(), world.process()

@@ -79,8 +79,8 @@ class TestAdminKeys:
             assert (await another.get(URL)).status_code == 200
             async with sv.database.session() as session:
                 (await session.get_one(ApiKeyRow, key["id"])).expires_at = now()
-            async with sv.database.session() as session:
-                await sv.keys.load(session)
+            async with sv.database.raw() as connection:
+                await sv.keys.load(connection)
             assert "has expired" in error_in(await another.get(URL), 401)["message"]
 
     async def test_a_reader_looks_and_changes_nothing(self, app: App, admin: httpx.AsyncClient) -> None:

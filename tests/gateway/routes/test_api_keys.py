@@ -64,7 +64,8 @@ class TestKeys:
         key = await create_key(admin, "p")
         async with sv.database.session() as session:
             await session.execute(update(ApiKeyRow).where(ApiKeyRow.id == key["id"]).values(expires_at=from_unix(1)))
-            await sv.keys.load(session)
+        async with sv.database.raw() as connection:
+            await sv.keys.load(connection)
         async with client_of(app, key["value"]) as client:
             error_in(await client.get("/v1/models"), 401)
 

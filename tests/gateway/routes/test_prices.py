@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import select, update
 
 from gateway.app import App, build_app
+from gateway.db.changes import touch
 from gateway.db.database import Database
-from gateway.db.mirror import touch
 from gateway.db.tables import AuditLogRow, PriceRow
 from gateway.exchanges import record
 from gateway.exchanges.record import Record

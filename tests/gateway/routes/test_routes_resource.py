@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import update
 
 from gateway.app import build_app
+from gateway.db.changes import touch
 from gateway.db.database import Database
-from gateway.db.mirror import touch
 from gateway.db.tables import RouteRevisionRow
 from gateway.keys.service import ensure_admin_key
 from gateway.protocol.routes import Target

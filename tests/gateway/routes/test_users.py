@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from gateway.app import App
-from gateway.db.mirror import touch
+from gateway.db.changes import touch
 from gateway.db.tables import ApiKeyRow, UserRow
 from gateway.keys.hashing import hash_secret
 from gateway.kit.clock import now

@@ -74,8 +74,8 @@ class TestTunedModels:
     async def test_belong_to_their_project_alone(self, database: Database) -> None:
         await add_tuned(database, "ft:base:org::1", "p")
         models = catalog()
-        async with database.session() as session:
-            await models.load(session)
+        async with database.raw() as connection:
+            await models.load(connection)
         found = models.find("ft:base:org::1", "p")
         assert (found.base_model, found.upstream.is_engine) == ("base", True)
         assert [each.model for each in models.visible_to("p")] == ["base", "a", "org/b", "ft:base:org::1"]
@@ -86,16 +86,16 @@ class TestTunedModels:
     async def test_a_deleted_one_is_gone(self, database: Database) -> None:
         await add_tuned(database, "ft:base:org::1", "p", deleted=True)
         models = catalog()
-        async with database.session() as session:
-            await models.load(session)
+        async with database.raw() as connection:
+            await models.load(connection)
         with pytest.raises(ModelNotFound):
             models.find("ft:base:org::1", "p")
 
     async def test_without_an_engine_nobody_serves_them(self, database: Database) -> None:
         await add_tuned(database, "ft:base:org::1", "p")
         models = catalog(EngineSettings())
-        async with database.session() as session:
-            await models.load(session)
+        async with database.raw() as connection:
+            await models.load(connection)
         with pytest.raises(ModelNotFound):
             models.find("ft:base:org::1", "p")
 
@@ -138,8 +138,8 @@ class TestTunedModelsOfTheOperatorsOwn:
         return Catalog(Settings(engine=request.param, upstreams=(own,)))
 
     async def load(self, models: Catalog, database: Database) -> None:
-        async with database.session() as session:
-            await models.load(session)
+        async with database.raw() as connection:
+            await models.load(connection)
 
     async def test_are_served_there_to_their_project_alone(self, models: Catalog, database: Database) -> None:
         await add_tuned(database, self.NAME, "p")

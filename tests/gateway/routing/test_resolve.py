@@ -195,8 +195,8 @@ class TestKept:
         assert await found.plan("m", "p") is not plan
 
     async def _loaded(self, database: Database, mirror: Mirror) -> None:
-        async with database.session() as session:
-            await mirror.load(session)
+        async with database.raw() as connection:
+            await mirror.load(connection)
 
 
 class TestTuned:

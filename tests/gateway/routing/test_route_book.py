@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from gateway.db.changes import touch
 from gateway.db.database import Database
-from gateway.db.mirror import Mirrors, touch
+from gateway.db.mirror import Mirrors
 from gateway.db.tables import ProjectRow, RouteRevisionRow, RouteRow
 from gateway.kit.clock import now
 from gateway.projects import repository as projects

@@ -12,6 +12,7 @@ from gateway.errors import Conflict, InvalidRequest, NotFound
 from gateway.protocol.lists import Cursor
 from gateway.protocol.routes import Fallback, Hedge, Retries, RouteSpec, RouteTimeouts, Target
 from gateway.routing import routes
+from gateway.routing.route_book import restored
 
 pytestmark = pytest.mark.anyio
 
@@ -38,7 +39,7 @@ async def version(database: Database) -> int:
 class TestStored:
     def test_comes_back_as_it_was_and_holds_every_field(self) -> None:
         as_json = msgspec.json.decode(msgspec.json.encode(routes.stored(SPEC)))
-        assert routes.restored(as_json) == SPEC
+        assert restored(as_json) == SPEC
         assert set(as_json) == set(RouteSpec.__struct_fields__)
         assert as_json["breaker"] == {"failures": 5, "open_seconds": 10.0}
 

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from gateway.db.changes import touch
 from gateway.db.database import Database
-from gateway.db.mirror import Mirrors, touch
+from gateway.db.mirror import Mirrors
 from gateway.db.reseal import reseal
 from gateway.db.tables import UpstreamRow
 from gateway.errors import ModelNotFound
@@ -34,8 +35,8 @@ async def made(database: Database, sealer: Sealer = OLD, **more: Any) -> Upstrea
 
 async def loaded(database: Database, sealer: Sealer = OLD) -> UpstreamBook:
     book = UpstreamBook(sealer)
-    async with database.session() as session:
-        await book.load(session)
+    async with database.raw() as connection:
+        await book.load(connection)
     return book
 
 

@@ -13,8 +13,8 @@ import httpx
 import pytest
 from sqlalchemy import text, update
 
+from gateway.db.changes import touch
 from gateway.db.database import Database
-from gateway.db.mirror import touch
 from gateway.db.tables import FineTuningJobRow, ModelRow
 from gateway.errors import Unavailable
 from gateway.fine_tuning.lease import Lease
