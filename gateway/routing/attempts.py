@@ -17,6 +17,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
@@ -201,8 +202,10 @@ class Attempts(Generic[T]):
 
     async def _hedged(self, after: float) -> Answered[T] | None:
         """As `_in_turn`, by two at a time once `after` seconds have gone without an answer: they share who is left."""
-        walks = {asyncio.create_task(self._in_turn())}  # noqa: TID251 awaited in _drop, however this ends
+        first = asyncio.create_task(self._in_turn())  # noqa: TID251 awaited in _drop, however this ends
+        walks = {first}
         winner: Answered[T] | None = None
+        refused: Refusal | None = None
         try:
             done, pending = await asyncio.wait(walks, timeout=after)
             if not done:
@@ -210,10 +213,17 @@ class Attempts(Generic[T]):
                 walks.add(asyncio.create_task(self._in_turn()))  # noqa: TID251 the same
                 pending = set(walks)
             while True:
-                winner = next((found for walk in done if (found := walk.result())), None)
+                for walk in done:
+                    if walk is not first and isinstance(error := walk.exception(), Refusal):
+                        refused = error  # the first, which it was only to be faster than, may still answer
+                    else:
+                        winner = walk.result() or winner
                 if winner or not pending:
-                    return winner
+                    break
                 done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            if refused and not winner and not self._failures:
+                raise refused
+            return winner
         finally:
             await self._drop(walks, winner)
 
@@ -247,8 +257,8 @@ class Attempts(Generic[T]):
         """
         deployment, sender = candidate.deployment, self._sender
         tried: list[str] = []
-        replicas: Sequence[str] = ()
-        while True:
+        for turn in count(1):
+            replicas: Sequence[str] = ()  # where nobody has it any more, there is nobody else to ask
             began = asked = time.perf_counter()
             try:
                 found = sender.replicas(deployment)
@@ -269,10 +279,12 @@ class Attempts(Generic[T]):
                 return self._won(candidate, replica, answer, asked)
             except Refusal as refusal:
                 failure = self._failed(deployment, refusal, began)
-            wait = self._wait(failure, tried, replicas) if failure else None
+            elsewhere = any(replica not in tried for replica in replicas)
+            wait = self._wait(failure, turn, elsewhere=elsewhere) if failure else None
             if wait is None:
-                return None
+                break
             await asyncio.sleep(wait)
+        return None
 
     def _won(self, candidate: Candidate, replica: str, answer: T, began: float) -> Answered[T]:
         """A try has come to an answer."""
@@ -343,22 +355,25 @@ class Attempts(Generic[T]):
         self._opens_in = min(self._opens_in, *(breakers.seconds_left(key, spec) for key in keys))
         return None
 
-    def _wait(self, failure: _Failure, tried: list[str], replicas: Sequence[str]) -> float | None:
+    def _wait(self, failure: _Failure, turns: int, *, elsewhere: bool) -> float | None:
         """Seconds until the next try of the same candidate; None for no more.
+
+        Args:
+            turns: that it has had.
+            elsewhere: it has a replica that was not tried.
 
         Twofold from try to try, between half and all of it by chance, so that clients that failed together do not come
         back together. An upstream that asks for more than the longest wait would only refuse again.
         """
         retries = self._plan.retries
-        elsewhere = any(replica not in tried for replica in replicas)
-        if len(tried) > retries.count or not may_pass(failure.refusal, failure.condition, elsewhere=elsewhere):
+        if turns > retries.count or not may_pass(failure.refusal, failure.condition, elsewhere=elsewhere):
             return None
         if elsewhere:
             return 0.0
         asked, longest = retry_after(failure.refusal), retries.max_backoff_ms / 1000
         if failure.condition == "timeout" or asked > longest:
             return None
-        grown = min(longest, retries.backoff_ms / 1000 * 2 ** min(len(tried) - 1, 30))
+        grown = min(longest, retries.backoff_ms / 1000 * 2 ** min(turns - 1, 30))
         return max(asked, grown * random.uniform(0.5, 1.0))  # noqa: S311 no secret
 
     def _led_to(self, candidate: Candidate) -> Condition | None:

@@ -51,7 +51,9 @@ def test_as_other_programs_write_it() -> None:
         assert connect_arguments(f"{scheme}://u@db/x") == connect_arguments(BEGINNING + "u@db/x")
 
 
-@pytest.mark.parametrize("url", ["", "db", "mysql://u:secret@db/x", "postgresql+psycopg://u:secret@db/x", "postgresql:/x"])
+@pytest.mark.parametrize(
+    "url", ["", "db", "mysql://u:secret@db/x", "postgresql+psycopg://u:secret@db/x", "postgresql:/x"]
+)
 def test_another_url_is_refused_without_showing_it(url: str) -> None:
     with pytest.raises(ValueError, match="postgresql\\+asyncpg://user") as refused:
         connect_arguments(url)

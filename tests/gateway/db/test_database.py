@@ -84,18 +84,24 @@ class TestRaw:
                 assert await connection.fetchval("SELECT 1") == 1
 
     async def test_one_that_is_lost_in_the_middle_is_unavailable(self, database: Database) -> None:
-        with pytest.raises(Unavailable):
+        async def lost() -> None:
             async with database.raw() as connection:
                 await connection.execute(WRITES)
                 await database.fetch(KILL_OTHERS)
                 await connection.execute(WRITES.replace("x", "y"))
+
+        with pytest.raises(Unavailable):
+            await lost()
         assert await database.fetch("SELECT name FROM changes WHERE name IN ('x', 'y')") == []
 
     async def test_is_rolled_back_on_any_exception(self, database: Database) -> None:
-        with pytest.raises(KeyError):
+        async def fails() -> None:
             async with database.raw() as connection:
                 await connection.execute(WRITES)
                 raise KeyError
+
+        with pytest.raises(KeyError):
+            await fails()
         assert await database.fetch("SELECT name FROM changes WHERE name = 'x'") == []
 
     async def test_no_more_are_open_than_half_of_the_pool(self, settings: Settings) -> None:

@@ -141,7 +141,7 @@ class TestRetries:
         failed = of._failed(of._candidates[0].deployment, BROKEN, 0.0)
         assert failed is not None
         for tries, most in ((1, 0.1), (2, 0.2), (3, 0.4), (4, 0.8), (5, 1.0), (9, 1.0)):
-            wait = of._wait(failed, ["u"] * tries, ["u"])
+            wait = of._wait(failed, tries, elsewhere=False)
             assert wait is not None
             assert most / 2 <= wait <= most
         asking = UpstreamFailed("x", answered=500, headers={"retry-after-ms": "900"})
@@ -177,6 +177,25 @@ class TestReplicas:
         for _ in range(5):
             await run(plan(replicas=2), sender, traffic)
         assert sender.asked == ["a1"] * 5
+
+
+    async def test_one_that_nobody_has_any_more_is_not_asked_without_end(self) -> None:
+        """Its replicas fell asleep after the first try, which another was still there for then."""
+
+        class Leaving(Sender):
+            turns = 0
+
+            def replicas(self, deployment: Deployment) -> Sequence[str] | None:
+                self.turns += deployment.model == "a"
+                assert self.turns < 10
+                if self.turns > 1 and deployment.model == "a":
+                    raise ModelLoading("asleep")
+                return super().replicas(deployment)
+
+        sender = Leaving(a=BROKEN)
+        of = plan(route("a", fallbacks=(fallback("b"),), retries=FAST), replicas=2)
+        assert (await run(of, sender)).answer == "b"
+        assert sender.turns == 2
 
 
 class TestFallbacks:
@@ -350,6 +369,15 @@ class TestHedge:
         await until(lambda: len(sender.asked) == 2)
         assert not running.done(), "the first may still answer"
         sender.outcomes["a"] = [None]
+        sender.go.set()
+        assert (await running).answer == "a"
+
+    @pytest.mark.parametrize("refused", [FAULT, InvalidRequest("no such parameter there", param="n")])
+    async def test_a_second_that_refuses_such_a_call_does_not_end_the_first(self, refused: Refusal) -> None:
+        sender = Sender(a=HANG, b=refused)
+        running = asyncio.ensure_future(run(self.of(), sender))
+        await until(lambda: len(sender.asked) == 2)
+        await asyncio.sleep(0.01)
         sender.go.set()
         assert (await running).answer == "a"
 
