@@ -15,7 +15,7 @@ from gateway.protocol.routes import RouteTimeouts
 from gateway.routing.deployment import Deployment
 from gateway.routing.upstream import Upstream
 from gateway.services import Services
-from gateway.streaming import Batch, Splitter, batches, one_by_one, prime, split
+from gateway.streaming import Batch, Splitter, batches, failure_in, one_by_one, prime, split
 from gateway.upstreams.client import Door, UpstreamReply, Way
 from gateway.upstreams.dialect import Dialect, dialect_of
 from gateway.upstreams.room import room_for_answer
@@ -191,6 +191,8 @@ class Sending:
         body = dialect.reply(read)
         if body[:1] != b"{" and not body.lstrip().startswith(b"{"):
             raise UpstreamFailed(f"The upstream `{upstream}` answered with something that is not JSON.")
+        if (failure := failure_in(body)) is not None:
+            raise failure
         return body
 
     def _holding(self, deployment: Deployment) -> Sequence[str]:

@@ -14,6 +14,7 @@ Framing per contract section 0: `data: <one-line JSON>`, a blank line, `: commen
 import re
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
 
 import msgspec
 
@@ -48,10 +49,18 @@ class _Choice(msgspec.Struct):
 
 
 class _Chunk(msgspec.Struct):
-    choices: list[_Choice] = []
+    choices: list[_Choice] | None = None
+    usage: Any = None
+
+
+class _Text(msgspec.Struct):
+    """How Text Generation Inference and Ollama tell of an error."""
+
+    error: str
 
 
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
+_decode_text = msgspec.json.Decoder(_Text).decode
 
 
 class Splitter:
@@ -166,14 +175,17 @@ def _in_a_run(events: Batch) -> Batch:
 
 
 def _holds_answer(payload: bytes) -> bool:
-    """Whether a chunk is more than the announcement of a role; what cannot be read counts as more."""
+    """Whether a chunk is more than the announcement of a role, or of what Azure's filters say of the prompt (it has no choices);
+    what cannot be read counts as more."""
     try:
-        choices = _decode_chunk(payload).choices
+        chunk = _decode_chunk(payload)
     except (ValueError, RecursionError):
         return True
-    return not choices or any(
+    if chunk.choices is None or chunk.usage is not None:
+        return True
+    return any(
         choice.text or choice.finish_reason or any(bytes(value) not in _EMPTY for value in _delta(choice).values())
-        for choice in choices
+        for choice in chunk.choices
     )
 
 
@@ -183,11 +195,19 @@ def _delta(choice: "_Choice") -> dict[str, msgspec.Raw]:
 
 def error_of(event: bytes) -> Refusal | None:
     """The refusal that an upstream's error event tells, if it is one."""
-    payload = payload_of(event)
+    return failure_in(payload_of(event))
+
+
+def failure_in(payload: bytes) -> UpstreamFailed | None:
+    """What an upstream tells that has said 200 before: in a chunk, or as a whole reply."""
     if b'"error"' not in payload[:200] or b'"choices"' in payload[:200]:
         return None
-    error = decode_error_object(payload)
-    return UpstreamFailed(f"The upstream failed: {error.message}", code=error.code) if error else None
+    if (error := decode_error_object(payload)) is not None:
+        return UpstreamFailed(f"The upstream failed: {error.message}", code=error.code)
+    try:
+        return UpstreamFailed(f"The upstream failed: {_decode_text(payload).error}")
+    except (ValueError, RecursionError):
+        return None
 
 
 def payload_of(event: bytes) -> bytes:

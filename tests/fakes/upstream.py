@@ -20,6 +20,7 @@ A real HTTP server on a thread of its own, for what a healthy upstream never doe
     no-schema           refuses response_format, as a server without structured outputs; else like echo
     no-max-tokens       refuses max_tokens, as OpenAI's newer models do; else like echo
     web-page            answers with HTML and status 200
+    error-200           answers with an OpenAI error object and status 200
     tells-key           refuses everything, and repeats the Authorization header
     unicode             characters of 2 to 4 bytes, cut at every byte
     told                answers what it was told to (`Upstream.says`)
@@ -160,6 +161,8 @@ async def _chat(request: web.Request) -> web.StreamResponse:
         return web.json_response({"error": error}, status=int(model[7:]), headers={"retry-after": "7"})
     if model in REFUSES and REFUSES[model] in body:
         return _refused(f"{REFUSES[model]} is not supported", REFUSES[model])
+    if model == "error-200":
+        return web.json_response({"error": {"message": "Provider returned error", "code": 429}})
     if model == "web-page":
         return web.Response(text="<html>welcome</html>")
     if model == "told":

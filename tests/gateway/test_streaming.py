@@ -102,6 +102,10 @@ class TestErrorOf:
         assert isinstance(error, UpstreamFailed)
         assert (str(error), error.code) == ("The upstream failed: it broke", "y")
 
+    def test_so_is_one_whose_error_is_a_text(self) -> None:
+        error = error_of(b'data: {"error": "Model is overloaded", "error_type": "overloaded"}')
+        assert str(error) == "The upstream failed: Model is overloaded"
+
     @pytest.mark.parametrize(
         "event", [chunk({"content": '"error"'}), chunk(error=None), b'data: "error"', b"data: [DONE]"]
     )
@@ -125,6 +129,13 @@ class TestPrime:
         events = alone(role, b": alive", empty, word, chunk({"content": "b"}))
         assert await prime(events) == [role, b": alive", empty, word]
         assert await anext(events) == (chunk({"content": "b"}),)
+
+    async def test_what_filters_say_of_the_prompt_is_none(self) -> None:
+        """Azure's first event: whoever fails behind it has not begun to answer."""
+        filtered, word = b'data: {"choices": [], "prompt_filter_results": [], "usage": null}', chunk({"content": "a"})
+        assert await prime(alone(filtered, word)) == [filtered, word]
+        with pytest.raises(UpstreamFailed, match="it broke"):
+            await prime(alone(filtered, b'data: {"error": {"message": "it broke"}}'))
 
     @pytest.mark.parametrize(
         "event",

@@ -147,7 +147,7 @@ class TestRetries:
         asking = UpstreamFailed("x", answered=500, headers={"retry-after-ms": "900"})
         failed = of._failed(of._candidates[0].deployment, asking, 0.0)
         assert failed is not None
-        assert of._wait(failed, ["u"], ["u"]) == 0.9
+        assert of._wait(failed, 1, elsewhere=False) == 0.9
 
 
 class TestReplicas:
