@@ -21,7 +21,7 @@ from gateway import caching
 from gateway.end_users import end_user_of
 from gateway.errors import ClientLeft, Refusal, Surprise, UnknownKey, UpstreamTimeout, refusal_of, to_openai_error
 from gateway.exchanges import record, withholding
-from gateway.exchanges.assemble import assemble, reply_text
+from gateway.exchanges.assemble import answer_text, assemble, reply_text
 from gateway.exchanges.policy import kept
 from gateway.exchanges.record import Outcome, Record
 from gateway.few_shots import Prompt, prompted
@@ -209,7 +209,7 @@ async def run(sv: Services, call: Call) -> Reply | StreamedReply:
 async def _whole(sv: Services, call: Call, answer: bytes) -> Reply:
     """A reply that is all there."""
     reply_id, usage = read_usage(answer)
-    usage = usage or estimate_usage(call.sent_body, answer.decode(errors="replace"))
+    usage = usage or estimate_usage(call.sent_body, answer_text(answer))
     try:
         if case := call.case:
             call.found = await sv.inline_rules.check(case, answer)
@@ -451,6 +451,8 @@ def finish(sv: Services, call: Call, end: End) -> int | None:
     price = _price(sv, call, deployment) if deployment else None
     charged = cost(usage, price) if usage and price else None
     if call.funds:
+        if charged and usage and usage.estimated:  # a guess takes no more than what was set aside for the worst
+            charged = charged.at_most(call.funds.reservation.amount)
         call.funds.reservation.settle(charged.total if charged else 0)
     entry = _record(sv, call, end, charged, priced=price is not None or usage is None)
     sv.spool.append(record.encode(kept(entry)))

@@ -4,7 +4,7 @@ An upstream may send anything: what does not have the expected form is left out,
 gathered and joined once, so that a token costs the same however many came before it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -15,6 +15,8 @@ _json = msgspec.json.Decoder()
 _encode = msgspec.json.Encoder().encode
 
 OBJECTS = {"chat.completion.chunk": "chat.completion"}
+KINDS_OF_CALL = {"function": ("name", "arguments"), "custom": ("name", "input")}
+"""Of tools -> what comes in pieces."""
 
 
 def assemble(events: bytes) -> bytes:
@@ -27,13 +29,37 @@ def assemble(events: bytes) -> bytes:
 
 def reply_text(events: bytes) -> str:
     """All generated text, thoughts and tool arguments of a stream, for an estimate of its tokens."""
+    return _generated(_body(events)["choices"])
+
+
+def answer_text(reply: bytes) -> str:
+    """As `reply_text`, of a whole reply; all of one that cannot be read."""
+    try:
+        choices = _json.decode(reply)["choices"]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return reply.decode(errors="replace")
+    return _generated([each for each in choices if _is_object(each)] if isinstance(choices, list) else [])
+
+
+def _generated(choices: list[dict[str, Any]]) -> str:
     texts: list[str] = []
-    for choice in _body(events)["choices"]:
-        message: dict[str, Any] = choice.get("message", {})
-        texts.append(choice.get("text", ""))
-        texts += [value for name, value in message.items() if name != "role" and isinstance(value, str)]
-        texts += [call["function"]["arguments"] for call in message.get("tool_calls", [])]
+    for choice in choices:
+        texts.append(_text(choice.get("text")))
+        message: Any = choice.get("message")
+        for name, value in message.items() if _is_object(message) else ():
+            if name == "tool_calls" and isinstance(value, list):
+                texts += [_text(text) for call in value for text in _arguments(call)]
+            elif name == "function_call":
+                texts += _arguments({"function": value})
+            elif name != "role":
+                texts.append(_text(value))
     return "".join(texts)
+
+
+def _arguments(call: Any) -> list[Any]:
+    """What a model wrote of a call of a tool, of whatever type."""
+    said = [call[name] for name in KINDS_OF_CALL if _is_object(call) and _is_object(call.get(name))]
+    return [each.get(name) for each in said for name in ("arguments", "input")]
 
 
 def payloads(events: bytes) -> Iterator[dict[str, Any]]:
@@ -103,7 +129,7 @@ def _take_delta(message: dict[str, Any], delta: dict[str, Any]) -> None:
         elif name == "function_call" and isinstance(value, dict):  # the form before tool_calls
             if not isinstance(known, dict):
                 message[name] = known = {}
-            _take_function(known, value)
+            _take_pieces(known, value, KINDS_OF_CALL["function"])
         elif isinstance(value, str) and name != "role" and (known is None or isinstance(known, Pieces)):
             if known is None:
                 message[name] = known = Pieces()
@@ -115,17 +141,16 @@ def _take_delta(message: dict[str, Any], delta: dict[str, Any]) -> None:
 
 
 def _take_tool_call(calls: dict[int, dict[str, Any]], part: dict[str, Any]) -> None:
-    index = _index(part, len(calls))
-    if index not in calls:
-        calls[index] = {"id": None, "type": "function", "function": {}}
-    call = calls[index]
-    call["id"] = part.get("id") or call["id"]
-    function = part.get("function")
-    _take_function(call["function"], function if isinstance(function, dict) else {})
+    call = calls.setdefault(_index(part, len(calls)), {"id": None, "type": "function"})
+    for name, value in part.items():
+        if name in KINDS_OF_CALL and _is_object(value):
+            _take_pieces(call.setdefault(name, {}), value, KINDS_OF_CALL[name])
+        elif name not in ("index", *KINDS_OF_CALL) and value:  # its id, its type, and what providers want back with it
+            call[name] = value
 
 
-def _take_function(known: dict[str, Any], part: dict[str, Any]) -> None:
-    for name in ("name", "arguments"):
+def _take_pieces(known: dict[str, Any], part: dict[str, Any], names: Sequence[str]) -> None:
+    for name in names:
         known.setdefault(name, Pieces()).append(_text(part.get(name)))
 
 
@@ -144,9 +169,13 @@ def _finished(choice: dict[str, Any]) -> dict[str, Any]:
     """Pieces become texts, and tool calls, gathered by index, the list that OpenAI has."""
     message: dict[str, Any] = choice.get("message", {})
     calls = message.pop("tool_calls", {})
-    for function in (*(call["function"] for call in calls.values()), message.get("function_call")):
-        if isinstance(function, dict):
-            _join(function)
+    for call in calls.values():
+        if call["type"] == "function" and not (call.keys() & KINDS_OF_CALL.keys()):
+            call["function"] = dict.fromkeys(KINDS_OF_CALL["function"], "")
+        for kind in call.keys() & KINDS_OF_CALL.keys():
+            _join(call[kind])
+    if isinstance(function := message.get("function_call"), dict):
+        _join(function)
     for texts in (choice, message):
         _join(texts)
     if calls:

@@ -19,7 +19,6 @@ import msgspec
 
 from gateway.errors import InvalidRequest
 from gateway.metering.prices import MILLION, Price
-from gateway.metering.usage import CHARACTERS_A_TOKEN
 from gateway.protocol.envelope import (
     ABSENT,
     ChatEnvelope,
@@ -195,8 +194,8 @@ def _beside_its_bytes(part: msgspec.Raw, settings: BudgetSettings) -> int:
     match kind:
         case "text" | "refusal" | "input_audio":
             return 0
-        case "image_url":  # its bytes count in an estimate, where the upstream tells no usage
-            return max(settings.image_tokens, -(-len(part) // CHARACTERS_A_TOKEN)) - len(part)
+        case "image_url":
+            return settings.image_tokens - len(part)
         case _:
             return settings.file_tokens
 

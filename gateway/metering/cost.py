@@ -19,6 +19,15 @@ class Cost(msgspec.Struct, frozen=True, gc=False):
     request: int
     """The price of a request, or of a training's time on devices; and what rounding up the total added."""
 
+    def at_most(self, total: int) -> "Cost":
+        """What is above goes from the output first, then from the input."""
+        parts = {"output": self.output, "input": self.input, "cached_input": self.cached_input, "request": self.request}
+        above = max(self.total - total, 0)
+        for name, nano in parts.items():
+            parts[name] = max(nano - above, 0)
+            above -= nano - parts[name]
+        return Cost(total=min(self.total, total), **parts)
+
 
 def cost(usage: Usage, price: Price) -> Cost:
     """Rounded up once, at the end: the sum of costs never falls short of the usage."""

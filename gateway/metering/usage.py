@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import msgspec
 
+from gateway.kit.embedded import EMBEDDED_TOKENS, apart
+
 Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 """A count beyond it is a mistake, and its cost would fit no database column."""
 
@@ -62,9 +64,10 @@ def read_usage(body: bytes) -> tuple[str | None, Usage | None]:
 
 
 def estimate_usage(request: bytes, reply: str) -> Usage:
-    """A guess from sizes, marked as one: four characters a token, rounded up."""
+    """A guess from sizes, marked as one: four characters a token, rounded up. Args: reply: its generated text."""
+    size, embedded = apart(request)
     return Usage(
-        input_tokens=math.ceil(len(request) / CHARACTERS_A_TOKEN),
+        input_tokens=math.ceil(size / CHARACTERS_A_TOKEN) + embedded * EMBEDDED_TOKENS,
         cached_input_tokens=0,
         output_tokens=math.ceil(len(reply) / CHARACTERS_A_TOKEN),
         estimated=True,

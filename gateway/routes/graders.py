@@ -8,6 +8,7 @@ from litestar.params import RawBody
 
 from gateway import inference
 from gateway.errors import ModelNotFound, Unavailable, UpstreamFailed, UpstreamRefused
+from gateway.exchanges.assemble import answer_text
 from gateway.grading import chat, service
 from gateway.keys.ring import ApiKey
 from gateway.metering.usage import estimate_usage, read_usage
@@ -84,6 +85,6 @@ def _ask(sv: Services, caller: ApiKey) -> Ask:
 async def _asked(sv: Services, caller: ApiKey, question: Question, *, structured: bool) -> Answer:
     body = chat.request_body(question, structured=structured)
     reply = await inference.complete(sv, caller, body)
-    usage = read_usage(reply)[1] or estimate_usage(body, reply.decode(errors="replace"))
+    usage = read_usage(reply)[1] or estimate_usage(body, answer_text(reply))
     tokens = Tokens(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens)
     return chat.answer(reply, question, tokens)

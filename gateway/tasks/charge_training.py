@@ -10,6 +10,7 @@ import asyncio
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.budgets import holds
+from gateway.db.driver import driver_of
 from gateway.db.tables import FineTuningJobRow
 from gateway.fine_tuning import estimates, repository
 from gateway.fine_tuning.runner import job_directory
@@ -65,7 +66,7 @@ async def charge_training(wv: WorkerServices, session: AsyncSession, job_id: str
 async def training_rates(wv: WorkerServices, session: AsyncSession, job: FineTuningJobRow) -> Rates:
     """Those of when its training began, or of now."""
     book = PriceBook(wv.settings.prices)
-    await book.load(session)
+    await book.load(await driver_of(session))
     began = (job.started_at or now()).timestamp()
     fallback = wv.settings.fine_tuning.usd_per_hour
     return rates_of(book, job.model, wv.settings.engine.model, began, usd_per_hour=fallback)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from gateway.asking import Asked, NotAsked
+from gateway.exchanges.assemble import answer_text
 from gateway.grading import chat
 from gateway.metering.usage import estimate_usage, read_usage
 from gateway.services import WorkerServices
@@ -108,7 +109,7 @@ class GraderCall:
 
 
 def _tokens(body: dict[str, Any], reply: bytes) -> Tokens:
-    usage = read_usage(reply)[1] or estimate_usage(msgspec.json.encode(body), reply.decode(errors="replace"))
+    usage = read_usage(reply)[1] or estimate_usage(msgspec.json.encode(body), answer_text(reply))
     return Tokens(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens)
 
 

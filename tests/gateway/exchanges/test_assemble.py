@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.exchanges.assemble import assemble, reply_text
+from gateway.exchanges.assemble import answer_text, assemble, reply_text
 from tests.contract import conforms
 
 
@@ -73,6 +73,21 @@ class TestChat:
         assert whole["choices"][0]["message"]["tool_calls"] == [
             {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}},
             {"id": "b", "type": "function", "function": {"name": "g", "arguments": "{}"}},
+        ]
+
+    def test_so_are_calls_of_custom_tools_and_what_providers_want_back(self) -> None:
+        """Gemini's thought signature goes back with the call, or it is refused."""
+        signed = {"extra_content": {"google": {"thought_signature": "x"}}}
+        whole = body(
+            chunk(
+                delta(tool_calls=[{"index": 0, "id": "a", "type": "custom", "custom": {"name": "sql", "input": "SEL"}}])
+            ),
+            chunk(delta(tool_calls=[{"index": 0, "custom": {"input": "ECT 1"}}])),
+            chunk(delta(tool_calls=[{"index": 1, "id": "b", "function": {"name": "f", "arguments": "{}"}, **signed}])),
+        )
+        assert whole["choices"][0]["message"]["tool_calls"] == [
+            {"id": "a", "type": "custom", "custom": {"name": "sql", "input": "SELECT 1"}},
+            {"id": "b", "type": "function", "function": {"name": "f", "arguments": "{}"}, **signed},
         ]
 
     def test_a_function_call_of_old_is_put_together(self) -> None:
@@ -158,6 +173,21 @@ class TestReplyText:
             reply_text(stream(chunk(delta(content="ab"), delta(1, content="c")), chunk(delta(tool_calls=[call]))))
             == "ab{}c"
         )
+
+    def test_of_a_whole_reply_too_without_what_stands_around_it(self) -> None:
+        calls = [{"function": {"name": "f", "arguments": "{}"}}, {"type": "custom", "custom": {"input": "SQL"}}, None]
+        message = {"role": "assistant", "content": "ab", "refusal": None, "tool_calls": calls, "annotations": [1]}
+        choice = {
+            "index": 0,
+            "message": message,
+            "logprobs": {"content": [{"token": "ab", "top_logprobs": ["x"] * 99}]},
+        }
+        whole = {"id": "chatcmpl-" + "x" * 99, "choices": [choice, {"text": "c"}, None, {"message": 5}]}
+        assert answer_text(json.dumps(whole).encode()) == "ab{}SQLc"
+
+    @pytest.mark.parametrize("raw", [b'{"choices": 5}', b'{"choices": [null]}', b"nonsense", b"[]", b"{}"])
+    def test_odd_replies_break_nothing(self, raw: bytes) -> None:
+        assert answer_text(raw) in ("", raw.decode())
 
     def test_counts_what_a_model_thought(self) -> None:
         assert reply_text(stream(chunk(delta(reasoning_content="think", content="x")))) == "xthink"

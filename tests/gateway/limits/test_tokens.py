@@ -4,8 +4,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.kit.embedded import EMBEDDED_TOKENS
 from gateway.limits import tokens
-from gateway.limits.tokens import EMBEDDED_TOKENS
 from gateway.protocol.envelope import ChatEnvelope, CompletionEnvelope
 
 

@@ -30,6 +30,14 @@ class TestCost:
         parts = cost(Usage(12, 4, 4), PRICE)
         assert (parts.input, parts.cached_input, parts.output, parts.request) == (40_000, 2_000, 40_000, 0)
 
+    @given(usages(), st.integers(0, 2**60))
+    def test_what_is_above_a_most_goes_from_the_output_first(self, usage: Usage, most: int) -> None:
+        whole = cost(usage, PRICE)
+        less = whole.at_most(most)
+        assert less.total == min(whole.total, most)
+        assert less.total == less.input + less.cached_input + less.output + less.request
+        assert (less.input, less.cached_input) == (whole.input, whole.cached_input) or less.output == 0
+
     def test_no_tokens_cost_nothing(self) -> None:
         assert cost(Usage(0, 0, 0), PRICE).total == 0
 

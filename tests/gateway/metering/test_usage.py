@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from gateway.kit.embedded import EMBEDDED_TOKENS
 from gateway.metering.usage import Usage, estimate_usage, read_usage
 
 
@@ -58,6 +59,11 @@ class TestReadUsage:
 class TestEstimate:
     def test_four_characters_a_token_rounded_up(self) -> None:
         assert estimate_usage(b"x" * 9, "y" * 4) == Usage(3, 0, 1, estimated=True)
+
+    def test_what_is_embedded_is_no_text(self) -> None:
+        """A photo of 1 MB is no 250,000 tokens."""
+        photo = b'{"url": "data:image/jpeg;base64,' + b"A" * 1_000_000 + b'"}'
+        assert estimate_usage(photo, "").input_tokens == EMBEDDED_TOKENS + 3
 
     def test_an_empty_reply_has_no_tokens(self) -> None:
         assert estimate_usage(b"", "").output_tokens == 0

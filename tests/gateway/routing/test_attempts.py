@@ -178,7 +178,6 @@ class TestReplicas:
             await run(plan(replicas=2), sender, traffic)
         assert sender.asked == ["a1"] * 5
 
-
     async def test_one_that_nobody_has_any_more_is_not_asked_without_end(self) -> None:
         """Its replicas fell asleep after the first try, which another was still there for then."""
 

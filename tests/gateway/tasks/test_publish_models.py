@@ -213,7 +213,7 @@ class TestCheckpoint:
         assert await live(wv.database) == [f"{NAME}:ckpt-step-8"]
         engine.away = False
         await reconcile_adapters(wv)
-        assert list(engine.adapters) == [f"{NAME}:ckpt-step-8"]
+        await until(lambda: list(engine.adapters) == [f"{NAME}:ckpt-step-8"])
 
     async def test_of_a_cancelled_job_is_a_model_too(
         self, wv: WorkerServices, engine: FakeEngine, job: FineTuningJobRow, directory: Path
