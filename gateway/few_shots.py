@@ -54,7 +54,10 @@ def _with(shots: list[Shot], messages: list[dict[str, Any]], body: bytes, envelo
 
 def _message(raw: msgspec.Raw) -> dict[str, Any]:
     """Whatever is no message is for the upstream to refuse."""
-    value = _decode(raw)
+    try:
+        value = _decode(raw)
+    except (ValueError, RecursionError):
+        return {}
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 

@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 
+from gateway.protocol.decode import decode
+
 ABSENT = msgspec.Raw(b"null")
 
 
@@ -54,17 +56,26 @@ class CompletionEnvelope(msgspec.Struct):
 
 Envelope = ChatEnvelope | CompletionEnvelope
 
-decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_any_fields = msgspec.json.Decoder(dict[str, Any])
 encode_fields = msgspec.json.Encoder().encode
 _decode_whole = msgspec.json.Decoder(int).decode
 
 
+def decode_fields(body: bytes) -> dict[str, msgspec.Raw]:
+    """Every field, as it came. Raises InvalidJson: one that no envelope has is not JSON, or no UTF-8."""
+    return decode(_fields, body)
+
+
 def ask_for_usage(body: bytes, options: StreamOptions | None, *, running: bool) -> bytes:
-    """The body with `stream_options.include_usage`, and usage with every chunk if `running`; the rest as it came."""
+    """The body with `stream_options.include_usage`, and usage with every chunk if `running`; the rest as it came.
+
+    Raises InvalidRequest: the options, or a name in the body, cannot be read.
+    """
     asked = {"include_usage": True, "continuous_usage_stats": True} if running else {"include_usage": True}
     if options is NO_OPTIONS:
         return add_field(body, "stream_options", asked)
-    said: dict[str, Any] = msgspec.json.decode(decode_fields(body)["stream_options"]) if options else {}
+    said = decode(_any_fields, bytes(decode_fields(body)["stream_options"])) if options else {}
     wanted = said | asked
     return body if wanted == said else with_field(body, "stream_options", wanted)
 
@@ -106,7 +117,8 @@ def limit_answer(body: bytes, envelope: Envelope, tokens: int) -> bytes:
 
 
 def with_field(body: bytes, name: str, value: Any) -> bytes:
-    """The body, an object that is not empty, with that field; the rest as it came, to the byte where it has no such field."""
+    """The body, an object that is not empty, with that field; the rest as it came, to the byte where it has no such field.
+    Raises InvalidJson."""
     quoted = encode_fields(name)
     if quoted in body or b"\\u00" in body:  # it is there, or may be: a letter of its name can be written so
         fields = decode_fields(body)

@@ -17,6 +17,8 @@ from gateway.protocol.routes import Breaker, Condition
 ILL: frozenset[Condition] = frozenset(("server_error", "connection", "timeout"))
 Key = tuple[str, str, str]
 """Upstream's name, base URL of the replica, model."""
+FORGOTTEN_SECONDS = 600.0
+"""So long after its last call, what failed then is no news: whoever was deleted, or given another address, gets none."""
 
 
 @dataclass(slots=True)
@@ -87,7 +89,15 @@ class Breakers:
 
     def open(self) -> Counter[tuple[str, str]]:
         """(upstream, model) -> on how many replicas it gets no traffic now, or one call at a time."""
+        self._forget()
         return Counter((key[0], key[2]) for key, state in self.failing.items() if state.opens(state.spec))
+
+    def _forget(self) -> None:
+        """What nobody has asked for long enough: it may be gone, and tells nothing of today."""
+        now = self._clock()
+        for key, state in list(self.failing.items()):
+            if not state.probing and state.failed_at + max(FORGOTTEN_SECONDS, state.spec.open_seconds) < now:
+                del self.failing[key]
 
     def __len__(self) -> int:
         """What has failed since it last answered."""

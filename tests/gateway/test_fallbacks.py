@@ -220,6 +220,16 @@ class TestNames:
             reply = await client.post(CHAT, json=chat("our-name", stream=stream))
             assert (told(reply), upstream.requests[-1]["model"]) == ({"model": "our-name"}, "echo")
 
+    @pytest.mark.parametrize(
+        "odd", [b'"a\xff": 1', b'"stream": true, "stream_options": {"include_usage": true, "x": 1e999}']
+    )
+    async def test_what_only_another_name_has_to_be_read_for_is_the_clients_mistake(
+        self, odd: bytes, client: httpx.AsyncClient
+    ) -> None:
+        """Clients send a 500 again."""
+        reply = await client.post(CHAT, content=b'{"model": "our-name", "messages": [], %b}' % odd)
+        assert (reply.status_code, reply.json()["error"]["type"]) == (400, "invalid_request_error"), reply.text
+
     async def test_a_client_stays_where_it_is(self, client: httpx.AsyncClient) -> None:
         async def model(user: str) -> str:
             return (await client.post(CHAT, json=chat("mixed", user=user))).headers["x-tuneway-model"]

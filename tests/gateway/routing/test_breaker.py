@@ -91,3 +91,17 @@ class TestOpen:
         breakers.failed(("up", "http://c/v1", "m"), "timeout", SPEC)
         assert breakers.open() == {("up", "m"): 2}
         assert len(breakers) == 3
+
+    def test_forgets_what_nobody_calls_any_more(self) -> None:
+        """A provider that failed and was deleted is no trouble for ever."""
+        breakers, clock = failing(2)
+        clock.now += 599
+        assert breakers.open() == {("up", "m"): 1}
+        clock.now += 2
+        assert (breakers.open(), len(breakers)) == ({}, 0)
+
+    def test_but_not_before_it_may_be_called_again(self) -> None:
+        breakers, clock = failing(0)
+        breakers.failed(KEY, "timeout", Breaker(failures=1, open_seconds=3600.0))
+        clock.now += 3599
+        assert breakers.open() == {("up", "m"): 1}
