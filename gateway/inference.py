@@ -38,7 +38,7 @@ from gateway.limits.service import Applicant
 from gateway.limits.tokens import reserved
 from gateway.metering.cost import Cost, cost
 from gateway.metering.prices import Price
-from gateway.metering.usage import Usage, estimate_usage, read_usage
+from gateway.metering.usage import Usage, completed, estimate_usage, read_usage
 from gateway.overhead import FIRST_TOKEN, REST, WHOLE
 from gateway.protocol.decode import decode
 from gateway.protocol.envelope import ChatEnvelope, CompletionEnvelope, Envelope, is_true
@@ -400,7 +400,8 @@ def _end_stream(sv: Services, call: Call, reply: StreamedReply, relay: Relay, er
     reply.hang_up(finished=relay.finished)
     raw = relay.raw()
     try:
-        usage = relay.usage or estimate_usage(call.sent_body, reply_text(raw))
+        known = relay.usage
+        usage = known if known and known.output_tokens else completed(known, call.sent_body, reply_text(raw))
         end = End(
             reply=raw,
             reply_id=relay.reply_id,

@@ -181,8 +181,8 @@ def _holds_answer(payload: bytes) -> bool:
         chunk = _decode_chunk(payload)
     except (ValueError, RecursionError):
         return True
-    if chunk.choices is None or chunk.usage is not None:
-        return True
+    if not chunk.choices:
+        return chunk.choices is None or chunk.usage is not None
     return any(
         choice.text or choice.finish_reason or any(bytes(value) not in _EMPTY for value in _delta(choice).values())
         for choice in chunk.choices

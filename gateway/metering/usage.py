@@ -74,6 +74,16 @@ def estimate_usage(request: bytes, reply: str) -> Usage:
     )
 
 
+def completed(known: Usage | None, request: bytes, reply: str) -> Usage:
+    """Of a stream that was cut: what is known of it (Anthropic's models tell the input first), and a guess at the rest."""
+    guess = estimate_usage(request, reply)
+    if known is None:
+        return guess
+    if known.output_tokens or not guess.output_tokens:
+        return known
+    return msgspec.structs.replace(known, output_tokens=guess.output_tokens, estimated=True)
+
+
 def _read_strange(body: bytes) -> tuple[str | None, Usage | None]:
     """What can be read of it; counts may be written as strings."""
     try:

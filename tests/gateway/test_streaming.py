@@ -130,6 +130,10 @@ class TestPrime:
         assert await prime(events) == [role, b": alive", empty, word]
         assert await anext(events) == (chunk({"content": "b"}),)
 
+    async def test_a_role_is_none_also_where_usage_comes_with_every_chunk(self) -> None:
+        role, word = chunk({"role": "assistant"}, usage={"prompt_tokens": 5}), chunk({"content": "a"})
+        assert await prime(alone(role, word)) == [role, word]
+
     async def test_what_filters_say_of_the_prompt_is_none(self) -> None:
         """Azure's first event: whoever fails behind it has not begun to answer."""
         filtered, word = b'data: {"choices": [], "prompt_filter_results": [], "usage": null}', chunk({"content": "a"})

@@ -170,7 +170,11 @@ class Translation:
         if not self._begun:
             self._begun = True
             first = {"role": "assistant", "content": "", "refusal": None}
-            yield self._frame([{"index": 0, "delta": first, "logprobs": None, "finish_reason": None}])
+            choice = {"index": 0, "delta": first, "logprobs": None, "finish_reason": None}
+            told = usage(
+                msgspec.structs.replace(self._usage, output_tokens=0)
+            )  # of the input, should the rest never come
+            yield self._frame([choice], **({"usage": told} if told["prompt_tokens"] else {}))
         yield self._frame([{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finished}])
 
     def _frame(self, choices: list[dict[str, Any]], **more: Any) -> bytes:

@@ -11,6 +11,8 @@ HIGH_WATER = 1 << 18
 """Bytes that wait for whoever reads piece by piece; past them the server has to wait too (TCP's flow control)."""
 END_SECONDS, END_BYTES = 1.0, 4096
 """What the end of a reply that nobody reads any more may take."""
+MOST_BYTES = 512 << 20
+"""Of a body, decoded: no model says more, and what comes is kept for the log."""
 GZIP_OR_ZLIB = 47
 """For zlib: 32 (find out which) and the largest window."""
 ENCODING = b"content-encoding"
@@ -48,6 +50,8 @@ class Response:
         self._loop = loop
         self._pieces: list[bytes] = []
         self._waiting = 0
+        self._came = 0
+        """Bytes of the body so far, decoded."""
         self._paced = True
         self._left = False
         self._paused = False
@@ -148,6 +152,9 @@ class Response:
     def add(self, piece: bytes) -> None:
         if self._decoder is not None:
             self._decoded, piece = True, self._decompressed(piece)
+        self._came += len(piece)
+        if self._came > MOST_BYTES:
+            raise Failure(f"it is longer than {MOST_BYTES >> 20} MB")
         if not piece or (self._first is not None and self._is_awaited and self._first(piece)):
             return
         self._pieces.append(piece)

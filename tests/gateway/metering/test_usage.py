@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.kit.embedded import EMBEDDED_TOKENS
-from gateway.metering.usage import Usage, estimate_usage, read_usage
+from gateway.metering.usage import Usage, completed, estimate_usage, read_usage
 
 
 def body(usage: Any, **more: Any) -> bytes:
@@ -59,6 +59,12 @@ class TestReadUsage:
 class TestEstimate:
     def test_four_characters_a_token_rounded_up(self) -> None:
         assert estimate_usage(b"x" * 9, "y" * 4) == Usage(3, 0, 1, estimated=True)
+
+    def test_of_a_stream_that_was_cut_what_is_known_stays(self) -> None:
+        assert completed(None, b"x" * 9, "y" * 8) == Usage(3, 0, 2, estimated=True)
+        assert completed(Usage(50_000, 40_000, 0), b"x" * 9, "y" * 8) == Usage(50_000, 40_000, 2, estimated=True)
+        assert completed(Usage(50_000, 0, 7), b"x" * 9, "y" * 8) == Usage(50_000, 0, 7)
+        assert completed(Usage(50_000, 0, 0), b"x" * 9, "") == Usage(50_000, 0, 0)
 
     def test_what_is_embedded_is_no_text(self) -> None:
         """A photo of 1 MB is no 250,000 tokens."""

@@ -1,6 +1,7 @@
 """OpenAI's client, a gateway process, and Anthropic's API behind it."""
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -191,6 +192,7 @@ class TestStreamed:
     def test_usage_comes_when_asked(self, client: OpenAI) -> None:
         chunks = list(ask(client, "claude-cached", stream=True, stream_options={"include_usage": True}))
         assert chunks[-1].choices == []
+        assert [chunk for chunk in chunks if chunk.usage] == chunks[-1:]
         assert chunks[-1].usage.prompt_tokens == 24
         assert chunks[-1].usage.prompt_tokens_details.cached_tokens == 8
 
@@ -283,6 +285,19 @@ class TestErrors:
     def test_a_connection_that_is_cut(self, client: OpenAI, stream: bool) -> None:
         with pytest.raises(openai.APIError):
             list(ask(client, "claude-cut", stream=stream))
+
+    def test_one_that_is_cut_is_charged_with_the_input_that_was_told(
+        self, client: OpenAI, gateway: RunningGateway
+    ) -> None:
+        with pytest.raises(openai.APIError):
+            list(ask(client, "claude-cut", stream=True, user="cut-here"))
+
+        headers = {"authorization": f"Bearer {gateway.key['value']}"}
+        until = time.monotonic() + 20
+        while not (found := httpx.get(f"{gateway.url}/v1/exchanges?user=cut-here", headers=headers).json()["data"]):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        assert (found[0]["usage"]["input_tokens"], found[0]["usage"]["estimated"]) == (12, True)
 
 
 def _noting(stream: Any, texts: list[str]) -> Iterator[Any]:

@@ -132,9 +132,13 @@ class TestWhole:
         }
         assert len({chunk.created for chunk in read(events)}) == 1
 
-    def test_usage_comes_once_and_last(self) -> None:
+    def test_usage_of_the_input_comes_first_and_all_of_it_last(self) -> None:
+        """What comes first is for a stream that is cut; clients get it where they asked for continuous usage."""
         read_chunks = read(translated(sent("cached")))
-        assert [chunk.usage for chunk in read_chunks[:-1]] == [None] * (len(read_chunks) - 1)
+        first, *middle, _ = [chunk.usage for chunk in read_chunks]
+        assert (first.prompt_tokens, first.completion_tokens, first.total_tokens) == (24, 0, 24)
+        assert first.prompt_tokens_details.cached_tokens == 8
+        assert middle == [None] * len(middle)
         usage = read_chunks[-1].usage
         assert (usage.prompt_tokens, usage.completion_tokens) == (24, 9)
         assert usage.prompt_tokens_details.cached_tokens == 8

@@ -113,6 +113,16 @@ class TestBadReplies:
     async def test_a_body_that_is_shorter_than_it_said(self, pool: Pool, status: bytes) -> None:
         await fails(pool, b"HTTP/1.1 " + status + b"\r\ncontent-length: 9\r\n\r\nok", again=False)
 
+    @pytest.mark.parametrize("is_packed", [False, True])
+    async def test_a_body_that_is_longer_than_any_model_says(
+        self, pool: Pool, is_packed: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(response_module, "MOST_BYTES", 1000)
+        body = gzip.compress(b"x" * 1001) if is_packed else b"x" * 1001
+        head = HEAD + b"content-length: %d\r\n" % len(body) + b"content-encoding: gzip\r\n" * is_packed + b"\r\n"
+        await fails(pool, head, body)
+        assert await answered(pool, HEAD + b"content-length: 1000\r\n\r\n", b"x" * 1000) == b"x" * 1000
+
     async def test_chunks_without_an_end(self, pool: Pool) -> None:
         await fails(pool, CHUNKED + b"2\r\nok\r\n", again=False)
 
