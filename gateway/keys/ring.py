@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from gateway.db.database import Database
 from gateway.db.reading import read
@@ -33,8 +34,7 @@ USED = "UPDATE api_keys SET last_used_at = $2 WHERE id = $1"
 HOW_TO = "You need to send an API key in the Authorization header: `Authorization: Bearer YOUR_KEY`."
 
 
-@dataclass(frozen=True, slots=True)
-class ApiKey:
+class ApiKey(msgspec.Struct, frozen=True):
     """A key that may call."""
 
     id: str
@@ -195,7 +195,7 @@ def _keys(row: Any) -> Iterator[tuple[bytes, ApiKey]]:
     yield row.hash, key
     if row.old_hash is not None and row.old_hash_expires_at is not None:
         end = row.old_hash_expires_at.timestamp()
-        yield row.old_hash, replace(key, expires_at=min(end, key.expires_at or end), rotated=True)
+        yield row.old_hash, msgspec.structs.replace(key, expires_at=min(end, key.expires_at or end), rotated=True)
 
 
 def _timestamp(moment: datetime | None) -> float | None:

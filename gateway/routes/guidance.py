@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 
 import msgspec
 from litestar import get, post
@@ -135,7 +134,7 @@ async def _call(
 ) -> tuple[str, str, bytes]:
     key, request_id = opinion.new_key(), new_request_id()
     logging_policy = caller.logging if caller.logging == "off" else LOGGED
-    asker = replace(caller, purpose=PURPOSE, logging=logging_policy)
+    asker = msgspec.structs.replace(caller, purpose=PURPOSE, logging=logging_policy)
     body = opinion.question(model, clusters, key, structured=structured)
     reply = await inference.run(sv, Call(CHAT_COMPLETIONS, None, body, request_id, key=asker))
     assert isinstance(reply, Reply)

@@ -37,7 +37,7 @@ def test_a_gateway_starts_without_arrays() -> None:
 NEVER = ("aiohttp", "alembic", "cryptography.hazmat", "jinja2", "joserfc", "jsonschema", "jwt", "lxml", "obstore", "pydantic", "rapidfuzz",
          "sacrebleu", "segno", "snowballstemmer", "sqlite3", "tokenizers")  # fmt: skip
 """Not with the framework and the console either: only the few routes that need them import them."""
-SELDOM = (*NEVER, "litestar", "opentelemetry.sdk", "regex", "yaml", "admin", "gateway.litestar_app", "gateway.routes.urls",
+SELDOM = (*NEVER, "litestar", "opentelemetry.sdk", "regex", "sqlalchemy", "yaml", "admin", "gateway.db.tables", "gateway.litestar_app", "gateway.routes.urls",
           "gateway.rule_judgments", "judges.rules")  # fmt: skip
 """What no model call needs: the web framework and the console, and what single routes bring along (docs/performance.md)."""
 
