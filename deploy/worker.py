@@ -19,7 +19,7 @@ from gateway.tasks.guide_projects import guide_project
 from gateway.tasks.judge_answers import Judging
 from gateway.tasks.keep_partitions import keep_partitions
 from gateway.tasks.load_models import load_model, unload_model
-from gateway.tasks.merge_models import merge_model, remove_unused_exports
+from gateway.tasks.merge_models import remove_unused_exports, start_merging
 from gateway.tasks.read_exchanges import read_exchanges
 from gateway.tasks.reconcile_adapters import watch_replica
 from gateway.tasks.remove_aged_logs import remove_training_files
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 TASKS = {
     "validate_fine_tuning_job": validate_fine_tuning_job,
-    "merge_model": merge_model,
+    "merge_model": start_merging,
     "load_model": load_model,
     "unload_model": unload_model,
     "calibrate_judge": calibrate_judge,

@@ -54,7 +54,7 @@ async def list_webhooks(sv: Sv, admin: Admin, query: QueryParams) -> CursorList:
     """Newest first."""
     async with sv.database.session() as session:
         page = await fetch_page(session, repository.live(), WebhookRow, cursor(query))
-    return cursor_list([of_row(row) for row in page.rows], has_more=page.has_more)
+    return cursor_list([_seen_by(admin, row) for row in page.rows], has_more=page.has_more)
 
 
 @post(ALL, status_code=200)
@@ -70,7 +70,7 @@ async def create_webhook(sv: Sv, admin: Admin, body: RawBody) -> Webhook:
 @get(ONE)
 async def retrieve_webhook(sv: Sv, admin: Admin, webhook_id: FromPath[str]) -> Webhook:
     async with sv.database.session() as session:
-        return of_row(await repository.webhook(session, webhook_id))
+        return _seen_by(admin, await repository.webhook(session, webhook_id))
 
 
 @post(ONE, status_code=200)
@@ -137,6 +137,12 @@ async def list_deliveries(sv: Sv, admin: Admin, webhook_id: FromPath[str], query
         await repository.webhook(session, webhook_id)
         page = await fetch_page(session, repository.deliveries(webhook_id), WebhookDeliveryRow, cursor(query))
     return cursor_list([_delivery(row) for row in page.rows], has_more=page.has_more)
+
+
+def _seen_by(admin: Administrator, row: WebhookRow) -> Webhook:
+    """Who may only read is not shown the path of its URL: of chat services it is what lets anybody write there."""
+    shown = of_row(row)
+    return shown if admin.role == "owner" else msgspec.structs.replace(shown, url=rules.origin_of(row.url))
 
 
 def of_row(row: WebhookRow) -> Webhook:

@@ -21,6 +21,12 @@ UNUSED_SECONDS = 24 * 3600.0
 WAIT_SECONDS = 0.5
 
 
+async def start_merging(wv: WorkerServices, model_id: str) -> None:
+    """`merge_model` beside the queue, whose places are for what does not wait for the models before it. Where the worker ends meanwhile,
+    whoever wants the weights asks for them again."""
+    wv.background.spawn(merge_model(wv, model_id), f"merge {model_id}")
+
+
 async def merge_model(wv: WorkerServices, model_id: str, command: Sequence[str] = MERGER) -> None:
     """Make the merged weights of one model (gateway/fine_tuning/exports.py), or leave there why it cannot be done.
 

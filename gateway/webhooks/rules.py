@@ -62,5 +62,10 @@ def host_of(url: str) -> str:
     return urlsplit(url).netloc
 
 
+def origin_of(url: str) -> str:
+    """Scheme and host, which tell nothing either."""
+    return f"{urlsplit(url).scheme}://{host_of(url)}/"
+
+
 def _refused(param: str, rule: str) -> InvalidRequest:
     return InvalidRequest(f"Invalid '{param}': {rule}", param=param)

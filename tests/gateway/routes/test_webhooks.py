@@ -11,7 +11,7 @@ from openai import OpenAI
 from openai.types.webhooks import WebhookEndpoint, WebhookEndpointTestResult, WebhookEndpointWithSecret
 from sqlalchemy import select, text
 
-from gateway.app import build_app
+from gateway.app import App, build_app
 from gateway.db.tables import WebhookRow
 from gateway.kit.clock import now
 from gateway.kit.sealing import Sealer, read_keys
@@ -53,6 +53,17 @@ async def create(admin: httpx.AsyncClient, path: str = "/v1/webhooks", **fields:
 
 
 class TestWebhooks:
+    async def test_who_may_only_read_is_not_shown_where_they_go(
+        self, app: App, admin: httpx.AsyncClient, path: str
+    ) -> None:
+        """The path of such a URL lets anybody write to the chat."""
+        made = await create(admin, path)
+        key = (await admin.post("/v1/organization/admin_api_keys", json={"name": "eyes", "role": "reader"})).json()
+        async with client_of(app, key["value"]) as reader:
+            for seen in ((await reader.get(f"{path}/{made['id']}")).json(), (await reader.get(path)).json()["data"][0]):
+                assert (seen["id"], seen["url"]) == (made["id"], "https://hooks.example.com/")
+        assert (await admin.get(f"{path}/{made['id']}")).json()["url"] == URL
+
     async def test_live_as_the_sdk_knows_them(self, admin: httpx.AsyncClient, path: str) -> None:
         made = await create(admin, path, name="ours")
         assert WebhookEndpointWithSecret.model_validate(made, strict=True).signing_secret.startswith("whsec_")

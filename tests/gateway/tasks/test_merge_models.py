@@ -5,6 +5,7 @@ import dataclasses
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from gateway.db.tables import ModelRow
 from gateway.fine_tuning.exports import MERGING_LOCK, Export, lock
 from gateway.fine_tuning.models import delete_model
 from gateway.services import WorkerServices
-from gateway.tasks.merge_models import merge_model, remove_unused_exports
+from gateway.tasks import merge_models
+from gateway.tasks.merge_models import merge_model, remove_unused_exports, start_merging
 from tests.fakes.fine_tuning import until
 from tests.fakes.tuned_models import add_job, add_tuned
 
@@ -80,6 +82,15 @@ class TestMergeModel:
             assert merges(wv) == []
         await merging
         assert export.is_ready
+
+    async def test_one_that_waits_has_no_place_of_the_queue(
+        self, wv: WorkerServices, model: ModelRow, export: Export, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(merge_models, "merge_model", partial(merge_model, command=merger()))
+        with lock(wv.settings.data_dir, MERGING_LOCK):
+            await asyncio.wait_for(start_merging(wv, model.id), 5)
+            assert merges(wv) == []
+        await until(lambda: export.is_ready)
 
     @pytest.mark.parametrize(
         ("then", "reason"),
