@@ -17,6 +17,7 @@ import msgspec
 from gateway.alert_settings import AlertSettings
 from gateway.cache_settings import CacheSettings
 from gateway.kit.money import MAX_PRICE_USD, nano_from_usd
+from gateway.kit.postgres_url import connect_arguments
 from gateway.kit.sealing import read_keys
 from gateway.kit.section import Secret, Section, refuse_less_than_one
 from gateway.protocol.models import RESERVED
@@ -49,9 +50,15 @@ def _refuse_no_price(what: str, usd: float) -> None:
 
 class DatabaseSettings(Section, frozen=True):
     url: str = "postgresql+asyncpg://postgres@127.0.0.1:5432/tuneway"
-    """PostgreSQL, as SQLAlchemy writes it for asyncpg."""
+    """PostgreSQL: postgresql+asyncpg://user:password@host:port/database, with arguments of asyncpg's behind a question mark (?ssl=require)."""
     pool_size: int = 8
-    """Connections per process, kept open."""
+    """Connections per process, kept open; as many again for what comes at once."""
+
+    def __post_init__(self) -> None:
+        try:
+            connect_arguments(self.url)
+        except ValueError as error:
+            raise ValueError(f"url: {error}") from None
 
 
 class RedisSettings(Section, frozen=True):

@@ -10,10 +10,10 @@ from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-from gateway.db.address import connect_arguments
 from gateway.db.blobs import LargeBodies
 from gateway.db.connection import Connection
 from gateway.db.pool import Pool
+from gateway.kit.postgres_url import connect_arguments
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Database:
     Args:
         pool_size: connections for sessions; as many again for what comes at once, half of them for `raw`.
 
-    Raises ValueError: the URL is none (gateway/db/address.py).
+    Raises ValueError: the URL is none (gateway/kit/postgres_url.py).
     """
 
     def __init__(self, url: str, *, pool_size: int, timeout: float) -> None:

@@ -19,7 +19,7 @@ class Pool:
     """Opened as they are needed.
 
     Args:
-        arguments: of `asyncpg.connect` (gateway/db/address.py).
+        arguments: of `asyncpg.connect` (gateway/kit/postgres_url.py).
         answer_seconds: for a connection to come free, and for one to be made.
     """
 

@@ -35,7 +35,7 @@ AWAY = (
 class Sessions:
     """
     Args:
-        arguments: of `asyncpg.connect` (gateway/db/address.py).
+        arguments: of `asyncpg.connect` (gateway/kit/postgres_url.py).
         info: of every session.
     """
 

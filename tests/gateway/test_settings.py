@@ -47,6 +47,10 @@ class TestFile:
         [
             ("databse = 1", "unknown field `databse`"),
             ('[database]\nurll = "x"', "unknown field `urll` - at `$.database`"),
+            (
+                '[database]\nurl = "mysql://u:sk-secret@db/x"',
+                "url: write it as postgresql+asyncpg://user:password@host:port/database - at `$.database`",
+            ),
             ('[database]\npool_size = "many"', "Expected `int`, got `str` - at `$.database.pool_size`"),
             (
                 '[files]\nurl = "gs://bucket"',

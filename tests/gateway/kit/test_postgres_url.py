@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine import make_url
 
-from gateway.db.address import connect_arguments
+from gateway.kit.postgres_url import connect_arguments
 
 BEGINNING = "postgresql+asyncpg://"
 URLS = [
