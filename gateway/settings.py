@@ -50,7 +50,7 @@ def _refuse_no_price(what: str, usd: float) -> None:
 
 class DatabaseSettings(Section, frozen=True):
     url: str = "postgresql+asyncpg://postgres@127.0.0.1:5432/tuneway"
-    """PostgreSQL: postgresql+asyncpg://user:password@host:port/database, with arguments of asyncpg's behind a question mark (?ssl=require)."""
+    """PostgreSQL: postgresql+asyncpg://user:pass@host:port/name, with arguments of asyncpg's behind a question mark (?ssl=require)."""
     pool_size: int = 8
     """Connections per process, kept open; as many again for what comes at once."""
 
