@@ -51,12 +51,14 @@ def merge(base: str, adapter: Path, output: Path) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
 
+    from trainer.model import write_model
+
     disable_progress_bar()
     dtype = getattr(AutoConfig.from_pretrained(base, local_files_only=True), "dtype", None) or torch.float32
     model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, local_files_only=True)
     adapted: Any = PeftModel.from_pretrained(model, str(adapter), autocast_adapter_dtype=True)
     merged = adapted.merge_and_unload(safe_merge=True)
-    merged.to(dtype).save_pretrained(output)
+    write_model(merged.to(dtype), output)
     AutoTokenizer.from_pretrained(base, local_files_only=True).save_pretrained(output)
 
 

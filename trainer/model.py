@@ -23,10 +23,12 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     BitsAndBytesConfig,
+    GenerationConfig,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import GENERATION_CONFIG_NAME
 
 from trainer.contract import Hyperparameters, TrainingSpec
 from trainer.failures import TrainingFailed, impossible
@@ -218,12 +220,8 @@ def _keep_trainable(model: PreTrainedModel) -> None:
 
 
 def _ready_to_save(model: PreTrainedModel, base: Base) -> PreTrainedModel:
-    """Keeps the dtype that the weights have on the disk; some models come with sampling settings that are read, but not
-    written (a temperature without sampling)."""
+    """Keeps the dtype that the weights have on the disk."""
     model.stored_dtype = base.config.dtype or torch.float32
-    settings = model.generation_config
-    if settings is not None and not settings.do_sample:
-        settings.temperature = settings.top_p = settings.top_k = None
     return model
 
 
@@ -237,8 +235,20 @@ def write_adapter(model: PeftModel, path: Path) -> None:
 
 def write_weights(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
     """A model's directory as any engine loads it, in the dtype that the weights have."""
-    model.save_pretrained(str(path), max_shard_size=_WHOLE)
+    write_model(model, path, max_shard_size=_WHOLE)
     tokenizer.save_pretrained(str(path))
+
+
+def write_model(model: PreTrainedModel, path: Path, **settings: Any) -> None:
+    """`save_pretrained(path, **settings)`, with the generation settings as they are: many models come with some that
+    transformers reads, but refuses to write (a temperature without sampling), and engines take them as defaults."""
+    generation = model.generation_config
+    model.generation_config = GenerationConfig()
+    try:
+        model.save_pretrained(str(path), **settings)
+    finally:
+        model.generation_config = generation
+    generation.to_json_file(path / GENERATION_CONFIG_NAME, keys_to_pop=["compile_config"])
 
 
 def finish(model: PreTrainedModel) -> None:

@@ -99,6 +99,17 @@ class TestMerge:
         config = json.loads((tmp_path / "merged" / "config.json").read_text())
         assert "quantization_config" not in config
 
+    def test_sampling_settings_without_sampling_come_along(
+        self, nano_model: Path, adapter: Path, tmp_path: Path
+    ) -> None:
+        """transformers reads them, but refuses to write them."""
+        base = Path(shutil.copytree(nano_model, tmp_path / "base"))
+        sampling = {"temperature": 0.6, "top_p": 0.9, "min_p": 0.05}
+        (base / "generation_config.json").write_text(json.dumps(sampling))
+        export.merge(str(base), adapter, tmp_path / "merged")
+        written = json.loads((tmp_path / "merged" / "generation_config.json").read_text())
+        assert {name: written.get(name) for name in sampling} == sampling
+
     def test_is_written_in_the_bases_dtype_after_a_sum_in_32_bits(
         self, nano_model: Path, adapter: Path, tmp_path: Path
     ) -> None:

@@ -1,6 +1,7 @@
 """What is trained, and what is saved of it: adapters on a base of 16 or 4 bit, and all weights."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -143,6 +144,21 @@ class TestFull:
         assert run(job) == 0
         assert weights(job, "model")
         assert not (job / "model.tmp").exists()
+
+
+SAMPLING = {"temperature": 0.6, "min_p": 0.05, "typical_p": 0.9, "length_penalty": 1.5}
+
+
+class TestSamplingSettings:
+    def test_that_are_used_without_sampling_come_along(self, make_job: MakeJob, nano_model: Path, tmp_path: Path):
+        """transformers reads them, but refuses to write them; engines take them as defaults."""
+        base = Path(shutil.copytree(nano_model, tmp_path / "base"))
+        (base / "generation_config.json").write_text(json.dumps(SAMPLING))
+        job = make_job(training_type="full", base_model=base, **ONE_BATCH)
+        assert run(job) == 0
+        for path in (job / "model", job / only(job, CheckpointSaved)[-1].path):
+            written = json.loads((path / "generation_config.json").read_text())
+            assert {name: written.get(name) for name in SAMPLING} == SAMPLING
 
 
 class TestEveryType:
