@@ -16,6 +16,7 @@
 stop with SIGTERM: then it has saved a checkpoint and written no result. Any other end without a result is a crash.
 Started again on the same directory, it resumes from the newest complete checkpoint; `sequence` goes on from the last
 complete line, and a step that is trained again may report its metrics again, so readers keep the last event of a step.
+It stops as well when the process that started it has died, or the one that TRAINER_OWNER_PID names in its environment.
 
 No ML import here: the gateway reads and writes these types.
 """
@@ -40,6 +41,10 @@ CHECKPOINTS_KEPT = 3
 
 STOPPED = 143
 """Exit status after SIGTERM (128 + 15)."""
+STOP_SECONDS = 60.0
+"""A trainer that does not stop within one optimizer step and a checkpoint is killed."""
+OWNER = "TRAINER_OWNER_PID"
+"""Environment variable: the caller's process id. A launcher in between (torchrun) would outlive it, and train on for nobody."""
 
 Auto = Literal["auto"]
 Method = Literal["supervised", "dpo"]

@@ -19,13 +19,11 @@ from gateway.fine_tuning import out_of_memory
 from gateway.fine_tuning.restarts import Crashed, Reason
 from gateway.settings import child_environment
 from trainer import contract
-from trainer.contract import Failed, Succeeded, TrainingEvent, TrainingResult, TrainingSpec
+from trainer.contract import OWNER, STOP_SECONDS, Failed, Succeeded, TrainingEvent, TrainingResult, TrainingSpec
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
-STOP_SECONDS = 60.0
-"""A trainer that does not stop on SIGTERM within one optimizer step and a checkpoint is killed."""
 KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 LOG = "trainer.log"
 LAST_WORDS = 2000
@@ -161,9 +159,14 @@ class Run:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=child_environment() | self._device,
+                env=self._environment(),
                 start_new_session=True,
             )
+
+    def _environment(self) -> dict[str, str]:
+        """torchrun gives its processes half of our time for their checkpoint where nothing else is said, and outlives us."""
+        patience = {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(int(0.9 * self._stop_seconds))}
+        return patience | child_environment() | self._device | {OWNER: str(os.getpid())}
 
     async def _end(self) -> None:
         if self._process is not None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gateway.fine_tuning.lease import POLL_SECONDS
-from gateway.fine_tuning.runner import STOP_SECONDS
+from trainer.contract import STOP_SECONDS
 
 
 @dataclass(frozen=True, kw_only=True)

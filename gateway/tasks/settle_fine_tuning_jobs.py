@@ -15,13 +15,13 @@ from pathlib import Path
 from gateway.db.tables import FineTuningJobRow
 from gateway.fine_tuning import repository
 from gateway.fine_tuning.lease import Lease, to_its_end
-from gateway.fine_tuning.runner import STOP_SECONDS, TRAINING, VALIDATION, Run, job_directory
+from gateway.fine_tuning.runner import TRAINING, VALIDATION, Run, job_directory
 from gateway.fine_tuning.transitions import ENDED
 from gateway.kit.clock import now
 from gateway.services import WorkerServices
 from gateway.tasks.charge_training import charge_job
 from gateway.tasks.training_events import store_last_events
-from trainer.contract import ADAPTER, CHECKPOINTS, MODEL
+from trainer.contract import ADAPTER, CHECKPOINTS, MODEL, STOP_SECONDS
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,7 @@
 """A run with the fake trainer (tests/fakes/trainer.py)."""
 
 import asyncio
+import json
 import logging
 import os
 import shutil
@@ -14,6 +15,7 @@ from gateway.fine_tuning.restarts import Crashed
 from gateway.fine_tuning.runner import Run, Stopped, job_directory
 from tests.fakes.fine_tuning import TRAINER, until
 from trainer.contract import (
+    OWNER,
     CheckpointSaved,
     Failed,
     Message,
@@ -306,6 +308,21 @@ class TestStart:
         await events_of(run)
         assert "TUNEWAY" not in (directory / "env").read_text()
         assert b'"seed":3' in (directory / "spec.json").read_bytes()
+
+    async def test_launcher_gets_our_time_to_stop_and_its_processes_our_id(
+        self, directory: Path, tmp_path: Path
+    ) -> None:
+        """torchrun would kill its processes after 30 s, in the middle of a checkpoint, and outlive a killed worker."""
+        script = tmp_path / "environment.py"
+        script.write_text(
+            "import json, os, pathlib, sys; pathlib.Path(sys.argv[1], 'env').write_text(json.dumps(dict(os.environ)))"
+        )
+        run = Run(directory, (sys.executable, str(script)), stop_seconds=60)
+        await run.start(SPEC)
+        await events_of(run)
+        environment = json.loads((directory / "env").read_text())
+        assert environment[OWNER] == str(os.getpid())
+        assert 45 <= int(environment["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"]) < 60
 
     @pytest.mark.parametrize("device", ["2", "0,1"])
     async def test_trainer_sees_its_device_alone(self, directory: Path, device: str) -> None:
