@@ -17,7 +17,7 @@ import torch
 
 from tests.trainer.jobs import COLOUR_CHATS, chat
 from tests.trainer.runs import by_step, events, losses, only, result, run, weights
-from trainer.contract import PROBE, CheckpointSaved, Message, Started, decode_probe, decode_spec, encode
+from trainer.contract import OWNER, PROBE, CheckpointSaved, Message, Started, decode_probe, decode_spec, encode
 
 pytestmark = [pytest.mark.train, pytest.mark.slow]
 
@@ -31,12 +31,18 @@ UNEVEN = [
 SPEC = {"batch_size": 4, "n_epochs": 2, "training": UNEVEN, "validation": COLOUR_CHATS[:5]}
 
 
-def launch(job: Path, module: str = "trainer") -> subprocess.Popen[bytes]:
+def launch(job: Path, module: str = "trainer", **environment: str) -> subprocess.Popen[bytes]:
     command = [str(Path(sys.executable).with_name("torchrun")), "--standalone", "--local-addr", "127.0.0.1"]
     return subprocess.Popen(
         [*command, "--nproc_per_node", "2", "-m", module, str(job)],
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", **environment},
     )
+
+
+def wait_for_steps(process: subprocess.Popen[bytes], job: Path) -> None:
+    while not (job / "events.jsonl").exists() or len(by_step(job)) < 5:
+        assert process.poll() is None, "ended too early"
+        time.sleep(0.05)
 
 
 def check_same_curve(job: Path, other: Path) -> None:
@@ -71,9 +77,7 @@ class TestTwoDevices:
     def test_stop_at_the_same_step_and_go_on_to_what_one_learns(self, make_job: MakeJob):
         stopped, whole = (make_job(name, **SPEC | {"n_epochs": 6}, packing=False) for name in ("stopped", "whole"))
         process = launch(stopped)
-        while not (stopped / "events.jsonl").exists() or len(by_step(stopped)) < 5:
-            assert process.poll() is None, "ended too early"
-            time.sleep(0.05)
+        wait_for_steps(process, stopped)
         process.send_signal(signal.SIGTERM)
         process.wait()
         assert not (stopped / "result.json").exists()
@@ -84,6 +88,16 @@ class TestTwoDevices:
         assert 5 <= resumed < 24
         check_same_curve(stopped, whole)
         check_told_once(stopped, saved=sorted({resumed, *range(4, 25, 4)}))
+
+    def test_stop_when_the_worker_behind_their_launcher_is_killed(self, make_job: MakeJob):
+        job = make_job(**SPEC | {"n_epochs": 100}, packing=False)
+        with subprocess.Popen(["sleep", "600"]) as worker:
+            process = launch(job, **{OWNER: str(worker.pid)})
+            wait_for_steps(process, job)
+            worker.kill()
+        assert process.wait() != 0
+        assert not (job / "result.json").exists()
+        assert only(job, CheckpointSaved)[-1].step == max(by_step(job)) < 400
 
     def test_a_failure_of_all_is_told_once(self, make_job: MakeJob):
         job = make_job(**SPEC | {"batch_size": 5})
