@@ -16,6 +16,14 @@ KEPT_CHECKPOINTS = 3
 """Checkpoints of a job that can be called, as at OpenAI; older ones stay in the job's list."""
 
 
+def wrong_base(model: str, made_from: str | None, base: str) -> str:
+    """Why an adapter cannot be trained further here: its numbers are differences to other weights."""
+    return (
+        f"Model {model} is an adapter on `{made_from}`, and this server has `{base}` now; it cannot be trained further on"
+        f" another base. Use '{base}' or a model tuned from it."
+    )
+
+
 async def add_model(session: AsyncSession, row: ModelRow) -> None:
     """The model exists for every gateway process within a second of the commit; one that exists, or existed, is left
     as it is."""

@@ -13,7 +13,7 @@ from gateway.db.pages import fetch_page
 from gateway.db.tables import FineTuningCheckpointRow, FineTuningEventRow, FineTuningJobRow
 from gateway.errors import InvalidRequest, ModelNotFound, NotFound, Unavailable
 from gateway.files import repository as files
-from gateway.fine_tuning import creation, repository, service, steps
+from gateway.fine_tuning import creation, models, repository, service, steps
 from gateway.fine_tuning.names import base_name, checkpoint_name, model_name
 from gateway.keys.ring import ApiKey
 from gateway.kit.clock import unix
@@ -158,6 +158,11 @@ async def check_model(sv: Services, caller: ApiKey, model: str) -> None:
             else "This server was started without an engine, so no model can be fine-tuned.",
             param="model",
             code="model_not_available",
+        )
+    base = sv.settings.engine.model
+    if deployment.is_adapter and deployment.base_model != base:
+        raise InvalidRequest(
+            models.wrong_base(model, deployment.base_model, base), param="model", code="model_not_available"
         )
 
 

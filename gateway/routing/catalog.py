@@ -16,7 +16,7 @@ from gateway.settings import EngineSettings, Settings, UpstreamSettings
 TUNED = "ft:"
 PERMISSIONS = "SELECT model_id, project_id FROM checkpoint_permissions"
 MODELS = """
-SELECT id, project_id, base_model, adapter_path, problem, created_at, deleted_at FROM models
+SELECT id, project_id, base_model, kind, adapter_path, problem, created_at, deleted_at FROM models
 WHERE deleted_at IS NULL OR id = ANY($1) ORDER BY created_at
 """
 
@@ -89,6 +89,7 @@ class Catalog:
             served_name=given.served_name if given else None,
             adapter_path=None if given else row.adapter_path,
             base_model=row.base_model,
+            is_adapter=row.kind == "adapter",
             project_id=row.project_id,
             granted=frozenset(granted),
             problem=None if given else row.problem,

@@ -17,6 +17,8 @@ class Deployment:
     """Of a fine-tuned model, relative to DATA_DIR."""
     base_model: str | None = None
     """What a fine-tuned model was made from."""
+    is_adapter: bool = False
+    """It was, and is nothing without the weights of `base_model`."""
     project_id: str | None = None
     """Owner of a fine-tuned model; None for a model that every project may call."""
     granted: frozenset[str] = frozenset()

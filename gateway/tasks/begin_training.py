@@ -1,5 +1,6 @@
 """From a leased job to what its trainer is started with, or to the reason why it cannot be trained."""
 
+import asyncio
 from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -13,6 +14,7 @@ from gateway.fine_tuning.runner import TRAINING, VALIDATION, Run, Stopped
 from gateway.fine_tuning.service import Failure
 from gateway.fine_tuning.specification import specification
 from gateway.services import WorkerServices
+from gateway.serving.shapes import misfit
 from gateway.tasks.fund_training import hold_for, pause_without_funds
 from trainer.contract import TrainingSpec
 
@@ -33,7 +35,7 @@ async def begin_training(wv: WorkerServices, lease: Lease, run: Run) -> tuple[Fi
         raise Stopped from None
     lease.statuses = ("running",)
     if not is_trained:
-        _check_disk(wv, job, parent, run.directory)
+        await asyncio.to_thread(_check_disk, wv, job, parent, run.directory)
     continue_from = wv.settings.data_dir / parent.adapter_path if parent else None
     return job, specification(job, base_model=wv.settings.engine.model_path, continue_from=continue_from)
 
@@ -65,6 +67,9 @@ async def _parent(wv: WorkerServices, session: AsyncSession, job: FineTuningJobR
     if parent is None:
         message = f"The model {job.model} does not exist any more; create the job again with one of GET /v1/models."
         raise Failure("model_not_found", message, "model")
+    base = wv.settings.engine.model
+    if parent.kind == "adapter" and parent.base_model != base:
+        raise Failure("model_not_available", models.wrong_base(job.model, parent.base_model, base), "model")
     return parent
 
 
@@ -80,13 +85,19 @@ def _check_disk(wv: WorkerServices, job: FineTuningJobRow, parent: ModelRow | No
             "model",
         )
     if parent is not None:
-        try:
-            kind_of(wv.settings.data_dir / parent.adapter_path)
-        except FileNotFoundError:
-            message = (
-                f"The files of the model {job.model} are not on the server's disk any more; continue from another."
-            )
-            raise Failure("model_not_found", message, "model") from None
+        _check_parent(job, wv.settings.data_dir / parent.adapter_path, weights)
+
+
+def _check_parent(job: FineTuningJobRow, parent: Path, weights: Path) -> None:
+    """What it goes on from is there, and fits `weights`, the base's. Raises Failure."""
+    try:
+        kind = kind_of(parent)
+    except FileNotFoundError:
+        message = f"The files of the model {job.model} are not on the server's disk any more; continue from another."
+        raise Failure("model_not_found", message, "model") from None
+    if kind == "adapter" and (found := misfit(parent, weights)):
+        message = f"The model {job.model} does not fit the weights of the base model on this server: {found}"
+        raise Failure("model_not_available", message, "model")
 
 
 def check_job_directory(job: FineTuningJobRow, directory: Path) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from gateway.app import App
+from gateway.db.tables import ModelRow
 from gateway.errors import Unavailable
 from gateway.fine_tuning import claims, repository
 from gateway.kit.clock import now
@@ -20,6 +21,7 @@ from tests.conftest import client_of
 from tests.contract import conforms
 from tests.fakes.engine import BASE
 from tests.fakes.fine_tuning import create_job, job_of, messages_of, upload
+from tests.fakes.tuned_models import add_job, add_tuned
 
 pytestmark = pytest.mark.anyio
 
@@ -454,6 +456,27 @@ class TestCheckpoints:
         assert [each["step_number"] for each in page["data"]] == [20, 10]
         assert page["data"][0]["fine_tuned_model_checkpoint"] == f"ft:base:tuneway:mine:{job['id'][-8:]}:ckpt-step-20"
         assert page["data"][0]["metrics"] == {"step": 20, "train_loss": 0.5}
+
+
+class TestAnotherBase:
+    """The operator has changed `[engine] model` since the model was tuned."""
+
+    @pytest.fixture
+    async def former(self, client: Client, project_key: dict[str, Any], sv: Services) -> ModelRow:
+        return await add_tuned(sv.database, await add_job(sv.database, project_key), base_model="former")
+
+    async def test_an_adapter_of_it_cannot_be_tuned(self, client: Client, sv: Services, former: ModelRow) -> None:
+        await sv.mirrors.refresh()
+        error = await refused(client, model=former.id)
+        assert (error["param"], error["code"]) == ("model", "model_not_available")
+        assert "`former`" in error["message"]
+        assert f"`{BASE}`" in error["message"]
+
+    async def test_weights_of_their_own_can(self, client: Client, sv: Services, former: ModelRow) -> None:
+        async with sv.database.session() as session:
+            await session.execute(update(ModelRow).values(kind="full"))
+        await sv.mirrors.refresh()
+        assert (await create_job(client, model=former.id))["model"] == former.id
 
 
 class TestProjects:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,24 +20,30 @@ from gateway.tasks import train_fine_tuning_jobs as task
 from gateway.tasks.train_fine_tuning_jobs import train_fine_tuning_jobs
 from gateway.tasks.validate_fine_tuning_job import validate_fine_tuning_job
 from tests.fakes.fine_tuning import QUICK, create_job, ended, job_of, starts_of, training, until, wait
+from tests.gateway.serving.test_shapes import write
 
 pytestmark = pytest.mark.anyio
 
 Client = httpx.AsyncClient
 
 
-async def queued(client: Client, wv: WorkerServices, **fields: Any) -> dict[str, Any]:
-    """A validated job that waits for the device."""
+async def queued(
+    client: Client, wv: WorkerServices, parent: dict[str, Any] | None = None, **fields: Any
+) -> dict[str, Any]:
+    """A validated job that waits for the device. `parent`: what the row of its model says by now."""
     await wv.training.acquire()
     job = await create_job(client, **fields)
     await validate_fine_tuning_job(wv, job["id"], QUICK)
+    if parent:
+        async with wv.database.session() as session:
+            await session.execute(update(ModelRow).where(ModelRow.id == job["model"]).values(**parent))
     wv.training.release()
     return job
 
 
 async def failed(client: Client, wv: WorkerServices, settings: Settings, job: dict[str, Any]) -> dict[str, Any]:
     await train_fine_tuning_jobs(wv, QUICK)
-    job = await job_of(client, job["id"])
+    job = await wait(client, job["id"])
     assert (job["status"], job["fine_tuned_model"], job["result_files"]) == ("failed", None, [])
     assert not (settings.data_dir / "adapters" / job["id"]).exists()
     return job["error"]
@@ -99,6 +106,45 @@ class TestGone:
         os.kill(start["pid"], 9)
         done = await wait(client, job["id"])
         assert "working directory is gone" in done["error"]["message"]
+
+
+class TestAnotherBase:
+    """The operator has changed `[engine] model` since: the adapter's numbers mean nothing on other weights."""
+
+    async def test_of_the_adapter_to_continue_from(
+        self, app: App, client: Client, wv: WorkerServices, settings: Settings
+    ) -> None:
+        first = await ended(client, wv)
+        await app.services.mirrors.refresh()
+        job = await queued(client, wv, {"base_model": "former"}, model=first["fine_tuned_model"])
+        error = await failed(client, wv, settings, job)
+        assert (error["code"], error["param"]) == ("model_not_available", "model")
+        assert "`former`" in error["message"]
+        assert f"`{settings.engine.model}`" in error["message"]
+        assert starts_of(settings, job["id"]) == []
+
+    async def test_of_the_same_name_is_found_out_by_its_shapes(
+        self, app: App, client: Client, wv: WorkerServices, settings: Settings
+    ) -> None:
+        first = await ended(client, wv)
+        await app.services.mirrors.refresh()
+        job = await queued(client, wv, model=first["fine_tuned_model"])
+        write(Path(settings.engine.model_path) / "model.safetensors", **{"model.q.weight": [64, 64]})
+        adapter = settings.data_dir / "adapters" / first["id"] / "adapter_model.safetensors"
+        write(adapter, **{"base_model.model.model.q.lora_A.weight": [8, 48]})
+        error = await failed(client, wv, settings, job)
+        assert (error["code"], error["param"]) == ("model_not_available", "model")
+        assert "[8, 48]" in error["message"]
+        assert starts_of(settings, job["id"]) == []
+
+    async def test_is_nothing_to_weights_of_their_own(
+        self, app: App, client: Client, wv: WorkerServices, settings: Settings
+    ) -> None:
+        first = await ended(client, wv)
+        await app.services.mirrors.refresh()
+        job = await queued(client, wv, {"base_model": "former", "kind": "full"}, model=first["fine_tuned_model"])
+        await train_fine_tuning_jobs(wv, QUICK)
+        assert (await wait(client, job["id"]))["status"] == "succeeded"
 
 
 class TestDiskFull:
