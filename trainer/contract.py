@@ -95,6 +95,10 @@ class TrainingSpec(msgspec.Struct, frozen=True, kw_only=True):
     wandb: Wandb | None = None
 
 
+GIVEN = "given with the job"
+"""In `Hyperparameters.reasons`: nothing was chosen."""
+
+
 class Hyperparameters(msgspec.Struct, frozen=True, kw_only=True):
     """The numbers a run was made with, after every "auto" was resolved."""
 

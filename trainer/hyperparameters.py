@@ -21,13 +21,11 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Literal, NamedTuple
 
-from trainer.contract import Hyperparameters, Method, TrainingSpec, TrainingType
+from trainer.contract import GIVEN, Hyperparameters, Method, TrainingSpec, TrainingType
 from trainer.failures import impossible
 
 MINIMUM_EXAMPLES = 10
 """OpenAI refuses fewer."""
-
-_GIVEN = "given with the job"
 
 _TINY = 256
 """Hidden size up to which a base model is so small that it needs large updates."""
@@ -140,7 +138,7 @@ def resolve(
         reasons={
             **{name: number.reason for name, number in numbers.items()},
             "training_type": kind_reason,
-            "packing": _GIVEN if spec.packing != "auto" else "every example has a row of its own",
+            "packing": GIVEN if spec.packing != "auto" else "every example has a row of its own",
             "gradient_checkpointing": recomputes_reason,
             **adapter_reasons,
             **beta_reasons,
@@ -161,7 +159,7 @@ def _numbers(spec: TrainingSpec, base: BaseModel, kind: TrainingType, examples: 
 
 
 def _given(value: float | str) -> Number | None:
-    return None if isinstance(value, str) else Number(value, _GIVEN)
+    return None if isinstance(value, str) else Number(value, GIVEN)
 
 
 def recommended_type(base: BaseModel, machine: Machine) -> TrainingType:
@@ -170,7 +168,7 @@ def recommended_type(base: BaseModel, machine: Machine) -> TrainingType:
 
 
 def _training_type(spec: TrainingSpec, base: BaseModel, machine: Machine) -> tuple[TrainingType, str]:
-    return _recommended_type(base, machine) if spec.training_type == "auto" else (spec.training_type, _GIVEN)
+    return _recommended_type(base, machine) if spec.training_type == "auto" else (spec.training_type, GIVEN)
 
 
 def _recommended_type(base: BaseModel, machine: Machine) -> tuple[TrainingType, str]:
@@ -185,7 +183,7 @@ def _recommended_type(base: BaseModel, machine: Machine) -> tuple[TrainingType, 
 
 def _gradient_checkpointing(spec: TrainingSpec, base: BaseModel) -> tuple[bool, str]:
     if spec.gradient_checkpointing != "auto":
-        return spec.gradient_checkpointing, _GIVEN
+        return spec.gradient_checkpointing, GIVEN
     if base.parameters >= _LARGE_MODEL:
         return True, "a base model this large trains slower with it, but in far less memory"
     return False, "a base model this small fits into memory without it, and trains faster"

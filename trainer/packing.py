@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from transformers import PretrainedConfig
 
-from trainer.contract import Hyperparameters, TrainingSpec
+from trainer.contract import GIVEN, Hyperparameters, TrainingSpec
 from trainer.failures import impossible
 from trainer.labels import IGNORED, Labelled
 
@@ -100,7 +100,7 @@ def decide(spec: TrainingSpec, chosen: Hyperparameters, model: Any, training: La
 
 def _decide(spec: TrainingSpec, model: Any, training: Labelled) -> tuple[bool, str]:
     if spec.packing is False:
-        return False, "given with the job"
+        return False, GIVEN
     mean = sum(training.lengths) / len(training.lengths)
     lengths = f"the examples have {mean:.0f} tokens on average, the longest {training.longest}"
     if spec.packing == "auto" and mean > _SHORT * training.longest:
@@ -112,7 +112,7 @@ def _decide(spec: TrainingSpec, model: Any, training: Labelled) -> tuple[bool, s
         raise impossible("packing", obstacle, "Leave it out")
     if obstacle:
         return False, obstacle
-    return True, "given with the job" if spec.packing is True else f"{lengths}: short ones share a row, which is faster"
+    return True, GIVEN if spec.packing is True else f"{lengths}: short ones share a row, which is faster"
 
 
 def _obstacle(config: PretrainedConfig, longest: int) -> str | None:

@@ -7,7 +7,7 @@ import msgspec
 
 from gateway.db.tables import FineTuningJobRow
 from gateway.fine_tuning.runner import TRAINING, VALIDATION
-from trainer.contract import Hyperparameters, Started, TrainingSpec, Wandb
+from trainer.contract import GIVEN, Hyperparameters, Started, TrainingSpec, Wandb
 
 SHOWN = ("n_epochs", "batch_size", "learning_rate_multiplier")
 """Hyperparameters of OpenAI's API; dpo has beta as well."""
@@ -19,6 +19,8 @@ def specification(job: FineTuningJobRow, *, base_model: str, continue_from: Path
     """What the trainer is started with. Numbers that an earlier start has chosen stay as they are."""
     method: str = job.method["type"]
     asked = {name: job.training[name] for name in TRAINING_FIELDS if job.training.get(name) is not None}
+    if _may_still_recompute(job.training):
+        del asked["gradient_checkpointing"]
     return msgspec.convert(
         {
             "job_id": job.id,
@@ -36,6 +38,13 @@ def specification(job: FineTuningJobRow, *, base_model: str, continue_from: Path
         },
         TrainingSpec,
     )
+
+
+def _may_still_recompute(training: dict[str, Any]) -> bool:
+    """Gradient checkpointing changes no number. An earlier start that went without it, unasked, is no reason to end for
+    want of memory now."""
+    reason = training.get("reasons", {}).get("gradient_checkpointing", GIVEN)
+    return training.get("gradient_checkpointing") is False and reason != GIVEN
 
 
 def _wandb(job: FineTuningJobRow) -> Wandb | None:

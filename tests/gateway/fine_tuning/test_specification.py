@@ -7,7 +7,7 @@ import pytest
 from gateway.db.tables import FineTuningJobRow
 from gateway.fine_tuning.specification import resolved_method, resolved_training, specification
 from gateway.protocol.fine_tuning import Training
-from trainer.contract import DataSummary, Hyperparameters, Started, TrainingSpec, Wandb
+from trainer.contract import GIVEN, DataSummary, Hyperparameters, Started, TrainingSpec, Wandb
 
 AUTO = {"n_epochs": "auto", "batch_size": "auto", "learning_rate_multiplier": "auto"}
 NUMBERS = Hyperparameters(
@@ -103,6 +103,24 @@ class TestSpecification:
         assert (resolved.n_epochs, resolved.batch_size, resolved.beta) == (2, 8, 0.2)
         assert (resolved.training_type, resolved.packing, resolved.context_length) == (kind, True, 512)
         assert resolved.lora_rank == (rank or "auto")
+
+    @pytest.mark.parametrize(
+        ("value", "why", "told"),
+        [
+            (False, "a base model this small fits into memory without it", "auto"),
+            (False, GIVEN, False),
+            (True, "a base model this large trains slower with it", True),
+            (True, GIVEN, True),
+        ],
+    )
+    def test_gradient_checkpointing_that_was_not_chosen_may_still_be_switched_on(
+        self, value: bool, why: str, told: Any
+    ) -> None:
+        """A trainer that runs out of memory does so where nothing was asked; that it was off at first is no wish."""
+        reasons = NUMBERS.reasons | {"gradient_checkpointing": why}
+        numbers = msgspec.structs.replace(NUMBERS, gradient_checkpointing=value, reasons=reasons)
+        training = resolved_training(started(numbers), {})
+        assert spec(training=training).gradient_checkpointing == told
 
 
 class TestResolved:
