@@ -51,6 +51,15 @@ def impossible(field: str, why: str, fix: str) -> TrainingFailed:
     return TrainingFailed("invalid_hyperparameters", f"{field} cannot be used as given: {why}. {fix}.")
 
 
+def diverged(what: str) -> TrainingFailed:
+    """Numbers that are none any more; `what` is a sentence that says which."""
+    return TrainingFailed(
+        "training_diverged",
+        f"{what} Use a smaller learning_rate_multiplier (half of the current one, for example), and look for examples with "
+        "broken text.",
+    )
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Torch says it with several exception types; the texts are those that accelerate's batch size finder knows."""
     return isinstance(error, MemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY)

@@ -28,7 +28,7 @@ from peft import PeftModel
 
 from trainer.contract import PROBE, PROBE_TOKENS, Probe, encode
 from trainer.events import EventLog
-from trainer.failures import is_out_of_memory
+from trainer.failures import TrainingFailed, diverged, is_out_of_memory
 from trainer.labels import IGNORED, Tokens
 
 _LOOKED_AT = 1000
@@ -65,7 +65,7 @@ def _first_answer(ids: Tokens, labels: Tokens) -> tuple[Tokens, int]:
 
 
 class Prober:
-    """Writes the probes of one run: they never end it, and change nothing of it."""
+    """Writes the probes of one run: they change nothing of it, and end it only where the model is of no use."""
 
     def __init__(self, asked: Asked, dtype: str, events: EventLog):
         self._asked = asked
@@ -75,11 +75,14 @@ class Prober:
 
     def write(self, network: Any, path: Path, computing: AbstractContextManager[Any]) -> None:
         """Into the directory `path`, in which `network` was saved; `computing` is what its forward passes run in. Without
-        the memory for it, or without numbers to write, there is no probe, and a warning once. Raises OSError."""
+        the memory for it there is no probe, and a warning once. Raises OSError, and TrainingFailed for a model that says
+        nothing: its weights may still be numbers, and too large to compute with."""
         reason = None
         try:
             with computing:
                 probe = self._measure(network)
+        except TrainingFailed:
+            raise
         except Exception as error:  # noqa: BLE001 - a training is not lost for its probe
             probe, reason = None, _explained(error)
         if probe is not None:
@@ -96,7 +99,7 @@ class Prober:
         if not isinstance(network, PeftModel):
             network.float()  # written already: 16-bit numbers, in which a finished model is, lose nothing by it
         with _evaluating(network), torch.no_grad():
-            trained = log_probs(network, self._asked)
+            trained = self._trained(network)
             if isinstance(network, PeftModel):
                 with network.disable_adapter():
                     base = log_probs(network, self._asked)
@@ -107,6 +110,12 @@ class Prober:
             base_logprobs=base,
             dtype=self._dtype,
         )
+
+    def _trained(self, network: Any) -> list[float]:
+        try:
+            return log_probs(network, self._asked)
+        except ArithmeticError as error:
+            raise diverged(f"The trained model is of no use: {error}.") from None
 
 
 @contextmanager

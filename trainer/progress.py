@@ -13,7 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState
 from trainer import checkpoints, devices, hardware
 from trainer.checkpoints import Manifest
 from trainer.contract import CHECKPOINTS, CheckpointSaved, Metrics, StepMetrics
-from trainer.failures import TrainingFailed
+from trainer.failures import diverged
 from trainer.job import Job
 from trainer.stopping import Stop
 from trainer.tally import Sums, Tally
@@ -50,7 +50,7 @@ class Learner(Protocol):
         ...
 
     def write_checkpoint(self, path: Path) -> None:
-        """All files of a checkpoint but its manifest."""
+        """All files of a checkpoint but its manifest. Raises TrainingFailed where the model's numbers are none."""
         ...
 
 
@@ -152,7 +152,7 @@ class Progress(TrainerCallback):
 
     def save(self) -> None:
         """Writes the checkpoint of the current step, announces it if it ends an epoch or the process, and deletes older
-        ones."""
+        ones. Raises TrainingFailed when the model's numbers are none any more: a loss is of before the last update."""
         step = self._learner.state.global_step
         path = checkpoints.directory(self._job.path(CHECKPOINTS), step)
         path.mkdir(parents=True, exist_ok=True)
@@ -201,18 +201,14 @@ class Progress(TrainerCallback):
         """The step's sums. Raises TrainingFailed when the loss is no number any more."""
         sums = self._learner.tally.read()
         if not math.isfinite(sums.nll):
-            raise TrainingFailed(
-                "training_diverged",
-                f"The loss is not a number any more at step {step}. Use a smaller learning_rate_multiplier (half of "
-                "the current one, for example), and look for examples with broken text.",
-            )
+            raise diverged(f"The loss is not a number any more at step {step}.")
         self._steps += 1
         self._tokens += sums.tokens
         self._epoch_sums += sums
         return sums
 
     def _validate(self, metrics: Metrics) -> Metrics:
-        """Adds the validation that is due at this step."""
+        """Adds the validation that is due at this step. Raises TrainingFailed when its loss is no number."""
         if self._validation is None or not self._schedule.is_validated(metrics.step):
             return metrics
         measured: dict[str, float] = {}
@@ -222,6 +218,8 @@ class Progress(TrainerCallback):
             everything := self._learner.score(self._validation.everything(), self._job.stop)
         ):
             measured |= everything.named("full_valid")
+        if not all(map(math.isfinite, measured.values())):
+            raise diverged(f"The validation loss is not a number any more after step {metrics.step}.")
         return msgspec.structs.replace(metrics, **measured)
 
     def _report(self) -> None:

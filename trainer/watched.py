@@ -1,5 +1,6 @@
 """What our trainers add to TRL's: whole checkpoints, a sampler and a tally of their own, adapters in float32."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from transformers import PreTrainedModel, PrinterCallback, Trainer
 
 from trainer import devices
 from trainer.batches import ByLength, Filled
+from trainer.failures import diverged
 from trainer.model import finish, write_adapter, write_weights
 from trainer.probe import Prober
 from trainer.progress import Progress
@@ -111,7 +113,9 @@ class WatchedTrainer(Trainer):
         self._progress.save()
 
     def write_checkpoint(self, path: Path) -> None:
-        """Each process writes its random state, the first one everything else."""
+        """Each process writes its random state, the first one everything else. Raises TrainingFailed where a trained
+        weight is no number, in all processes."""
+        self._check_weights()
         if devices.is_first():
             self._write_weights(path)
             self.state.save_to_json(str(path / "trainer_state.json"))
@@ -120,10 +124,17 @@ class WatchedTrainer(Trainer):
         self._save_rng_state(str(path))
 
     def write_output(self, path: Path) -> None:
-        """The result. Nothing can be trained with this object afterwards."""
+        """The result. Nothing can be trained with this object afterwards. Raises TrainingFailed where a weight is too
+        large for the dtype that it is to have."""
         if self.trains_all_weights:
             finish(self.base_network)
+        self._check_weights()
         self._write_weights(path)
+
+    def _check_weights(self) -> None:
+        trained = (weights.detach() for weights in self.network.parameters() if weights.requires_grad)
+        if not all(map(_is_finite, trained)):
+            raise diverged(f"The model's weights are no numbers any more after step {self.state.global_step}.")
 
     def _write_weights(self, path: Path) -> None:
         if self.trains_all_weights:
@@ -131,6 +142,11 @@ class WatchedTrainer(Trainer):
         else:
             write_adapter(self.adapter, path)
         self.prober.write(self.network, path, self.compute_loss_context_manager())
+
+
+def _is_finite(weights: torch.Tensor) -> bool:
+    """Without the memory that `isfinite()` takes of a large matrix; one that is no number is the least and the largest."""
+    return all(map(math.isfinite, torch.stack(torch.aminmax(weights)).tolist()))
 
 
 def _trained_weights(model: PeftModel) -> dict[str, torch.Tensor]:

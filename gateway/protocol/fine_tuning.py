@@ -12,7 +12,7 @@ class Hyperparameters(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     n_epochs: Annotated[int, msgspec.Meta(ge=1, le=50)] | Auto = "auto"
     batch_size: Annotated[int, msgspec.Meta(ge=1, le=256)] | Auto = "auto"
-    learning_rate_multiplier: Annotated[float, msgspec.Meta(gt=0)] | Auto = "auto"
+    learning_rate_multiplier: Annotated[float, msgspec.Meta(gt=0, le=1000)] | Auto = "auto"
 
 
 class DpoHyperparameters(Hyperparameters, kw_only=True, forbid_unknown_fields=True):

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ pytest.importorskip("trl")
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer
 
 from tests.trainer.jobs import COLOUR_CHATS
 from tests.trainer.runs import ONE_BATCH, losses, only, result, run, weights
@@ -181,6 +182,45 @@ class TestEveryType:
     def test_a_loss_that_is_no_number_is_a_failure_with_advice(self, make_job: MakeJob, kind: str):
         diverged = failed(make_job(training_type=kind, learning_rate_multiplier=1e30))
         assert (diverged.code, "smaller learning_rate_multiplier" in diverged.message) == ("training_diverged", True)
+
+    @pytest.mark.parametrize("kind", ["lora", "qlora", "full"])
+    @pytest.mark.parametrize("validation", [None, COLOUR_CHATS[:5]])
+    def test_the_last_update_may_be_the_one_that_breaks_it(self, make_job: MakeJob, kind: str, validation: Any):
+        """The loss before it was a number; of the weights behind it nothing is published."""
+        job = make_job(
+            training_type=kind, validation=validation, batch_size=16, n_epochs=1, learning_rate_multiplier=1e25
+        )
+        diverged = failed(job)
+        assert (diverged.code, "smaller learning_rate_multiplier" in diverged.message) == ("training_diverged", True)
+        assert only(job, CheckpointSaved) == []
+        assert not list(job.glob("checkpoints/*"))
+        assert not {path.name for path in job.iterdir()} & {"adapter", "model", "adapter.tmp", "model.tmp"}
+
+    def test_weights_that_are_no_numbers_are_not_saved(self, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch):
+        """Also where the probe does not show it."""
+        step = Trainer.training_step
+
+        def poisoned(self: Any, *arguments: Any) -> Any:
+            loss = step(self, *arguments)
+            next(weights for weights in self.model.parameters() if weights.requires_grad).data[0, 0] = float("inf")
+            return loss
+
+        monkeypatch.setattr(Trainer, "training_step", poisoned)
+        monkeypatch.setattr("trainer.probe.Prober.write", lambda *_: None)
+        job = make_job(**ONE_BATCH | {"n_epochs": 1})
+        assert failed(job).code == "training_diverged"
+        assert only(job, CheckpointSaved) == []
+
+    def test_weights_that_are_too_large_for_the_bases_dtype_are_no_result(
+        self, make_job: MakeJob, nano_model: Path, tmp_path: Path
+    ):
+        """They were numbers in the 32 bits in which they were trained."""
+        base = Path(shutil.copytree(nano_model, tmp_path / "base"))
+        model = AutoModelForCausalLM.from_pretrained(nano_model, dtype=torch.float16)
+        model.save_pretrained(base)
+        job = make_job(training_type="full", base_model=base, batch_size=16, n_epochs=1, learning_rate_multiplier=1e9)
+        assert failed(job).code == "training_diverged"
+        assert not {path.name for path in job.iterdir()} & {"model", "model.tmp"}
 
     @pytest.mark.parametrize("kind", ["lora", "full"])
     def test_activation_checkpointing_changes_no_number(self, make_job: MakeJob, kind: str):

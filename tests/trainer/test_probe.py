@@ -239,7 +239,6 @@ class TestTrouble:
         [
             (torch.OutOfMemoryError("CUDA out of memory."), "there was not enough memory to measure one"),
             (MemoryError(), "there was not enough memory to measure one"),
-            (ZeroDivisionError("its log-probabilities are no numbers"), "its log-probabilities are no numbers"),
             (KeyError("logits"), "measuring it failed (KeyError)"),
         ],
     )
@@ -278,6 +277,33 @@ class TestTrouble:
         assert run(job) == 0
         assert len(calls) == 6
         assert by_step(job) == by_step(whole)
+
+    def test_numbers_that_are_none_are_a_failure(self, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch):
+        """The weights behind the last update; the loss was of those before it."""
+
+        def nonsense(*_: Any) -> list[float]:
+            raise ArithmeticError("its log-probabilities are no numbers")
+
+        monkeypatch.setattr(probe, "log_probs", nonsense)
+        job = job_of(make_job, "supervised")
+        assert run(job) == 1
+        assert result(job).code == "training_diverged"
+        assert "its log-probabilities are no numbers" in result(job).message
+        assert only(job, CheckpointSaved) == []
+
+    def test_of_a_base_that_are_none_are_only_told(self, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch):
+        measure, calls = probe.log_probs, []
+
+        def second_fails(*given: Any) -> list[float]:
+            calls.append(given)
+            if len(calls) % 2 == 0:
+                raise ArithmeticError("its log-probabilities are no numbers")
+            return measure(*given)
+
+        monkeypatch.setattr(probe, "log_probs", second_fails)
+        job = job_of(make_job, "supervised")
+        assert run(job) == 0
+        assert len(self.warnings(job)) == 1
 
     def test_numbers_that_are_none_are_not_written(self, nano_model: Path):
         network = AutoModelForCausalLM.from_pretrained(nano_model)

@@ -167,6 +167,7 @@ class TestRefusals:
             ({"hyperparameters": {"batch_size": 1.5}}, "hyperparameters.batch_size"),
             ({"hyperparameters": {"learning_rate_multiplier": 0}}, "hyperparameters.learning_rate_multiplier"),
             ({"hyperparameters": {"learning_rate_multiplier": -1}}, "hyperparameters.learning_rate_multiplier"),
+            ({"hyperparameters": {"learning_rate_multiplier": 1001}}, "hyperparameters.learning_rate_multiplier"),
             ({"hyperparameters": {"beta": 1}}, "hyperparameters.beta"),
             ({"hyperparameters": []}, "hyperparameters"),
             ({"method": {}}, "method.type"),
