@@ -3,12 +3,14 @@
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from trainer.contract import ADAPTER_FILES, PROBE
 
 DIRECTORY = "adapters"
+LEAVING = ".leaving"
 ADAPTER_CONFIG, MODEL_CONFIG = "adapter_config.json", "config.json"
 
 _MODEL_SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".txt")
@@ -60,13 +62,32 @@ def publish(source: Path, data_dir: Path, name: str, wanted: Callable[[str], boo
 def withdraw(data_dir: Path, name: str) -> None:
     """Remove what became no model, or is none any more. A crash in the middle leaves nothing that looks published."""
     target = data_dir / DIRECTORY / name
-    leaving = target.with_name(f".{name}.leaving")
+    leaving = target.with_name(f".{name}{LEAVING}")
     shutil.rmtree(leaving, ignore_errors=True)
     try:
         target.rename(leaving)
     except FileNotFoundError:
         return
     shutil.rmtree(leaving, ignore_errors=True)
+
+
+def remove_halves(data_dir: Path, *, quiet_seconds: float) -> list[str]:
+    """What workers left that were killed in `publish` or `withdraw`; returns the names. A copy may still be going on: it
+    is taken for left once nothing in it was changed for so long."""
+    root, since = data_dir / DIRECTORY, time.time() - quiet_seconds
+    hidden = [path for path in root.glob(".*") if path.is_dir()]
+    halves = [path for path in hidden if path.name.endswith(LEAVING) or _is_quiet(path, since)]
+    for path in halves:
+        shutil.rmtree(path, ignore_errors=True)
+    return [path.name for path in halves]
+
+
+def _is_quiet(directory: Path, since: float) -> bool:
+    """By the change of the entry: its content keeps the time that it has at the source."""
+    try:
+        return all(path.stat().st_ctime < since for path in (directory, *directory.rglob("*")))
+    except FileNotFoundError:  # somebody is at work in it
+        return False
 
 
 def published(data_dir: Path) -> Iterator[Path]:

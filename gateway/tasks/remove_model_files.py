@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gateway.db.tables import ModelRow
 from gateway.fine_tuning import models
-from gateway.fine_tuning.publish import DIRECTORY, job_of, published, withdraw
+from gateway.fine_tuning.publish import DIRECTORY, job_of, published, remove_halves, withdraw
 from gateway.kit.clock import now
 from gateway.services import WorkerServices
 from gateway.tasks.replicas import engine_at, local_path
@@ -18,7 +18,8 @@ log = logging.getLogger(__name__)
 GRACE_SECONDS = 60.0
 """Answers that a deleted model is still writing may need its files: vLLM reads an adapter again at any time."""
 ORPHAN_SECONDS = 3600.0
-"""Files that no row names, of a job that has ended: its worker died between the copy and the row."""
+"""Files that no row names, of a job that has ended: its worker died between the copy and the row, or in the middle of the
+copy."""
 
 
 async def remove_model_files(
@@ -28,6 +29,8 @@ async def remove_model_files(
 
     Never what the engine still serves. Raises Unavailable, UpstreamFailed; a later round goes on.
     """
+    for name in await asyncio.to_thread(remove_halves, wv.settings.data_dir, quiet_seconds=orphan_after):
+        log.info("removed what was left of %s", name)
     directories = await asyncio.to_thread(lambda: list(published(wv.settings.data_dir)))
     if not directories:
         return
