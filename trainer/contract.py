@@ -6,6 +6,7 @@
     JOB_DIR/checkpoints/step-N/  an adapter (or full weights) with optimizer state; complete once `manifest.json` exists
     JOB_DIR/reference.bin        method dpo, training type full: what the model said before the first step (`trainer.references`)
     JOB_DIR/wandb/               runs for Weights & Biases, where the job asks for them
+    JOB_DIR/wandb.tmp/           what their library keeps beside: nobody's, once the trainer has ended
     JOB_DIR/adapter/             the final adapter, in PEFT's format (training types lora and qlora)
     JOB_DIR/model/               the final weights with tokenizer, in Hugging Face format (training type full)
     .../probe.json               in adapter/, model/ and every checkpoint: what the model says of one example (Probe), by which

@@ -107,7 +107,7 @@ def _train(directory: Path, found: Hardware, events: EventLog, stop: Stop) -> Su
         stop=stop,
         largest_micro_batch=spec.largest_micro_batch,
     )
-    with tracked(job) if devices.is_first() else nullcontext():
+    with tracked(job):
         return _train_within_memory(job)
 
 

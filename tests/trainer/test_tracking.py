@@ -1,17 +1,23 @@
 """OpenAI's wandb integration with the real library, without a network."""
 
 import json
+import os
 import struct
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip("trl")
-pytest.importorskip("wandb")
+if find_spec("wandb") is None:  # not imported here: it makes directories for all processes that do
+    pytest.skip("wandb is not installed", allow_module_level=True)
 
+from tests.trainer.jobs import COLOUR_CHATS
 from trainer.contract import Message, StepMetrics, decode_event
 from trainer.run import run
 from trainer.stopping import Stop
@@ -70,6 +76,12 @@ class TestTracked:
         }
         assert steps[6]["learning_rate"] >= 0
 
+    def test_says_nothing_about_the_machine(self, make_job: MakeJob) -> None:
+        job = make_job(wandb=WANDB, **SPEC)
+        assert run(job, Stop()) == 0
+        names = {path.name for path in (job / "wandb").rglob("*")}
+        assert not names & {"requirements.txt", "wandb-metadata.json", "conda-environment.yaml"}
+
     def test_is_off_by_default(self, make_job: MakeJob) -> None:
         job = make_job(**SPEC)
         assert run(job, Stop()) == 0
@@ -99,3 +111,29 @@ class TestTracked:
         assert run(job, Stop()) == 0
         warnings = [event.message for event in events(job) if isinstance(event, Message) and event.level == "warn"]
         assert warnings == ["From here on nothing is recorded for Weights & Biases (OSError)."]
+
+
+@pytest.mark.slow
+class TestKilled:
+    @pytest.mark.parametrize("wandb", [WANDB, None])
+    def test_leaves_nothing_outside_the_job_directory(
+        self, make_job: MakeJob, tmp_path: Path, wandb: dict[str, Any] | None
+    ) -> None:
+        """TRL imports the library for every job, and the import alone makes directories for temporary files."""
+        home, temporary = tmp_path / "home", tmp_path / "temporary"
+        home.mkdir()
+        temporary.mkdir()
+        job = make_job(wandb=wandb, training=COLOUR_CHATS * 3, batch_size=4, n_epochs=50)
+        places = {"HOME": str(home), "TMPDIR": str(temporary)}
+        others = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB", "XDG"))}
+        with subprocess.Popen([sys.executable, "-m", "trainer", str(job)], env=others | places) as process:
+            while not (job / "events.jsonl").exists() or not any(isinstance(one, StepMetrics) for one in events(job)):
+                assert process.poll() is None, "ended too early"
+                time.sleep(0.05)
+            process.kill()
+        deadline = time.monotonic() + 60
+        while left := [path.name for place in (home, temporary) for path in place.rglob("*wandb*")]:
+            assert time.monotonic() < deadline, left  # the library's own process ends behind this one
+            time.sleep(0.1)
+        assert (job / "wandb").exists() == (wandb is not None)
+        assert {path.name for path in job.glob("*.tmp")} <= {"wandb.tmp"}, "they go with what is left of other writing"
