@@ -12,12 +12,12 @@ no score.
 import json
 import math
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
 from judges.grade import GraderFailed
+from judges.normal_form import nfkc
 
 MAX_CHARACTERS = 200_000
 ECHO_LIMIT = 200
@@ -139,7 +139,7 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _claims(value: str, answer: str) -> bool:
     """Whether a graded text looks like a verdict, however it is spelt, or is the answer itself."""
-    plain = unicodedata.normalize("NFKC", _escape.sub(lambda match: chr(int(match[1], 16)), value))
+    plain = nfkc(_escape.sub(lambda match: chr(int(match[1], 16)), value))
     return bool(_claim.search(plain)) or _bare(value) == _bare(answer)
 
 

@@ -5,6 +5,8 @@ import unicodedata
 from functools import lru_cache
 from itertools import groupby
 
+from judges.normal_form import nfc
+
 _WORDLESS = (
     (0x0E00, 0x0E7F),  # Thai
     (0x0E80, 0x0EFF),  # Lao
@@ -27,7 +29,7 @@ def words(text: str) -> list[str]:
     For ASCII this is the tokenizer of the rouge-score package (without its stemmer), which drops every other script: two
     equal Russian sentences score 0 there and 1 here.
     """
-    lower = unicodedata.normalize("NFC", text).lower()
+    lower = nfc(text).lower()
     if lower.isascii():
         return _ascii.findall(lower)
     found: list[str] = []

@@ -5,13 +5,14 @@ score by them. They are no proof; an honest answer about prompts has them, too.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable
+
+from judges.normal_form import nfkc
 
 _PATTERNS = {
     "instruction": r"\b(?:ignore|disregard|forget|override)\b.{0,40}\b(?:instruction|prompt|rule|criteri|above|previous)",
     "verdict": r"[\"'{\[]\s*(?:key|result|score|grade|rating|verdict)[\"']?\s*:",
-    "grade": r"(?:^|\n)[\s*#>_]*(?:grade|score|rating|verdict|final answer)[\s*_]*[:=]",
+    "grade": r"(?:^|\n)[ \t\r*#>_]*(?:grade|score|rating|verdict|final answer)[\s*_]*[:=]",
     "preference": r"\[\[\s*[ab1-9]\s*\]\]",
     "role": r"<\|?/?(?:im_start|im_end|system|assistant|user|eot_id|start_header_id)\|?>|\[/?INST\]|<<\s*/?SYS\s*>>",
     "material": r"\bend of material\b",
@@ -24,5 +25,5 @@ LOOKED_AT = 100_000
 
 def markers(texts: Iterable[str]) -> list[str]:
     """Names of the kinds of marks that are in any of the texts, sorted."""
-    plain = [unicodedata.normalize("NFKC", text[:LOOKED_AT]) for text in texts]
+    plain = [nfkc(text[:LOOKED_AT]) for text in texts]
     return sorted(name for name, pattern in _compiled.items() if any(pattern.search(text) for text in plain))

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections import Counter
 
+from judges.normal_form import nfc
 from judges.text_similarity import rouge_l as rouge_l
 from judges.words import words
 
@@ -12,7 +13,7 @@ _articles = re.compile(r"\b(?:a|an|the)\b")
 
 def normalised(text: str) -> str:
     """As SQuAD compares answers (Rajpurkar et al. 2016): lower case, no punctuation, no English articles, single spaces."""
-    lower = unicodedata.normalize("NFC", text).lower()
+    lower = nfc(text).lower()
     plain = "".join(character for character in lower if unicodedata.category(character)[0] not in "PS")
     return " ".join(_articles.sub(" ", plain).split())
 

@@ -2,13 +2,11 @@
 
 import base64
 import json
-import signal
-from collections.abc import Generator
-from contextlib import contextmanager
 
 import pytest
 
 from judges.personal_data import KINDS, Found, find, folded, luhn
+from tests.judges.ending import at_most
 
 
 def jwt(header: dict[str, str]) -> str:
@@ -127,22 +125,6 @@ class TestFind:
     def test_a_region_has_its_own_phone_numbers(self) -> None:
         assert found("030 901820", region="DE") == [("phone", "030 901820")]
         assert found("030 901820") == []
-
-
-@contextmanager
-def at_most(seconds: int) -> Generator[None]:
-    """Ends what hangs; what is quadratic in these texts takes hours."""
-
-    def end(*_: object) -> None:
-        raise TimeoutError(f"not done after {seconds} seconds")
-
-    before = signal.signal(signal.SIGALRM, end)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 class TestHostileTexts:
