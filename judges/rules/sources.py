@@ -62,7 +62,8 @@ class CitationsInContext(Rule, frozen=True, tag="citations_in_context"):
         cited = list(dict.fromkeys(patterns.matches(self.citation, subject.text)))
         quoted = list(patterns.matches(QUOTE, subject.text)) if self.quotes else []
         missing = [each for each in cited if each not in known]
-        missing += [each for each in quoted if not self._stands_in(each, context)]
+        given = _plain(context)
+        missing += [each for each in quoted if not self._stands_in(_plain(each), given)]
         count = len(cited) + len(quoted)
         why = (
             f"'{missing[0][:100]}' is not in the context." if missing else f"All {count} citations are in the context."
@@ -74,10 +75,11 @@ class CitationsInContext(Rule, frozen=True, tag="citations_in_context"):
             found={"citations": len(cited), "quotes": len(quoted), "missing": len(missing)},
         )
 
-    def _stands_in(self, quote: str, context: str) -> bool:
-        said, given = " ".join(quote.lower().split()), " ".join(context.lower().split())
+    def _stands_in(self, said: str, given: str) -> bool:
         if said in given:
             return True
+        if len(given) < self.similarity * len(said):  # or the context would be looked for in the quote
+            return False
         from rapidfuzz import fuzz  # not where rules are only stored
 
         return fuzz.partial_ratio(said, given[:200_000]) >= 100 * self.similarity
@@ -114,6 +116,11 @@ class Groundedness(Rule, frozen=True, tag="groundedness"):
         needed = content_words(sentence)
         there = sum(word in known or (not is_wordless(word) and _stem(word) in known) for word in needed)
         return there >= self.overlap * len(needed)
+
+
+def _plain(text: str) -> str:
+    """Without capitals, and with single spaces."""
+    return " ".join(text.lower().split())
 
 
 def _stem(word: str) -> str:

@@ -41,6 +41,19 @@ class TestCitationsInContext:
         assert not CitationsInContext().check(answered(made_up, CONTEXT)).passed
         assert CitationsInContext(quotes=False).check(answered(made_up, CONTEXT)).passed
 
+    @pytest.mark.parametrize("given", ["", "e", "330 metres", "finished in 1902"])
+    def test_what_is_longer_than_the_context_is_not_in_it(self, given: str) -> None:
+        said = 'It says "finished in 1902 by the brothers of Auguste Perret: 330 metres".'
+        assert not CitationsInContext().check(answered(said, question=given)).passed
+
+    def test_a_slip_at_the_end_of_the_context_is_one(self) -> None:
+        said = 'It says "finished in 1889 by the company of Gustave Eiffel.".'
+        assert (
+            CitationsInContext()
+            .check(answered(said, question="finished in 1889 by the company of Gustave Eiffe"))
+            .passed
+        )
+
     def test_only_the_named_roles_are_context(self) -> None:
         subject = answered("Tall [1].", CONTEXT)
         assert not CitationsInContext(context=("tool",)).check(subject).passed
