@@ -8,7 +8,7 @@ import py3langid
 
 from judges.rules.formats import Language
 from judges.rules.rule import Outcome, verdict
-from judges.subject import Subject
+from judges.subject import Subject, text_of
 from judges.words import words
 
 ENOUGH = 2000
@@ -39,6 +39,15 @@ def in_language(rule: Language, subject: Subject) -> Outcome:
     text = subject.text
     if len(words(text)) < rule.least_words:
         return verdict(True, "The answer is too short to tell its language.", language=None)
-    wanted = rule.languages or (language_of(subject.question),)
+    wanted = rule.languages or _asked_in(rule, subject)
+    if not wanted:
+        return verdict(True, "The question is too short to tell its language.", language=None)
     said = language_of(text)
     return verdict(said in wanted, f"The answer is in '{said}', wanted was {', '.join(wanted)}.", language=said)
+
+
+def _asked_in(rule: Language, subject: Subject) -> tuple[str, ...]:
+    """The language of the question; where it is too short, of what the user said before it; none where all of that is."""
+    said = [text_of(message) for message in subject.messages if message.get("role") == "user"]
+    long_enough = next((text for text in reversed(said) if len(words(text)) >= rule.least_words), None)
+    return (language_of(long_enough),) if long_enough is not None else ()

@@ -7,6 +7,9 @@ import pytest
 from py3langid import langid
 
 from judges.rules import detection
+from judges.rules.formats import Language
+from judges.subject import Subject
+from tests.judges.rules.subjects import answered
 
 THREADS = 8
 
@@ -39,3 +42,28 @@ class TestLanguageOf:
         assert said == ["en"] * THREADS
         assert len(read) == 1
         assert py3langid.classify("Der Brief kommt heute an.")[0] == "de"
+
+
+class TestInLanguage:
+    ENGLISH = "It is the third door on the left, behind the stairs."
+    GERMAN = "Es ist die dritte T\u00fcr links, gleich hinter der Treppe."
+
+    @pytest.mark.parametrize("question", ["Why?", "OK?", "Hi", "", "And then?"])
+    @pytest.mark.parametrize("answer", [ENGLISH, GERMAN])
+    def test_a_question_that_is_too_short_tells_none(self, question: str, answer: str) -> None:
+        outcome = detection.in_language(Language(), answered(answer, question=question))
+        assert (outcome.passed, outcome.found) == (True, {"language": None})
+        assert outcome.rationale == "The question is too short to tell its language."
+
+    def test_then_what_the_user_said_before_it_tells(self) -> None:
+        said = [
+            {"role": "user", "content": "Wo finde ich hier bitte das Sekretariat?"},
+            {"role": "user", "content": "Why?"},
+        ]
+        for answer, passed in ((self.GERMAN, True), (self.ENGLISH, False)):
+            subject = Subject(messages=said, answer={"role": "assistant", "content": answer})
+            assert detection.in_language(Language(), subject).passed is passed
+
+    def test_named_languages_need_no_question(self) -> None:
+        assert detection.in_language(Language(languages=("de",)), answered(self.GERMAN, question="Hi")).passed
+        assert not detection.in_language(Language(languages=("de",)), answered(self.ENGLISH, question="Hi")).passed
