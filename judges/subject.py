@@ -28,8 +28,10 @@ class Subject:
         return text_of(self.answer)
 
     @property
-    def tool_calls(self) -> list[dict[str, Any]]:
-        return self.answer.get("tool_calls") or []
+    def tool_calls(self) -> list[Any]:
+        """As the answer has them. What a model or its server wrote there may be no tool call at all."""
+        calls = self.answer.get("tool_calls") or []
+        return cast("list[Any]", calls) if isinstance(calls, list) else [calls]
 
     @property
     def question(self) -> str:
@@ -46,3 +48,13 @@ def text_of(message: Message) -> str:
     parts = cast("list[Any]", content) if isinstance(content, list) else []
     texts = [part.get("text") for part in parts if isinstance(part, dict)]
     return "\n".join(text for text in texts if isinstance(text, str))
+
+
+def called(call: Any) -> tuple[str, dict[str, Any]] | None:
+    """Kind and content of a tool call, or of a declared tool: ("function", {"name": ...}); None of what is neither."""
+    if not isinstance(call, dict):
+        return None
+    fields = cast("dict[str, Any]", call)
+    kind = fields.get("type", "function")
+    content = fields.get(kind) if isinstance(kind, str) else None
+    return (kind, cast("dict[str, Any]", content)) if isinstance(content, dict) else None

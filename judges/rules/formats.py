@@ -1,7 +1,7 @@
 """Rules on the form of an answer: json, json_schema, regex, length, language (applied in detection.py)."""
 
 import json
-import re
+import math
 from typing import Any, Literal
 
 from judges.rules import patterns
@@ -10,17 +10,31 @@ from judges.rules.rule import Outcome, Rule, RuleFailed, verdict
 from judges.subject import Subject
 from judges.words import words
 
-_fence = re.compile(r"\A\s*```[a-zA-Z]*\s*\n(?P<inner>.*?)\n?```\s*\Z", re.DOTALL)
+FENCE = "```"
 
 
 def read_json(text: str, *, fenced: bool) -> Any:
     """Raises ValueError."""
-    if fenced and (match := _fence.match(text)):
-        text = match["inner"]
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(_unfenced(text) if fenced else text, parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def _unfenced(text: str) -> str:
+    """Without a Markdown fence around all of it."""
+    first, _, rest = text.strip().partition("\n")
+    word = first.removeprefix(FENCE).strip()
+    if not first.startswith(FENCE) or not rest.endswith(FENCE) or (word and not (word.isascii() and word.isalpha())):
+        return text
+    return rest.removesuffix(FENCE)
+
+
+def _finite(number: str) -> float:
+    """Numbers beyond a double become infinite, which no schema can be held against."""
+    if math.isinf(value := float(number)):
+        raise ValueError(f"the number {number[:20]} is too large")
+    return value
 
 
 def _refuse_constant(name: str) -> Any:

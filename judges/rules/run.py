@@ -1,5 +1,6 @@
 """Apply rules to an answer: all of them, each on its own; what cannot be applied is an error and no score."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,8 @@ from judges.rules.rule import Outcome, RuleFailed
 from judges.rules.telling import no_personal_data, no_secrets
 from judges.rules.written import AnyRule, type_of
 from judges.subject import Subject
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +56,10 @@ def _check(rule: AnyRule, subject: Subject) -> RuleVerdict:
     try:
         outcome = apply(rule, subject)
     except RuleFailed as error:
-        return RuleVerdict(rule=type_of(rule), passed=None, score=None, rationale=str(error))
+        return _unknown(rule, str(error))
+    except Exception as error:  # noqa: BLE001 whatever an answer breaks one rule with, the others hold it all the same
+        log.error("a rule of the type %s failed: %r", type_of(rule), error)
+        return _unknown(rule, f"It could not be applied to this answer ({type(error).__name__}).")
     return RuleVerdict(
         rule=type_of(rule),
         passed=outcome.passed,
@@ -61,6 +67,10 @@ def _check(rule: AnyRule, subject: Subject) -> RuleVerdict:
         rationale=outcome.rationale,
         found=outcome.found,
     )
+
+
+def _unknown(rule: AnyRule, why: str) -> RuleVerdict:
+    return RuleVerdict(rule=type_of(rule), passed=None, score=None, rationale=why)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,14 @@
 """Rules on tool calls, and OpenAI's text graders as rules."""
 
-import json
 from typing import Any
 
 from judges.grade import GraderFailed
 from judges.graders import StringCheck, TextSimilarity
+from judges.rules.formats import read_json
 from judges.rules.rule import Outcome, Rule, RuleFailed, verdict
 from judges.sample import Sample
 from judges.string_check import check
-from judges.subject import Subject
+from judges.subject import Subject, called
 from judges.templates import render
 from judges.text_similarity import similarity
 
@@ -26,7 +26,7 @@ class ToolCalls(Rule, frozen=True, tag="tool_calls"):
         calls = subject.tool_calls
         if not calls:
             return verdict(not self.required, "The answer calls no tool.", calls=0)
-        declared = {_name(tool): tool for tool in subject.tools}
+        declared = _declared(subject.tools)
         faults = [fault for call in calls if (fault := _fault(call, declared))]
         good = len(calls) - len(faults)
         why = faults[0] if faults else f"All {len(calls)} tool calls are valid."
@@ -35,26 +35,29 @@ class ToolCalls(Rule, frozen=True, tag="tool_calls"):
         )
 
 
-def _name(tool: dict[str, Any]) -> str:
-    part = tool.get(str(tool.get("type", "function")), {})
-    return str(part.get("name", "")) if isinstance(part, dict) else ""
+def _declared(tools: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    """By kind and name."""
+    known = [each for tool in tools if (each := called(tool))]
+    return {(kind, name): content for kind, content in known if isinstance(name := content.get("name"), str)}
 
 
-def _fault(call: dict[str, Any], declared: dict[str, dict[str, Any]]) -> str | None:
+def _fault(call: Any, declared: dict[tuple[str, str], dict[str, Any]]) -> str | None:
     """What is wrong with one call. Raises RuleFailed."""
-    name = _name(call)
-    if name not in declared:
+    if not isinstance(call, dict):
+        return "It has what is no tool call."
+    kind, content = called(call) or ("", {})
+    name = str(content.get("name", ""))
+    if (tool := declared.get((kind, name))) is None:
         return f"It calls '{name[:64]}', which was not declared."
-    if call.get("type") == "custom":
+    if kind == "custom":
         return None
-    function: Any = call.get("function")
     try:
-        arguments = json.loads(function.get("arguments") or "{}")
-    except (ValueError, TypeError, RecursionError) as error:
+        arguments = read_json(content.get("arguments") or "{}", fenced=False)
+    except (ValueError, TypeError) as error:
         return f"The arguments of '{name}' are no JSON: {error}."
     if not isinstance(arguments, dict):
         return f"The arguments of '{name}' are no object."
-    wanted: Any = declared[name].get("function", {}).get("parameters")
+    wanted: Any = tool.get("parameters")
     if not isinstance(wanted, dict):
         return None
     from judges.rules import schemas  # as in judges/rules/formats.py

@@ -71,6 +71,15 @@ class TestPersonalData:
         call = {"type": "function", "function": {"name": "send", "arguments": '{"to": "bob@example.com"}'}}
         assert not apply(PersonalData(), answered(None, tool_calls=[call])).passed
 
+    @pytest.mark.parametrize(
+        "calls",
+        [[{"type": "custom", "custom": {"name": "shell", "input": "mail ann@example.org"}}], ["mail ann@example.org"],
+         {"a": "ann@example.org"}, [{"function": "ann@example.org"}], [{"function": {"arguments": {"to": "ann@example.org"}}}]],
+        ids=str,
+    )  # fmt: skip
+    def test_so_are_tool_calls_of_any_form(self, calls: object) -> None:
+        assert not apply(PersonalData(), answered(None, tool_calls=calls)).passed
+
     def test_the_rationale_does_not_tell_it_again(self) -> None:
         assert "ann@" not in apply(PersonalData(), answered("Write to ann@example.com.")).rationale
 

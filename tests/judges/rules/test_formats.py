@@ -7,6 +7,7 @@ from judges.rules.formats import Json, JsonSchema, Language, Length, Regex
 from judges.rules.languages import KNOWN
 from judges.rules.rule import RuleFailed
 from judges.rules.run import apply
+from tests.judges.ending import at_most
 from tests.judges.rules.subjects import answered
 
 SCHEMA = {
@@ -32,6 +33,24 @@ class TestJson:
     def test_a_fence_is_allowed_where_it_is_allowed(self) -> None:
         assert Json(fenced=True).check(answered('```json\n{"a": 1}\n```')).passed
         assert not Json(fenced=True).check(answered('Here:\n```json\n{"a": 1}\n```')).passed
+
+    @pytest.mark.parametrize("text", ["```\n1\n```", "```json  \n\n 1```  ", "\n```JSON\n1\n\n```\n"])
+    def test_a_fence_has_a_word_at_most(self, text: str) -> None:
+        assert Json(fenced=True).check(answered(text)).passed
+        assert not Json(fenced=True).check(answered(text.replace("\n", " and more\n"))).passed
+
+    @pytest.mark.parametrize("text", ["```", "``````", "```1```", "```\n1", "1\n```", "```json1\n1\n```", "```\n``"])
+    def test_what_is_no_fence_is_none(self, text: str) -> None:
+        assert not Json(fenced=True).check(answered(text)).passed
+
+    @pytest.mark.parametrize("text", ["```" + "\n" * 500_000, "```" + " \n" * 500_000, "```\n" + "`" * 500_000 + "x"])
+    def test_a_fence_that_nothing_closes_ends_soon(self, text: str) -> None:
+        with at_most(20):
+            assert not Json(fenced=True).check(answered(text)).passed
+
+    @pytest.mark.parametrize("text", ["1e999", "[-1e999]", '{"a": 1e400}'])
+    def test_a_number_that_becomes_infinite_is_none(self, text: str) -> None:
+        assert not Json().check(answered(text)).passed
 
     def test_an_object_may_be_wanted(self) -> None:
         assert not Json(object=True).check(answered("[1]")).passed
@@ -63,6 +82,49 @@ class TestJsonSchema:
         rule = JsonSchema(schema={"type": "string", "pattern": "^(a+)+$|^(a|a)*b$"})
         with pytest.raises(RuleFailed, match="longer than"):
             rule.check(answered(f'"{"a" * 5000}!"'))
+
+    @pytest.mark.parametrize(
+        "more", [{}, {"additionalProperties": False}, {"additionalProperties": {"type": "string"}}]
+    )
+    def test_a_pattern_for_names_that_never_ends_is_ended(self, more: dict[str, object]) -> None:
+        rule = JsonSchema(schema={"type": "object", "patternProperties": {"^(a+)+$|^(a|a)*b$": {}}} | more)
+        with at_most(60), pytest.raises(RuleFailed, match="longer than"):
+            rule.check(answered('{"' + "a" * 5000 + '!": 1}'))
+
+    def test_patterns_for_names_are_held_against_each_name(self) -> None:
+        schema = {"properties": {"id": {}}, "patternProperties": {"^n_": {"type": "integer"}, r"\d$": {"minimum": 3}}}
+        closed = JsonSchema(schema=schema | {"additionalProperties": False})
+        assert closed.check(answered('{"id": 1, "n_1": 3, "x1": "y"}')).passed
+        assert closed.check(answered('{"n_1": 2}')).rationale.startswith("At n_1: 2 is less than the minimum")
+        assert not closed.check(answered('{"n_a": "x"}')).passed
+        assert "'other' was unexpected" in closed.check(answered('{"id": 1, "other": 2}')).rationale
+        assert JsonSchema(schema=schema | {"additionalProperties": {"const": 2}}).check(answered('{"other": 2}')).passed
+        assert (
+            not JsonSchema(schema=schema | {"additionalProperties": {"const": 2}})
+            .check(answered('{"other": 3}'))
+            .passed
+        )
+
+    @pytest.mark.parametrize(
+        ("number", "step", "fits"),
+        [("1" + "0" * 320, 0.01, True), ("1" * 320, 7, False), ("4.35", 0.01, True), ("4.351", 0.01, False), ("6", 3, True),
+         ("true", 3, True), ("1e300", 1e-9, True)],
+    )  # fmt: skip
+    def test_multiples_are_told_of_numbers_of_any_size(self, number: str, step: float, fits: bool) -> None:
+        assert JsonSchema(schema={"multipleOf": step}).check(answered(number)).passed is fits
+
+    @pytest.mark.parametrize(
+        "schema", [{"$ref": "#/x/y", "x": [1]}, {"$ref": "#/x", "x": 3}, {"multipleOf": float("inf")}], ids=str
+    )
+    def test_a_schema_that_makes_no_sense_of_an_answer_cannot_be_applied(self, schema: dict[str, object]) -> None:
+        with pytest.raises(RuleFailed):
+            JsonSchema(schema=schema).check(answered("1"))
+
+    @pytest.mark.parametrize("named", [5, [], {}, None, True])
+    def test_a_dialect_that_is_no_text_is_a_problem(self, named: object) -> None:
+        assert JsonSchema(schema={"$schema": named}).problems()[0].startswith("schema: $schema ")
+        with pytest.raises(RuleFailed, match="the schema is none"):
+            JsonSchema(schema={"$schema": named}).check(answered("1"))
 
     def test_a_schema_that_is_none_is_a_problem(self) -> None:
         assert JsonSchema(schema={"type": "thing"}).problems()[0].startswith("schema: type ")

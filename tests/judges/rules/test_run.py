@@ -3,8 +3,10 @@
 import msgspec
 import pytest
 
+from judges.rules.behaviour import PersonalData, Secrets
 from judges.rules.formats import Json, JsonSchema, Regex
 from judges.rules.run import check, overall
+from judges.rules.tools import ToolCalls
 from judges.rules.written import AnyRule, decode, problems, type_of
 from tests.judges.rules.subjects import answered
 
@@ -43,6 +45,27 @@ class TestCheck:
             ("regex", True, 1.0),
         ]
         assert verdicts[1].failed
+
+    def test_a_fault_of_one_leaves_the_verdicts_of_the_others(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """What an answer breaks a rule with must not switch off the rest of a check."""
+
+        def fail(*_: object) -> None:
+            raise OverflowError("too large")
+
+        monkeypatch.setattr(Json, "check", fail)
+        secret = "ghp_16C7e42F292c6912E7710c838347Ae178B4a"
+        verdicts = check([Json(), Secrets(), Regex(pattern="x")], answered(f"x {secret}"))
+        assert [(each.rule, each.passed) for each in verdicts] == [("json", None), ("secrets", False), ("regex", True)]
+        assert verdicts[0].rationale == "It could not be applied to this answer (OverflowError)."
+        assert overall(verdicts).passed is False
+        assert "too large" in caplog.text
+
+    @pytest.mark.parametrize("calls", [["x"], {"a": 1}, [{"function": None}], "x", [None], [{"type": ["a"]}]], ids=str)
+    def test_tool_calls_that_are_none_are_applied_to(self, calls: object) -> None:
+        verdicts = check([Secrets(), PersonalData(), ToolCalls()], answered("x", tool_calls=calls))
+        assert [each.passed for each in verdicts] == [True, True, False]
 
     def test_overall_passes_when_all_pass(self) -> None:
         passed = overall(check([Json(), Regex(pattern="1")], answered("1")))

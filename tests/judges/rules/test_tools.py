@@ -43,12 +43,32 @@ class TestToolCalls:
             (call("weather", '{"city": "Rome", "day": 1}'), "Additional properties"),
             (call("weather", None), "'city' is a required property"),
             ({"type": "function"}, "not declared"),
+            ({"type": "function", "function": None}, "not declared"),
+            ({"type": "function", "function": {"name": ["weather"]}}, "not declared"),
+            ({"type": ["function"]}, "not declared"),
+            ({"type": "custom", "custom": {"name": "weather"}}, "not declared"),
+            (call("shell", "{}"), "not declared"),
+            (call("weather", '{"city": "x", "day": 1e999}'), "no JSON"),
+            (call("weather", 5), "no JSON"),
+            ("x", "no tool call"),
+            (None, "no tool call"),
         ],
     )
     def test_says_what_is_wrong(self, made: dict[str, Any], why: str) -> None:
         outcome = ToolCalls().check(answered(None, tools=TOOLS, tool_calls=[made, call("weather", '{"city": "x"}')]))
         assert (outcome.passed, outcome.score) == (False, 0.5)
         assert why in outcome.rationale
+
+    @pytest.mark.parametrize("made", [{"a": 1}, "x", 5])
+    def test_what_is_no_list_is_no_call(self, made: Any) -> None:
+        outcome = ToolCalls().check(answered(None, tools=TOOLS, tool_calls=made))
+        assert (outcome.passed, outcome.score) == (False, 0.0)
+
+    @pytest.mark.parametrize(
+        "tool", [{"type": "function", "function": None}, {"type": 5}, {"type": "custom"}, {}], ids=str
+    )
+    def test_what_is_no_tool_declares_none(self, tool: dict[str, Any]) -> None:
+        assert not ToolCalls().check(answered(None, tools=[tool], tool_calls=[call("", "{}")])).passed
 
     def test_a_call_may_be_required(self) -> None:
         assert ToolCalls().check(answered("Hi")).passed
