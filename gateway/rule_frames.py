@@ -1,4 +1,4 @@
-"""What gateway/inline_rules.py asks gateway/rule_process.py, and what that answers."""
+"""What gateway/rule_processes.py asks gateway/rule_process.py, and what that answers."""
 
 import msgspec
 
@@ -14,6 +14,10 @@ class Question(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     reply: bytes
     streamed: bool
     """The reply is the raw events of a stream."""
+    choice: int | None = None
+    """Its alone; of all without."""
+    cpu_seconds: float = 0.0
+    """After which the process is ended, by the time that it takes itself; 0: by the clock of who asks alone."""
 
 
 class Said(msgspec.Struct, array_like=True, frozen=True, kw_only=True):

@@ -1,20 +1,21 @@
-"""python -m gateway.rule_process: holds answers against rules, one after the other, for gateway/inline_rules.py.
+"""python -m gateway.rule_process: holds answers against rules, one after the other, for gateway/rule_processes.py.
 
 Standard input brings questions and standard output takes the verdicts: frames of four bytes of length (big endian) and
 msgpack. An empty frame says that everything is loaded. It ends with its parent, whose end of the pipe is gone then.
 """
 
 import resource
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
 from typing import BinaryIO
 
 from gateway.exchanges.assemble import assemble
 from gateway.exchanges.checked import RuleSaid
-from gateway.exchanges.subjects import subject
-from gateway.rule_frames import Said, decode_question, encode_said
+from gateway.exchanges.subjects import MOST_CHOICES, subject
+from gateway.rule_frames import Question, Said, decode_question, encode_said
 from judges.rules import schemas
 from judges.rules.detection import language_of
 from judges.rules.run import RuleVerdict, check, overall
@@ -24,7 +25,6 @@ from judges.text_similarity import similarity
 
 MEMORY_BYTES = 2 * 1024**3
 """Of address space."""
-MAX_CHOICES = 128
 LONGEST_REASON = 2000
 UNREADABLE = Said(index=0, rationale="The call or its reply cannot be read as a chat.", error_code="unreadable")
 
@@ -48,9 +48,20 @@ def main() -> int:
 def answer(frame: bytes) -> list[Said]:
     """What the rules say of each choice."""
     question = decode_question(frame)
+    signal.setitimer(signal.ITIMER_PROF, question.cpu_seconds)  # the kernel's, and SIGPROF ends what takes no signals
+    try:
+        return _all(question) or [UNREADABLE]
+    except Exception as error:  # noqa: BLE001 as in `_said`
+        return [_fault(question.choice or 0, error)]
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def _all(question: Question) -> list[Said]:
     reply = assemble(question.reply) if question.streamed else question.reply
     rules = _rules(question.rules)
-    return [_said(rules, index, each) for index, each in _choices(question.request, reply)] or [UNREADABLE]
+    wanted = range(MOST_CHOICES) if question.choice is None else (question.choice,)
+    return [_said(rules, index, each) for index, each in _choices(question.request, reply, wanted)]
 
 
 @lru_cache(maxsize=256)
@@ -58,8 +69,8 @@ def _rules(written: bytes) -> list[AnyRule]:
     return decode(written)
 
 
-def _choices(request: bytes, reply: bytes) -> Iterator[tuple[int, Subject]]:
-    for index in range(MAX_CHOICES):
+def _choices(request: bytes, reply: bytes, wanted: Iterable[int]) -> Iterator[tuple[int, Subject]]:
+    for index in wanted:
         if (each := subject(request, reply, index)) is None:
             return
         yield index, each
@@ -69,10 +80,7 @@ def _said(rules: list[AnyRule], index: int, of: Subject) -> Said:
     try:
         verdicts = check(rules, of)
     except Exception as error:  # noqa: BLE001 a fault of ours on one answer: the next one must be checked, too
-        sys.stderr.write(f"a rule failed: {error!r}\n")
-        return Said(
-            index=index, rationale="A fault of the rules; the log of the gateway says more.", error_code="fault"
-        )
+        return _fault(index, error)
     found = overall(verdicts)
     return Said(
         index=index,
@@ -82,6 +90,11 @@ def _said(rules: list[AnyRule], index: int, of: Subject) -> Said:
         said=[_told(each) for each in verdicts],
         error_code="rule" if found.passed is None else None,
     )
+
+
+def _fault(index: int, error: Exception) -> Said:
+    sys.stderr.write(f"a rule failed: {error!r}\n")
+    return Said(index=index, rationale="A fault of the rules; the log of the gateway says more.", error_code="fault")
 
 
 def _told(each: RuleVerdict) -> RuleSaid:

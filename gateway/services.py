@@ -59,6 +59,7 @@ from gateway.routing.route_book import RouteBook
 from gateway.routing.route_checks import refuse_faulty
 from gateway.routing.route_targets import tell_of_gaps
 from gateway.routing.upstream_book import UpstreamBook
+from gateway.rule_processes import RuleProcesses
 from gateway.serving.watch import Watch
 from gateway.settings import GradingSettings, Settings
 from gateway.spool_metrics import SpoolMetrics
@@ -81,6 +82,8 @@ TURN_SECONDS = 60.0
 BUDGETS_SECONDS = 0.5
 JUDGING_LAG_SECONDS = 10.0
 ALERT_SECONDS = 15.0
+JUDGE_KILL_SECONDS = 300.0
+"""By the clock, of a process that is at the rules of a judge; those have a limit of their own, of CPU time."""
 REPLIES_SECONDS = 10.0
 LAST_STREAMS_SECONDS = 5.0
 """For streams whose client has left: they were hung up and only have to be recorded."""
@@ -157,6 +160,8 @@ class WorkerServices:
     upstreams: UpstreamClient
     asking: "Asking"
     """Asks models on a project's behalf."""
+    rules: RuleProcesses
+    """Hold answers against the rules of judges."""
     training: asyncio.Semaphore
     """As many trainings at a time as there are devices."""
     devices: deque[str]
@@ -217,6 +222,7 @@ async def worker_services(settings: Settings) -> AsyncGenerator[WorkerServices]:
 
     devices = settings.fine_tuning.devices or ("",)
     database, sealer = Database.of(settings), Sealer(read_keys(settings.encryption_key.reveal()))
+    background = Background()
     wv = WorkerServices(
         settings=settings,
         database=database,
@@ -224,10 +230,12 @@ async def worker_services(settings: Settings) -> AsyncGenerator[WorkerServices]:
         ledger=_ledger(),
         upstreams=UpstreamClient(settings.timeouts),
         asking=Asking(settings, database, sealer),
+        rules=RuleProcesses(background, settings.routing.check_processes, kill_seconds=JUDGE_KILL_SECONDS),
         training=asyncio.Semaphore(len(devices)),
         devices=deque(devices),
         sealer=sealer,
         python_sandbox=_python_sandbox(settings.grading),
+        background=background,
     )
     wv.background.spawn(_check(wv.files), "check the file storage")
     try:

@@ -317,7 +317,7 @@ class RoutingSettings(Section, frozen=True):
     retries: int = 1
     """More tries of a model that is called without a route, before its fallbacks."""
     check_processes: int = 2
-    """Processes beside each gateway process that hold answers against the checks of routes; none is started without one."""
+    """Processes that hold answers against rules: beside each gateway process those of routes' checks, beside each worker those of judges. None is started without such rules."""
 
     def __post_init__(self) -> None:
         refuse_less_than_one(self, ("check_processes",))

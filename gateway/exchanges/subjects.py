@@ -7,6 +7,8 @@ import msgspec
 
 from judges.subject import Message, Subject
 
+MOST_CHOICES = 128
+"""Of a reply: OpenAI's `n`."""
 _decode = msgspec.json.Decoder().decode
 
 
@@ -26,11 +28,13 @@ def subject(request: bytes, reply: bytes | None, choice_index: int = 0) -> Subje
     messages, answer = _messages(asked), _answer(choice)
     if messages is None or answer is None:
         return None
-    wanted = asked.get("response_format")
+    wanted, tools = asked.get("response_format"), asked.get("tools")
     return Subject(
         messages=messages,
         answer=answer,
-        tools=[tool for tool in asked.get("tools") or [] if isinstance(tool, dict)],
+        tools=[
+            tool for tool in (cast("list[Any]", tools) if isinstance(tools, list) else []) if isinstance(tool, dict)
+        ],
         response_format=wanted if isinstance(wanted, dict) else None,
         finish_reason=choice.get("finish_reason"),
         model=str(answered.get("model") or ""),
@@ -39,7 +43,11 @@ def subject(request: bytes, reply: bytes | None, choice_index: int = 0) -> Subje
 
 def choice_indexes(reply: bytes | None) -> list[int]:
     """Of the choices that a reply has, ascending."""
-    return sorted({index for index, _ in _choices(_object(reply or b"")) if isinstance(index, int) and index >= 0})
+    return sorted({index for index, _ in _choices(_object(reply or b"")) if _is_index(index)})
+
+
+def _is_index(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MOST_CHOICES
 
 
 def _choices(answered: dict[str, Any]) -> Iterator[tuple[Any, dict[str, Any]]]:

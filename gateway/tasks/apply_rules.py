@@ -1,31 +1,44 @@
-"""Rules after the fact: an answer held against the rules of a judge, in a thread of its own."""
+"""Rules after the fact: an answer held against the rules of a judge, in a process that can be ended."""
 
-from functools import partial
+import msgspec
 
-from gateway.kit.cpu_time import in_cpu_time
+from gateway.exchanges.checked import RuleSaid
 from gateway.protocol.judges import RuleSpec
-from judges.llm.opinion import Opinion
-from judges.rules.run import RuleVerdict, check, overall
-from judges.subject import Subject
+from gateway.rule_frames import Question, Said
+from gateway.rule_processes import RuleProcesses
+from judges.llm.opinion import Opinion, failed
 
 SECONDS = 30.0
 """Of CPU time: an answer is not to blame for what else a machine does."""
-LONGEST_REASON = 2000
+PATIENCE_SECONDS = 900.0
+"""For a turn among others: then it is tried again later."""
 
 
-async def apply_rules(spec: RuleSpec, subject: Subject) -> Opinion:
-    """All rules together: broken where one is, an error where one cannot be applied and none is broken."""
-    try:
-        verdicts = await in_cpu_time(partial(check, spec.rules, subject), SECONDS)
-    except TimeoutError:
-        return Opinion(status="error", error_code="timeout", rationale=f"The rules took longer than {SECONDS:g} s.")
-    found = overall(verdicts)
-    rationale = found.rationale[:LONGEST_REASON].replace("\x00", "\ufffd").encode(errors="replace").decode()
-    notes = {"rules": [_told(each) for each in verdicts]}
-    if found.passed is None:
-        return Opinion(status="error", error_code="rule", rationale=rationale, notes=notes)
-    return Opinion(score=found.score, raw_value=found.passed, passed=found.passed, rationale=rationale, notes=notes)
+async def apply_rules(
+    processes: RuleProcesses, spec: RuleSpec, request: bytes, reply: bytes | None, choice: int
+) -> Opinion:
+    """All rules together: broken where one is, an error where one cannot be applied and none is broken.
+
+    Raises:
+        TimeoutError: no process has come to it.
+    """
+    await processes.ready()
+    rules = msgspec.json.encode(spec.rules)
+    question = Question(
+        rules=rules, request=request, reply=reply or b"", streamed=False, choice=choice, cpu_seconds=SECONDS
+    )
+    [said] = await processes.ask(question, PATIENCE_SECONDS)
+    if said.error_code == "timeout":
+        return failed("timeout", f"The rules took longer than {SECONDS:g} s.")
+    return _opinion(said)
 
 
-def _told(each: RuleVerdict) -> dict[str, object]:
+def _opinion(said: Said) -> Opinion:
+    notes = {"rules": [_told(each) for each in said.said]}
+    if said.passed is None:
+        return Opinion(status="error", error_code="rule", rationale=said.rationale, notes=notes)
+    return Opinion(score=said.score, raw_value=said.passed, passed=said.passed, rationale=said.rationale, notes=notes)
+
+
+def _told(each: RuleSaid) -> dict[str, object]:
     return {"rule": each.rule, "passed": each.passed, "score": each.score, "found": each.found}

@@ -18,7 +18,7 @@ from gateway.services import WorkerServices
 from gateway.tasks import ask_judges
 from gateway.tasks.apply_rules import apply_rules
 from gateway.tasks.ask_judges import Heard
-from gateway.tasks.judging_cases import Case, load
+from gateway.tasks.judging_cases import Case, load, load_unread
 from judges.llm.opinion import Opinion, failed
 
 log = logging.getLogger(__name__)
@@ -81,19 +81,30 @@ async def judge(wv: WorkerServices, task: Claim) -> None:
 
     Raises Unavailable.
     """
-    async with wv.database.session() as session:
-        case = await load(session, task)
-        if case is None:
-            await work.finish(session, task)
-            return
+    case = None
     try:
-        await _judge(wv, case)
+        if (case := await _case(wv, task)) is not None:
+            await _judge(wv, case)
     except Unavailable:
         raise
     except (Exception, asyncio.CancelledError) as error:
-        await _gave_up(wv, case, error)
+        await _gave_up(wv, task, case, error)
         if isinstance(error, asyncio.CancelledError):
             raise
+
+
+async def _case(wv: WorkerServices, task: Claim) -> Case | None:
+    """None: there is nothing to judge any more, and the task is done."""
+    async with wv.database.session() as session:
+        case = await (load_unread if _has_died(task) else load)(session, task)
+        if case is None:
+            await work.finish(session, task)
+        return case
+
+
+def _has_died(task: Claim) -> bool:
+    """Whether each try has ended its worker: so might the next, already when it reads what is judged."""
+    return task.tries > work.MAX_TRIES
 
 
 async def _judge(wv: WorkerServices, case: Case) -> None:
@@ -102,7 +113,9 @@ async def _judge(wv: WorkerServices, case: Case) -> None:
         await _write(wv, case, known)
         return
     if isinstance(spec, RuleSpec):
-        await _write(wv, case, await apply_rules(spec, case.answers[0].subject))
+        shown = case.answers[0].exchange
+        said = await apply_rules(wv.rules, spec, shown.request, shown.reply, case.task.choice_index)
+        await _write(wv, case, said)
         return
     heard = await ask_judges.ask_all(wv, case, spec)
     if heard.later is not None:
@@ -113,7 +126,7 @@ async def _judge(wv: WorkerServices, case: Case) -> None:
 
 def _without_asking(case: Case, spec: Spec) -> Opinion | None:
     """What there is to say before anybody is asked."""
-    if case.task.tries > work.MAX_TRIES:
+    if _has_died(case.task):
         return DIED
     if case.problem is not None:
         return case.problem
@@ -159,17 +172,33 @@ async def _erase_unnamed(session: AsyncSession, case: Case, calls: list[str]) ->
     return unnamed
 
 
-async def _gave_up(wv: WorkerServices, case: Case, error: BaseException) -> None:
+async def _gave_up(wv: WorkerServices, task: Claim, case: Case | None, error: BaseException) -> None:
     """A worker that stops leaves its task to the next at once; a surprise is tried again, and at last written down."""
     if isinstance(error, asyncio.CancelledError):
         async with wv.database.session() as session:
-            await work.give_back(session, case.task)
+            await work.give_back(session, task)
         return
-    log.exception("judging %s failed", case.task.id, exc_info=error)
-    if case.task.is_last_try:
-        await _write(
-            wv, case, failed("upstream", str(error) if isinstance(error, Refusal) else "A fault of the worker.")
-        )
+    log.exception("judging %s failed", task.id, exc_info=error)
+    if task.is_last_try:
+        why = str(error) if isinstance(error, Refusal) else "A fault of the worker."
+        await _end(wv, task, case, failed("upstream", why))
         return
     async with wv.database.session() as session:
-        await work.postpone(session, case.task)
+        await work.postpone(session, task)
+
+
+async def _end(wv: WorkerServices, task: Claim, case: Case | None, last_word: Opinion) -> None:
+    """Done, with a last word where one can be written: a task that failed here, too, would be begun for ever."""
+    try:
+        if case is None:
+            async with wv.database.session() as session:
+                case = await load_unread(session, task)
+        if case is not None:
+            await _write(wv, case, last_word)
+            return
+    except Unavailable:
+        raise
+    except Exception as error:
+        log.exception("what became of judging %s cannot be written down", task.id, exc_info=error)
+    async with wv.database.session() as session:
+        await work.finish(session, task)

@@ -1,6 +1,6 @@
 """What a judge is shown of one task, and which of its questions are answered already."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, select
@@ -85,19 +85,36 @@ async def load(session: AsyncSession, task: Claim) -> Case | None:
 
     Whoever begins the first choice of a reply has the others judged, too.
     """
-    version = await session.get_one(JudgeVersionRow, task.judge_version_id)
-    judge = await session.get_one(JudgeRow, version.judge_id)
-    ids = [id for id in (task.exchange_id, task.other_exchange_id) if id is not None]
-    if judge.archived_at is not None or await _erased(session, ids):
+    if (case := await _named(session, task)) is None:
         return None
+    ids = _exchanges_of(task)
     exchanges = [await _readable(session, id, task.project_id) for id in ids]
     await _add_choices(session, task, exchanges[0])
     if await _is_judged(session, task):
         return None
-    criterion = await session.get_one(CriterionRow, version.criterion_id)
     answers, problem = _answers(task, ids, exchanges)
     reference = await _reference(session, task, answers[0].exchange) if problem is None else None
-    return Case(task, judge, version, criterion, answers, reference, await _answered(session, task), problem)
+    answered = await _answered(session, task)
+    return replace(case, answers=answers, reference=reference, answered=answered, problem=problem)
+
+
+async def load_unread(session: AsyncSession, task: Claim) -> Case | None:
+    """As `load`, without what is judged: enough to write down why it is not. What reads it may be what fails."""
+    case = await _named(session, task)
+    return None if case is None or await _is_judged(session, task) else case
+
+
+async def _named(session: AsyncSession, task: Claim) -> Case | None:
+    """The judge and its criterion, and nothing to judge yet; None where the judge is archived, or an answer was erased."""
+    version = await session.get_one(JudgeVersionRow, task.judge_version_id)
+    judge = await session.get_one(JudgeRow, version.judge_id)
+    if judge.archived_at is not None or await _erased(session, _exchanges_of(task)):
+        return None
+    return Case(task, judge, version, await session.get_one(CriterionRow, version.criterion_id), [], None)
+
+
+def _exchanges_of(task: Claim) -> list[str]:
+    return [id for id in (task.exchange_id, task.other_exchange_id) if id is not None]
 
 
 async def _readable(session: AsyncSession, id: str, project_id: str) -> ExchangeRow | None:

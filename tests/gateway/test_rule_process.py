@@ -52,6 +52,27 @@ class TestAnswer:
         assert (said.passed, said.error_code) == (None, "fault")
         assert "ZeroDivisionError" in capsys.readouterr().err
 
+    @pytest.mark.parametrize("tools", [5, True, "x", {"a": 1}])
+    def test_tools_that_are_no_list_are_none(self, tools: Any) -> None:
+        request = json.dumps({"messages": [], "tools": tools}).encode()
+        question = Question(rules=b'[{"type": "tool_calls"}]', request=request, reply=whole("1"), streamed=False)
+        assert [each.passed for each in rule_process.answer(encode_question(question))] == [True]
+
+    def test_what_nobody_thought_of_ends_no_process(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def fail(*_: Any) -> Any:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(rule_process, "subject", fail)
+        [said] = told(whole("1"))
+        assert (said.passed, said.error_code) == (None, "fault")
+        assert "ZeroDivisionError" in capsys.readouterr().err
+
+    def test_one_choice_may_be_asked_for(self) -> None:
+        question = Question(rules=RULES, request=ASKED, reply=whole("12", "x"), streamed=False, choice=1)
+        assert [(each.index, each.passed) for each in rule_process.answer(encode_question(question))] == [(1, False)]
+
     def test_words_are_such_that_they_can_be_stored(self) -> None:
         quoting = b'[{"type": "citations_in_context"}]'
         [said] = told(whole('It says "' + "a\x00b" * 20 + '" there.'), rules=quoting)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.exchanges.subjects import subject
+from gateway.exchanges.subjects import MOST_CHOICES, choice_indexes, subject
 
 
 def body(value: Any) -> bytes:
@@ -42,6 +42,12 @@ class TestSubject:
         assert found.tools == ASKED["tools"]
         assert found.response_format == {"type": "json_object"}
 
+    @pytest.mark.parametrize("tools", [5, True, "x", {"a": 1}, [5, "x", None], None])
+    def test_tools_that_are_none_are_left_out(self, tools: Any) -> None:
+        found = subject(body(ASKED | {"tools": tools}), body(answered("Yes.")))
+        assert found is not None
+        assert found.tools == []
+
     def test_picks_the_choice(self) -> None:
         found = subject(body(ASKED), body(answered("a", "b")), 1)
         assert found is not None
@@ -75,3 +81,11 @@ class TestSubject:
     )
     def test_what_is_not_kept_or_no_chat_is_none(self, request_body: bytes, reply: bytes | None) -> None:
         assert subject(request_body, reply) is None
+
+
+class TestChoiceIndexes:
+    @pytest.mark.parametrize("index", [MOST_CHOICES, 9999999999999, -1, True, "1", None, [1], 1.0])
+    def test_are_those_that_a_reply_can_have(self, index: Any) -> None:
+        """Others are no place in a reply, and not even the database takes them all."""
+        choices = [{"index": 0}, {"index": index}, {"index": 2}, {}]
+        assert choice_indexes(body({"choices": choices})) == [0, 2, 3]

@@ -17,9 +17,9 @@ from gateway.kit.clock import now
 from gateway.protocol.judges import LlmExample, LlmSampling, LlmSpec, RuleSpec
 from gateway.services import WorkerServices, worker_services
 from gateway.settings import Settings
+from gateway.tasks import judging_cases
 from gateway.tasks.judge_answers import Judging, judge
-from judges.rules.formats import Length
-from judges.rules.rule import RuleFailed
+from gateway.tasks.judging_cases import Case
 from tests.fakes.judging import FakeAsking, World, echo, material, prefers, says
 from tests.judges.llm.payloads import PAYLOADS
 from tests.polling import until
@@ -240,6 +240,40 @@ class TestErrors:
         (row,) = await world.judged()
         assert (row.status, row.error_code, row.rationale) == ("error", "upstream", "A fault of the worker.")
 
+    async def test_so_is_one_of_reading_what_is_judged(
+        self, world: World, wv: WorkerServices, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It was tried every minute for ever."""
+        monkeypatch.setattr(judging_cases, "subject", lambda *_: 1 // 0)
+        _, version = await world.judge()
+        await world.ask(version, await world.answer())
+        for _ in range(work.MAX_TRIES):
+            assert await world.judged() == []
+            await world.work_off(wv)
+            await world.make_due()
+        (row,) = await world.judged()
+        assert (row.status, row.error_code, row.rationale) == ("error", "upstream", "A fault of the worker.")
+        assert [task.done_at is not None for task in await world.tasks()] == [True]
+
+    @pytest.mark.parametrize("broken", ["the judge", "the verdict"])
+    async def test_a_task_that_nothing_can_be_written_of_ends_too(
+        self, world: World, wv: WorkerServices, monkeypatch: pytest.MonkeyPatch, broken: str
+    ) -> None:
+        def fail(*_: object, **__: object) -> None:
+            raise ZeroDivisionError
+
+        if broken == "the judge":
+            monkeypatch.setattr(judging_cases, "_named", fail)
+        else:
+            monkeypatch.setattr(Case, "verdict", fail)
+        _, version = await world.judge()
+        await world.ask(version, await world.answer())
+        for _ in range(work.MAX_TRIES):
+            await world.work_off(wv)
+            await world.make_due()
+        assert await world.judged() == []
+        assert [task.done_at is not None for task in await world.tasks()] == [True]
+
     async def test_answers_that_speak_to_an_echoing_judge_get_no_score(self, world: World, wv: WorkerServices) -> None:
         """Pitfall 4, through everything but the network."""
         _, version = await world.judge(LlmSpec(model="echo"))
@@ -379,6 +413,20 @@ class TestDeath:
         assert (row.status, row.error_code) == ("error", "timeout")
         assert asking.bodies == []
 
+    async def test_what_ends_its_worker_is_not_read_again_to_say_so(
+        self, world: World, wv: WorkerServices, monkeypatch: pytest.MonkeyPatch, database: Database
+    ) -> None:
+        monkeypatch.setattr(judging_cases, "subject", lambda *_: 1 // 0)
+        _, version = await world.judge()
+        await world.ask(version, await world.answer())
+        for number in range(work.MAX_TRIES):
+            async with database.session() as session:
+                assert len(await work.claim(session, f"dead {number}", 1)) == 1
+            await world.expire_leases()
+        await world.work_off(wv)
+        (row,) = await world.judged()
+        assert (row.status, row.error_code) == ("error", "timeout")
+
     async def test_a_worker_that_stops_leaves_its_tasks_to_others_at_once(
         self, world: World, settings: Settings, asking: FakeAsking
     ) -> None:
@@ -476,15 +524,18 @@ class TestRules:
         told = (row.judgment_metadata or {})["rules"]
         assert [(each["rule"], each["passed"]) for each in told] == [("json", False), ("length", True)]
 
-    async def test_one_that_cannot_be_applied_is_an_error_and_no_score(
-        self, world: World, wv: WorkerServices, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def fail(self: Any, subject: Any) -> Any:
-            raise RuleFailed("It cannot.")
-
-        monkeypatch.setattr(Length, "check", fail)
-        row = await self.judged_by(world, wv, [{"type": "json"}, {"type": "length", "least": 1}], "{}")
+    async def test_one_that_cannot_be_applied_is_an_error_and_no_score(self, world: World, wv: WorkerServices) -> None:
+        row = await self.judged_by(world, wv, [{"type": "json"}, {"type": "json_schema"}], "{}")
         assert (row.status, row.error_code, row.passed, row.score) == ("error", "rule", None, None)
+
+    @pytest.mark.parametrize("tools", [5, True])
+    async def test_tools_that_are_no_list_are_none(self, world: World, wv: WorkerServices, tools: Any) -> None:
+        spec = msgspec.convert({"type": "rule", "rules": [{"type": "tool_calls"}]}, RuleSpec)
+        _, version = await world.judge(spec, criterion="thumbs")
+        request = {"messages": [{"role": "user", "content": "hello"}], "tools": tools}
+        await world.ask(version, await world.answer("hi", request=msgspec.json.encode(request)))
+        await world.work_off(wv)
+        assert [row.passed for row in await world.judged()] == [True]
 
 
 class TestNobodyMayJudge:

@@ -96,7 +96,7 @@ class TestEveryChoice:
         (row,) = await world.judged()
         assert (row.choice_index, row.other_choice_index, row.preference) == (0, 0, "b")
 
-    @pytest.mark.parametrize("index", ["1", -1, 1.5, None])
+    @pytest.mark.parametrize("index", ["1", -1, 1.5, None, 9999999999999])
     async def test_what_is_no_index_is_passed_over(self, world: World, wv: WorkerServices, index: Any) -> None:
         _, version = await world.judge(WORDS)
         odd = {"index": index, "message": {"role": "assistant", "content": "odd"}}
