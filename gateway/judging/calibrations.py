@@ -15,21 +15,20 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.tables import CalibrationRow, CriterionRow, JudgeRow, JudgeVersionRow
 from gateway.judging import specs
+from gateway.judging.confusion import confusion
+from gateway.judging.scales import Scale, value_of
 from gateway.judging.trust import WHOLE
 from gateway.kit.clock import now
 from gateway.kit.ids import new_sorted_id
 from gateway.protocol.judges import LlmSpec
 from judges.llm.opinion import SWAPPED
-from judges.statistics.agreement import Agreement, Weights, confusion, detection, kappa
+from judges.statistics.agreement import Agreement, detection, kappa, kappa_of_values
 from judges.statistics.bias import first_position, length_bias
 from judges.statistics.intervals import wilson
 from judges.statistics.rates import corrected
 
 MOST = 20_000
 """Newest judgments by people that are taken."""
-SHOWN_OF_CELL = 20
-MOST_LEVELS = 11
-"""Of a scale whose steps are counted as labels."""
 RECENT_SHARE = 1 / 3
 LEAST_IN_WINDOW = 10
 AGAIN_SECONDS = 600.0
@@ -84,6 +83,8 @@ class Item:
     """The judge's."""
     people: Any
     judge: Any
+    agreed: bool
+    """Of values: they lie close together."""
     passed: bool | None
     """By the judge."""
     judged_at: datetime
@@ -129,7 +130,8 @@ class Material:
 
 def calibration(material: Material) -> CalibrationRow:
     """To be added. Pure computation: run it in a thread."""
-    items, left_out = _items(material)
+    scale = Scale.of(material.own) if _way(material) == "value" else None
+    items, left_out = _items(material, scale)
     agreement, way = _agreement(material, items)
     pairs = [(each.people, each.judge) for each in items if isinstance(each.people, bool)]
     found = detection([person for person, _ in pairs], [judge for _, judge in pairs])
@@ -138,9 +140,10 @@ def calibration(material: Material) -> CalibrationRow:
     report: dict[str, Any] = {
         "compared": way,
         "reason": agreement.reason,
-        "agreement": agreement.observed,
+        "agreement": sum(each.agreed for each in items) / len(items) if items else None,
+        "minority": _minority(items, scale),
         "left_out": left_out,
-        "confusion": _confusion(items),
+        "confusion": confusion([(each.people, each.judge, each.exchange_id) for each in items], scale),
         "sensitivity": _share(found.sensitivity, found.good),
         "specificity": _share(found.specificity, found.bad),
         "balanced_accuracy": found.balanced_accuracy,
@@ -165,7 +168,7 @@ def calibration(material: Material) -> CalibrationRow:
     )
 
 
-def _items(material: Material) -> tuple[list[Item], dict[str, int]]:
+def _items(material: Material, scale: Scale | None) -> tuple[list[Item], dict[str, int]]:
     """One an answer: what most of the people said of it beside what the judge said."""
     said: dict[str, list[Any]] = defaultdict(list)
     rows: dict[str, dict[str, Any]] = {}
@@ -180,14 +183,28 @@ def _items(material: Material) -> tuple[list[Item], dict[str, int]]:
             rows[row["id"]] = row
     items: list[Item] = []
     for id, labels in said.items():
-        most = Counter(labels).most_common(2)
-        if len(most) > 1 and most[0][1] == most[1][1]:
+        people = scale.middle(labels) if scale else _majority(labels)
+        if people is None:
             left_out["people_disagree"] += 1
             continue
         row = rows[id]
+        judge = _judge_label(material, row)
+        agreed = scale.same(people, judge) if scale else people == judge
         more = (row["length"], row["other_length"], row["j_exchange"])
-        items.append(Item(id, most[0][0], _judge_label(material, row), row["passed"], row["created_at"], *more))
+        items.append(Item(id, people, judge, agreed, row["passed"], row["created_at"], *more))
     return sorted(items, key=lambda each: (each.judged_at, each.judgment_id)), dict(left_out)
+
+
+def _majority(labels: list[Any]) -> Any:
+    """What most said; None where they are split."""
+    most = Counter(labels).most_common(2)
+    return None if len(most) > 1 and most[0][1] == most[1][1] else most[0][0]
+
+
+def _minority(items: Sequence[Item], scale: Scale | None) -> int:
+    """Answers of which people did not say what they said most often: without any, agreement with them is easy."""
+    said = Counter(scale.part_of(each.people) if scale else each.people for each in items)
+    return len(items) - max(said.values(), default=0)
 
 
 def _human_label(material: Material, row: dict[str, Any]) -> Any:
@@ -196,7 +213,7 @@ def _human_label(material: Material, row: dict[str, Any]) -> Any:
         return SWAPPED.get(row["h_preference"], row["h_preference"]) if turned else row["h_preference"]
     if _by_passing(material):
         return row["h_passed"]
-    return row["h_label"] if material.own.kind == "categorical" else _step(row["h_raw"])
+    return row["h_label"] if material.own.kind == "categorical" else value_of(row["h_raw"])
 
 
 def _judge_label(material: Material, row: dict[str, Any]) -> Any:
@@ -204,7 +221,7 @@ def _judge_label(material: Material, row: dict[str, Any]) -> Any:
         return row["preference"]
     if _by_passing(material):
         return row["passed"]
-    return row["label"] if material.own.kind == "categorical" else _step(row["raw_value"])
+    return row["label"] if material.own.kind == "categorical" else value_of(row["raw_value"])
 
 
 def _by_passing(material: Material) -> bool:
@@ -215,40 +232,22 @@ def _by_passing(material: Material) -> bool:
     return own.pass_score is not None if own.kind == "numeric" else bool(own.passing_labels)
 
 
-def _step(value: Any) -> float | None:
-    """A value of a scale, as a label."""
-    return float(round(value)) if isinstance(value, int | float) and not isinstance(value, bool) else None
+def _way(material: Material) -> str:
+    """What is compared."""
+    if material.own.kind == "pairwise":
+        return "preference"
+    if _by_passing(material):
+        return "passed"
+    return "label" if material.own.kind == "categorical" else "value"
 
 
 def _agreement(material: Material, items: Sequence[Item]) -> tuple[Agreement, str]:
     """And what was compared."""
-    way = "passed"
-    weights: Weights | None = None
-    if material.own.kind == "pairwise":
-        way = "preference"
-    elif not _by_passing(material):
-        way = "label" if material.own.kind == "categorical" else "value"
-        weights = "quadratic" if way == "value" else None
+    way = _way(material)
     people, judge = [each.people for each in items], [each.judge for each in items]
-    if weights and len({*people, *judge}) > MOST_LEVELS:
-        weights = None
-    return kappa(people, judge, weights=weights), way + (", quadratic weights" if weights else "")
-
-
-def _confusion(items: Sequence[Item]) -> dict[str, Any]:
-    """People's labels down, the judge's across; `exchanges` has the newest answers of each cell."""
-    people, judge = [each.people for each in items], [each.judge for each in items]
-    labels = sorted({*people, *judge}, key=lambda each: (isinstance(each, str), each))
-    counts = confusion(people, judge, labels).tolist() if labels else []
-    return {
-        "labels": labels,
-        "counts": counts,
-        "exchanges": [[_of_cell(items, row, column) for column in labels] for row in labels],
-    }
-
-
-def _of_cell(items: Sequence[Item], people: Any, judge: Any) -> list[str]:
-    return [each.exchange_id for each in items if (each.people, each.judge) == (people, judge)][-SHOWN_OF_CELL:][::-1]
+    if way == "value":
+        return kappa_of_values(people, judge), "value, quadratic weights"
+    return kappa(people, judge), way
 
 
 def _share(value: float | None, n: int) -> dict[str, Any]:
@@ -317,7 +316,7 @@ def _drift(items: Sequence[Item]) -> dict[str, Any] | None:
 
 
 def _window(items: Sequence[Item]) -> dict[str, Any]:
-    same = sum(each.people == each.judge for each in items)
+    same = sum(each.agreed for each in items)
     return _share(same / len(items), len(items))
 
 

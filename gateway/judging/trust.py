@@ -3,6 +3,7 @@ against them (calibrations.py). Nothing heavy is imported here: routes use it.""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -14,6 +15,8 @@ MIN_KAPPA = 0.4
 """Of the lower end of the interval, where a judge names none of its own: "moderate" agreement begins there (Landis & Koch 1977)."""
 MIN_N = 30
 """Answers that both judged; with fewer, an interval says little whatever its ends."""
+MIN_OF_EACH = 10
+"""Answers that people found good, and that they found bad: who finds the only bad one of thirty by chance agrees always."""
 MIN_COVERAGE = 0.9
 """Share of what a judge was asked to judge that has a verdict: one that fails on the hard ones is not trusted by the easy ones."""
 
@@ -96,7 +99,20 @@ def _about_agreement(judge: JudgeRow, calibration: CalibrationRow | None) -> lis
             f"Its agreement with people (kappa {calibration.kappa:.2f}) may be as low as {calibration.kappa_low:.2f}; "
             f"{wanted:.2f} is needed."
         )
-    return found
+    return found + _about_variety(calibration.report)
+
+
+def _about_variety(report: dict[str, Any]) -> list[str]:
+    """Agreement on answers that are all alike tells nothing of the others."""
+    if report.get("compared") == "passed":
+        good, bad = report["sensitivity"]["n"], report["specificity"]["n"]
+        if min(good, bad) < MIN_OF_EACH:
+            return [f"People found {good} of these answers good and {bad} bad; {MIN_OF_EACH} of each are needed."]
+    elif report.get("minority", MIN_OF_EACH) < MIN_OF_EACH:
+        return [
+            f"People said the same of all but {report['minority']} of these answers; {MIN_OF_EACH} others are needed."
+        ]
+    return []
 
 
 def _about_coverage(coverage: Covered) -> list[str]:

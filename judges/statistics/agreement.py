@@ -1,15 +1,17 @@
 """How far two judges agree beyond chance: percent agreement flatters whoever always says the common answer."""
 
 import math
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
-from judges.statistics.intervals import CONFIDENCE, check_confidence
+from judges.statistics.intervals import CONFIDENCE, check_confidence, finite
 
 RESAMPLES = 2000
+NUMBERS = 1_000_000
+"""Of resamples at a time."""
 Weights = Literal["linear", "quadratic"]
 """For ordered labels: what a disagreement by one step counts beside one by many."""
 
@@ -41,6 +43,8 @@ def kappa(
 ) -> Agreement:
     """Cohen's kappa of two judges' labels of the same items; the interval is a percentile bootstrap over items.
 
+    A resample in which it is not defined counts as 0: it has nothing to agree on, and shows no agreement.
+
     Args:
         labels: in their order, which `weights` need; else those that occur, sorted.
 
@@ -68,35 +72,101 @@ def confusion(first: Sequence[Hashable], second: Sequence[Hashable], labels: Seq
 def kappa_of(table: Any, *, weights: Weights | None = None, confidence: float = CONFIDENCE, seed: int = 0) -> Agreement:
     """The same out of a square table of counts."""
     counts = np.asarray(table, dtype=float)
+    rows, columns = np.nonzero(counts)
+    occupied = counts[rows, columns]
+    penalties = _penalties(rows, columns, weights)
+    down, across = np.eye(len(counts))[rows], np.eye(len(counts))[columns]
+
+    def coefficients(drawn: np.ndarray) -> np.ndarray:
+        return _beyond_chance(drawn @ penalties, _by_chance(drawn @ down, drawn @ across, weights))
+
+    found = _agreement(occupied, coefficients, seed, confidence)
+    same = float(np.trace(counts)) / found.n if found.n else None
+    return replace(found, observed=same, reason=found.reason and found.reason.format("label"))
+
+
+def kappa_of_values(
+    first: Sequence[float], second: Sequence[float], *, confidence: float = CONFIDENCE, seed: int = 0
+) -> Agreement:
+    """Quadratically weighted kappa of two judges' values on one scale, by how far apart they lie and not by their ranks.
+
+    It is 1 less the mean squared difference over that of all pairs of values (Cohen 1968; Lin's concordance coefficient).
+    The interval is that of `kappa`.
+
+    Raises:
+        ValueError: not one value of each an item, or one that is not finite.
+    """
+    check_confidence(confidence)
+    if len(first) != len(second):
+        raise ValueError(f"{len(first)} values against {len(second)}")
+    pairs, counts = np.unique(np.column_stack([finite(first), finite(second)]), axis=0, return_counts=True)
+    x, y = _from_0_to_1(pairs).T
+    moments = np.column_stack([(x - y) ** 2, x, y, x * x + y * y])
+
+    def coefficients(drawn: np.ndarray) -> np.ndarray:
+        squared, all_x, all_y, squares = (drawn @ moments).T
+        return _beyond_chance(squared, squares - 2 * all_x * all_y / drawn.sum(axis=1))
+
+    found = _agreement(counts.astype(float), coefficients, seed, confidence)
+    same = float(counts[x == y].sum()) / found.n if found.n else None
+    return replace(found, observed=same, reason=found.reason and found.reason.format("value"))
+
+
+def _from_0_to_1(values: np.ndarray) -> np.ndarray:
+    """Kappa is the same on any scale; squares of large values that hardly differ are not."""
+    if not values.size or values.min() == values.max():
+        return values * 0.0
+    return (values - values.min()) / (values.max() - values.min())
+
+
+Coefficients = Callable[[np.ndarray], np.ndarray]
+"""Of resamples: (resamples, cells) counts -> (resamples,) kappas, NaN where one is not defined."""
+
+
+def _agreement(counts: np.ndarray, coefficients: Coefficients, seed: int, confidence: float) -> Agreement:
+    """Args: counts: of each cell that is occupied."""
     n = int(counts.sum())
     if n == 0:
         return Agreement(None, "nothing was judged by both", None, None, 0, None)
-    penalty = _penalty(len(counts), weights)
-    observed = float(np.trace(counts)) / n
-    value = float(_kappas(counts[None], penalty)[0])
+    value = float(coefficients(counts[None])[0])
     if math.isnan(value):
-        return Agreement(None, "both gave one and the same label to every item", None, None, n, observed)
-    drawn = np.random.default_rng(seed).multinomial(n, (counts / n).ravel(), size=RESAMPLES)
-    resampled = _kappas(drawn.reshape(-1, *counts.shape).astype(float), penalty)
+        return Agreement(None, "both gave one and the same {} to every item", None, None, n, None)
+    random, at_once = np.random.default_rng(seed), max(1, NUMBERS // len(counts))
+    resampled = np.concatenate(
+        [
+            coefficients(random.multinomial(n, counts / n, size=min(at_once, RESAMPLES - done)).astype(float))
+            for done in range(0, RESAMPLES, at_once)
+        ]
+    )
     tail = 50 * (1 - confidence)
-    low, high = np.nanpercentile(resampled, [tail, 100 - tail])
-    return Agreement(value, None, float(low), float(high), n, observed)
+    low, high = np.percentile(np.nan_to_num(resampled, nan=0.0), [tail, 100 - tail])
+    return Agreement(value, None, float(low), float(high), n, None)
 
 
-def _kappas(tables: np.ndarray, penalty: np.ndarray) -> np.ndarray:
-    """Of many tables at once; NaN where chance alone would agree always."""
-    n = tables.sum(axis=(1, 2))
-    expected = tables.sum(axis=2)[:, :, None] * tables.sum(axis=1)[:, None, :] / n[:, None, None]
-    by_chance = (expected * penalty).sum(axis=(1, 2))
+def _beyond_chance(penalty: np.ndarray, by_chance: np.ndarray) -> np.ndarray:
+    """NaN where chance alone would agree always."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(by_chance > 0, 1 - (tables * penalty).sum(axis=(1, 2)) / by_chance, np.nan)
+        return np.where(by_chance > 1e-9, 1 - penalty / by_chance, np.nan)
 
 
-def _penalty(size: int, weights: Weights | None) -> np.ndarray:
-    steps = np.abs(np.subtract.outer(np.arange(size), np.arange(size))).astype(float)
+def _penalties(rows: np.ndarray, columns: np.ndarray, weights: Weights | None) -> np.ndarray:
+    """What each cell counts as a disagreement."""
+    steps = np.abs(rows - columns).astype(float)
     if weights is None:
         return (steps > 0).astype(float)
     return steps if weights == "linear" else steps**2
+
+
+def _by_chance(first: np.ndarray, second: np.ndarray, weights: Weights | None) -> np.ndarray:
+    """What disagreements would count if nothing bound the two. Args: first, second: (resamples, labels) counts."""
+    n = first.sum(axis=1)
+    if weights is None:
+        return n - (first * second).sum(axis=1) / n
+    if weights == "linear":
+        up, along = np.cumsum(first, axis=1), np.cumsum(second, axis=1)
+        return (up + along - 2 * up * along / n[:, None]).sum(axis=1)
+    places = np.arange(first.shape[1], dtype=float)
+    return first @ places**2 + second @ places**2 - 2 * (first @ places) * (second @ places) / n
 
 
 Level = Literal["nominal", "ordinal", "interval"]

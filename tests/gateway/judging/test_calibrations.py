@@ -1,5 +1,6 @@
 """A judge held against people: which judgments count, and what is said of them."""
 
+from random import Random
 from typing import Any
 
 import msgspec
@@ -199,6 +200,66 @@ class TestFigures:
         assert row.report["compared"] == "value, quadratic weights"
         assert row.sensitivity is None
 
+    async def rated(
+        self, world: World, scale: tuple[float, float], said: list[tuple[list[float], float]]
+    ) -> CalibrationRow:
+        """Of a scale without a line: what people said of each answer, and what the judge did."""
+        async with world.database.session() as session:
+            spec = CriterionSpec(name="marks", kind="numeric", lowest=scale[0], highest=scale[1])
+            criterion = await criteria.find_or_make(session, world.project_id, spec, "key_1")
+        _, version = await world.judge(criterion="marks")
+        given: dict[str, Any] = {"source": "human", "judge_version_id": None}
+        verdicts: list[Verdict] = []
+        for number, (people, judge) in enumerate(said):
+            by_judge = said_by_judge(version, criterion, f"req_{number:04}", None, raw_value=judge)
+            for person, value in enumerate(people):
+                more = given | {"raw_value": value, "annotator_id": f"user_{person}"}
+                verdicts.append(msgspec.structs.replace(by_judge, **more))
+            verdicts.append(by_judge)
+        async with world.database.session() as session:
+            await judgments.add(session, verdicts)
+        return await calibrate(world.database, version)
+
+    async def test_values_between_whole_numbers_are_no_steps(self, world: World, database: Database) -> None:
+        """Rounded, a judge that guesses within the right half of 0 to 1 was right always."""
+        random = Random(0)
+        people = [random.random() for _ in range(200)]
+        said = [([each], random.uniform(0, 0.5) if each < 0.5 else random.uniform(0.5, 1)) for each in people]
+        row = await self.rated(world, (0, 1), said)
+        assert row.kappa is not None
+        assert 0.65 < row.kappa < 0.85
+        assert row.report["compared"] == "value, quadratic weights"
+        assert row.report["agreement"] < 0.5
+
+    async def test_a_long_scale_knows_near_from_far(self, world: World, database: Database) -> None:
+        random = Random(1)
+        people = [random.randrange(101) for _ in range(200)]
+        row = await self.rated(world, (0, 100), [([each], min(100, each + random.randrange(3))) for each in people])
+        assert row.kappa == pytest.approx(0.998, abs=0.002)
+        assert row.report["agreement"] == 1.0
+
+    async def test_a_scale_of_hundreds_of_values_takes_little(self, world: World, database: Database) -> None:
+        """Each was a label: thousands of tables of them ended the worker every minute."""
+        random = Random(2)
+        row = await self.rated(
+            world, (0, 1000), [([random.uniform(0, 1000)], random.uniform(0, 1000)) for _ in range(600)]
+        )
+        table = row.report["confusion"]
+        assert table["labels"] == [f"{low} to {low + 100}" for low in range(0, 1000, 100)]
+        assert sum(map(sum, table["counts"])) == 600
+        assert [[min(20, count) for count in line] for line in table["counts"]] == [
+            [len(ids) for ids in line] for line in table["exchanges"]
+        ]
+
+    async def test_people_who_say_nearly_the_same_are_not_split(self, world: World, database: Database) -> None:
+        row = await self.rated(
+            world, (0, 1), [([0.7, 0.75], 0.7), ([0.1, 0.9], 0.1), ([0.1, 0.2, 0.9], 0.2), ([1.0], 0.95), ([0.0], 0.4)]
+        )
+        assert (row.n, row.report["left_out"]["people_disagree"]) == (4, 1)
+        assert row.report["agreement"] == pytest.approx(0.75)
+        assert row.report["confusion"]["labels"] == [0.0, 0.2, 0.4, 0.7, 0.725, 0.95, 1.0]
+        assert row.report["minority"] == 3
+
     async def test_drift_shows_when_the_newest_window_differs(self, world: World, database: Database) -> None:
         _, version, criterion = await made(world)
         for number in range(60):
@@ -365,6 +426,28 @@ class TestTrust:
     async def test_the_same_agreement_on_few_answers_is_not(self, world: World, database: Database) -> None:
         _, version, _ = await self.trusted(world, [[10, 0], [0, 10]])
         with pytest.raises(Conflict, match="People have judged 20 of the answers"):
+            await self.require(database, version)
+
+    @pytest.mark.parametrize("table", [[[29, 0], [0, 1]], [[31, 0], [0, 9]], [[9, 0], [0, 40]]])
+    async def test_agreement_on_answers_that_are_nearly_all_alike_is_not(
+        self, world: World, database: Database, table: list[list[int]]
+    ) -> None:
+        """With one bad answer of thirty, a toss of a coin makes a judge that agrees always."""
+        _, version, _ = await self.trusted(world, table)
+        good, bad = sum(table[0]), sum(table[1])
+        why = f"People found {good} of these answers good and {bad} bad; 10 of each are needed."
+        with pytest.raises(Conflict, match=why):
+            await self.require(database, version)
+
+    async def test_nor_on_pairs_of_which_one_side_won_nearly_always(self, world: World, database: Database) -> None:
+        criterion = await world.criterion("preference")
+        _, version = await world.judge(LlmSpec(model="five"), criterion="preference")
+        for number in range(32):
+            pair = {"other_exchange_id": f"req_b{number}", "preference": "b" if number < 2 else "a", "score": None}
+            await judge_says(database, version, criterion, f"req_a{number}", None, **pair)
+            await world.people_say(criterion, f"req_a{number}", None, **pair)
+        await calibrate(database, version)
+        with pytest.raises(Conflict, match="People said the same of all but 2 of these answers; 10 others are needed"):
             await self.require(database, version)
 
     async def test_agreement_that_may_be_chance_is_not(self, world: World, database: Database) -> None:

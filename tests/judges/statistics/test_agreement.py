@@ -1,8 +1,12 @@
 """Agreement beyond chance: known answers of scikit-learn 1.9.1 and of Krippendorff (2011)."""
 
+import tracemalloc
+from collections.abc import Callable, Sequence
+from random import Random
+
 import pytest
 
-from judges.statistics.agreement import alpha, confusion, detection, kappa, kappa_of
+from judges.statistics.agreement import Agreement, alpha, confusion, detection, kappa, kappa_of, kappa_of_values
 
 
 class TestKappa:
@@ -51,6 +55,98 @@ class TestKappa:
     def test_a_missing_verdict_is_refused(self) -> None:
         with pytest.raises(ValueError, match="2 labels against 1"):
             kappa(["a", "b"], ["a"])
+
+    def test_a_resample_without_one_of_the_labels_shows_no_agreement(self) -> None:
+        """29 good ones and a bad one, all agreed on: a third of the resamples has no bad one at all."""
+        found = kappa_of([[29, 0], [0, 1]])
+        assert (found.value, found.low, found.high) == (1.0, 0.0, 1.0)
+        assert kappa_of([[20, 0], [0, 10]]).low == 1.0
+
+    def test_many_labels_take_no_more_room_than_they_are(self) -> None:
+        """2,000 resampled tables of 400 by 400 were 2.5 GB."""
+        random = Random(0)
+        first = [random.randrange(400) for _ in range(2000)]
+        second = [each if random.random() < 0.8 else random.randrange(400) for each in first]
+        found = in_bounded_memory(lambda: kappa(first, second))
+        assert found.value == pytest.approx(0.8, abs=0.03)
+        assert found.low < found.value < found.high  # type: ignore[operator]
+
+
+def in_bounded_memory(work: Callable[[], Agreement]) -> Agreement:
+    """Raises AssertionError when it took more than 100 MB at a time."""
+    tracemalloc.start()
+    try:
+        found = work()
+        assert tracemalloc.get_traced_memory()[1] < 100_000_000
+        return found
+    finally:
+        tracemalloc.stop()
+
+
+class TestKappaOfValues:
+    def test_where_steps_are_equal_it_is_that_of_ordered_labels(self) -> None:
+        first, second = (1, 2, 3, 4, 5, 5, 4, 3), (1, 2, 3, 4, 4, 5, 5, 3)
+        found = kappa_of_values(first, second)
+        assert found.value == pytest.approx(0.9279, abs=1e-4)
+        assert (found.n, found.observed) == (8, 0.75)
+
+    @pytest.mark.parametrize(("wrong", "value"), [((10, 9), 0.9947), ((9, 1), 0.7108)])
+    def test_how_far_apart_values_lie_counts(self, wrong: tuple[int, int], value: float) -> None:
+        """A scale of 1 to 10 of which 1, 9 and 10 occur: an error of eight steps is no error of one."""
+        people = [1] * 20 + [9] * 20 + [10] * 20
+        judge = [*people]
+        for place in [place for place, each in enumerate(people) if each == wrong[0]][:10]:
+            judge[place] = wrong[1]
+        assert kappa_of_values(people, judge).value == pytest.approx(value, abs=1e-4)
+        assert value == pytest.approx(_by_hand(people, judge), abs=1e-4)
+
+    def test_guessing_within_the_right_half_is_worth_less_than_knowing(self) -> None:
+        random = Random(1)
+        people = [random.random() for _ in range(500)]
+        judge = [random.uniform(0, 0.5) if each < 0.5 else random.uniform(0.5, 1) for each in people]
+        found = kappa_of_values(people, judge)
+        assert found.value == pytest.approx(_by_hand(people, judge))
+        assert 0.7 < found.value < 0.8  # type: ignore[operator]
+
+    def test_a_point_beside_it_of_a_hundred_is_nearly_right(self) -> None:
+        random = Random(2)
+        people = [random.randrange(101) for _ in range(300)]
+        judge = [min(100, max(0, each + random.randint(-2, 2))) for each in people]
+        assert kappa_of_values(people, judge).value == pytest.approx(0.999, abs=0.001)
+
+    def test_the_interval_holds_the_value_at_any_height(self) -> None:
+        random = Random(3)
+        people = [random.gauss(0, 1) for _ in range(100)]
+        judge = [each + random.gauss(0, 0.5) for each in people]
+        found = kappa_of_values(people, judge)
+        assert found.low < found.value < found.high  # type: ignore[operator]
+        high = kappa_of_values([1e9 + each for each in people], [1e9 + each for each in judge])
+        assert (high.value, high.low) == (pytest.approx(found.value, abs=1e-5), pytest.approx(found.low, abs=1e-3))
+
+    def test_takes_room_of_its_own_size(self) -> None:
+        random = Random(4)
+        people = [random.random() for _ in range(5000)]
+        found = in_bounded_memory(lambda: kappa_of_values(people, [each / 2 for each in people]))
+        assert found.n == 5000
+
+    def test_is_not_defined_without_items_or_differences(self) -> None:
+        assert kappa_of_values([], []).reason == "nothing was judged by both"
+        same = kappa_of_values([0.5] * 3, [0.5] * 3)
+        assert (same.value, same.low, same.observed) == (None, None, 1.0)
+        assert same.reason == "both gave one and the same value to every item"
+        assert kappa_of_values([0.1] * 3, [0.7] * 3).value == pytest.approx(0.0)
+
+    def test_what_cannot_be_compared_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="2 values against 1"):
+            kappa_of_values([1, 2], [1])
+        with pytest.raises(ValueError, match="not a finite number"):
+            kappa_of_values([1, float("nan")], [1, 2])
+
+
+def _by_hand(first: Sequence[float], second: Sequence[float]) -> float:
+    """1 - the mean squared difference over that of all pairs."""
+    by_chance = sum((x - y) ** 2 for x in first for y in second) / len(first) ** 2
+    return 1 - sum((x - y) ** 2 for x, y in zip(first, second, strict=True)) / len(first) / by_chance
 
 
 class TestAlpha:
