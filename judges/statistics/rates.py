@@ -43,8 +43,9 @@ def corrected(passed: int, n: int, judge: Detection, confidence: float = CONFIDE
         reason = f"sensitivity and specificity are {power:.2f} together: the judge is little better than a coin"
         return CorrectedRate(None, reason, None, None)
     value = (passed / n + judge.specificity - 1) / (power - 1)
-    low, high = _interval(passed, n, judge, confidence)
-    return CorrectedRate(min(1.0, max(0.0, value)), None, low, high)
+    value = _within(value)
+    low, high = map(_within, _interval(passed, n, judge, confidence))
+    return CorrectedRate(value, None, min(low, value), max(high, value))
 
 
 def _interval(passed: int, n: int, judge: Detection, confidence: float) -> tuple[float, float]:
@@ -69,4 +70,9 @@ def _interval(passed: int, n: int, judge: Detection, confidence: float) -> tuple
         )
     )
     margin = z * math.sqrt(variance) / power
-    return max(0.0, value + shift - margin), min(1.0, value + shift + margin)
+    return value + shift - margin, value + shift + margin
+
+
+def _within(rate: float) -> float:
+    """Between 0 and 1: where the judge passes less than it would of bad answers alone, the estimate lies outside."""
+    return min(1.0, max(0.0, rate))
