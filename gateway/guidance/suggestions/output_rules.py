@@ -12,7 +12,7 @@ from gateway.protocol.guidance import Cluster, Suggestion
 RULES: dict[str, dict[str, Any]] = {
     "json": {"type": "json", "object": True},
     "length": {"type": "length", "unit": "words", "most": 200},
-    "language": {"type": "language", "languages": ["en"]},
+    "language": {"type": "language"},
     "citations": {"type": "must_cite_if_claims"},
     "refusal": {"type": "refusal"},
     "repetition": {"type": "repetition"},

@@ -42,7 +42,9 @@ def _way_back(since: Since) -> Suggestion:
 
 
 def _settings(model: str, training: Training) -> Iterator[Suggestion]:
-    found = _overfitting(training) or _never_learned(training) or _memorized(training)
+    found = _overfitting(training)
+    if found is None and training.method == "supervised":  # of pairs the loss is no nats a token
+        found = _never_learned(training) or _memorized(training)
     if found is not None:
         title, why, do = found
         parameters = {"model": model, "job_id": training.job_id}

@@ -24,6 +24,11 @@ class TestOutputRules:
         assert json.loads(found.snippet) == [{"type": "json", "object": True}]
         assert found.parameters["route_id"] == "route_1"
 
+    def test_a_language_is_that_of_the_question(self) -> None:
+        """Which ones a project answers in is not known here."""
+        [found] = rules(judged=tagged("wrong language"), routes=[route()])
+        assert json.loads(found.snippet or "") == [{"type": "language"}]
+
     def test_not_where_the_route_has_it(self) -> None:
         assert rules(judged=tagged("not JSON"), routes=[route(rules=["json"])]) == []
 

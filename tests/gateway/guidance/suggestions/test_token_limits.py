@@ -8,7 +8,13 @@ class TestTokenLimits:
         cut = [called(n, finish_reason="length", token_limit=16) for n in range(4)]
         [found] = only(called=[*cut, called(9, finish_reason="stop")]).suggestions
         assert found.kind == "token_limit"
+        assert "Of these 4 calls 4 name a limit" in found.why
         assert "at most 16 tokens" in found.why
+
+    def test_how_many_bound_themselves_is_told(self) -> None:
+        cut = [called(n, finish_reason="length", token_limit=16 if n == 0 else None) for n in range(100)]
+        [found] = only(called=cut).suggestions
+        assert "Of these 100 calls 1 names a limit: at most 16 tokens in the median." in found.why
 
     def test_of_calls_that_name_no_limit(self) -> None:
         [found] = only(called=[called(n, finish_reason="length") for n in range(4)]).suggestions

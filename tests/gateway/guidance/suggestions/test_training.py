@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from gateway.protocol.guidance import Suggestion
 from tests.gateway.guidance.materials import START, judged, only, training
 
@@ -28,6 +30,11 @@ class TestSettings:
 
     def test_what_is_known_by_heart_wants_other_data(self) -> None:
         assert [each.title for each in settings(last_loss=0.01)] == ["More varied data"]
+
+    @pytest.mark.parametrize("losses", [(0.69, 0.68), (0.69, 0.01)])
+    def test_none_by_the_loss_of_pairs(self, losses: tuple[float, float]) -> None:
+        """It begins at ln 2 and falls to nothing where answers are told apart: no nats a token."""
+        assert settings(method="dpo", first_loss=losses[0], last_loss=losses[1]) == []
 
     def test_none_of_a_training_that_learnt(self) -> None:
         assert settings() == []
