@@ -77,7 +77,7 @@ async def ask_all(wv: WorkerServices, case: Case, spec: LlmSpec) -> Heard:
         except NotAsked as error:
             heard.later = error
             continue
-        if len(parts) > 1 and told.judgment_id is None and told.opinion.is_ok:
+        if len(parts) > 1 and told.judgment_id is None and told.opinion.is_answer:
             told = await _kept(wv, case, told)
         if told is None:
             break

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.large_bodies import fill
@@ -13,6 +13,7 @@ from gateway.db.tables import (
     ExchangeRow,
     JudgeRow,
     JudgeVersionRow,
+    JudgingTaskRow,
     JudgmentRow,
 )
 from gateway.exchanges.subjects import choice_indexes, subject
@@ -20,7 +21,7 @@ from gateway.judging import work
 from gateway.judging.work import Claim
 from gateway.judgments.values import PREFERENCE_SCORES
 from gateway.judgments.verdict import Source, Verdict
-from judges.llm.opinion import Opinion, failed
+from judges.llm.opinion import NO_VERDICT, Opinion, failed
 from judges.llm.questions import Order
 from judges.subject import Subject, text_of
 
@@ -190,9 +191,11 @@ async def _reference(session: AsyncSession, task: Claim, exchange: ExchangeRow) 
 
 
 async def _answered(session: AsyncSession, task: Claim) -> dict[Part, tuple[str, Opinion]]:
-    """Verdicts alone: what failed is asked again."""
-    of_task = (JudgmentRow.pair_group_id == task.id, JudgmentRow.status == "ok")
-    query = select(JudgmentRow).where(*_by_this_judge(task), *of_task)
+    """Verdicts, and answers without one since the task was opened; what could not be asked is asked again."""
+    opened = select(JudgingTaskRow.created_at).where(JudgingTaskRow.id == task.id).scalar_subquery()
+    none_now = and_(JudgmentRow.error_code.in_(NO_VERDICT), JudgmentRow.created_at >= opened)
+    said = or_(JudgmentRow.status == "ok", and_(JudgmentRow.status == "error", none_now))
+    query = select(JudgmentRow).where(*_by_this_judge(task), JudgmentRow.pair_group_id == task.id, said)
     rows = [row for row in await session.scalars(query) if row.identifier]
     return {(row.identifier, _order(row.order_shown)): (row.id, _opinion(row)) for row in rows}
 
@@ -204,6 +207,8 @@ def _order(shown: str | None) -> Order | None:
 def _opinion(row: JudgmentRow) -> Opinion:
     notes: dict[str, Any] = row.judgment_metadata or {}
     return Opinion(
+        status=row.status,  # type: ignore[arg-type]
+        error_code=row.error_code,  # type: ignore[arg-type]
         score=row.score,
         raw_value=row.raw_value,
         label=row.label,

@@ -20,6 +20,8 @@ ErrorCode = Literal[
 ]
 """parse: no verdict in what was said, or two; schema: a verdict that is not of the asked form; refused: the call itself
 was wrong (no such model, a key that was revoked); rule: a rule that could not be applied."""
+NO_VERDICT: tuple[ErrorCode, ...] = ("parse", "schema", "refusal", "injection_suspected")
+"""Of a judge that was asked and answered: asking it the same again costs the same again."""
 Preference = Literal["a", "b", "tie", "both_bad"]
 SWAPPED: dict[Preference, Preference] = {"a": "b", "b": "a"}
 
@@ -45,6 +47,11 @@ class Opinion:
     @property
     def is_ok(self) -> bool:
         return self.status == "ok"
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether the judge has answered, with a verdict or without."""
+        return self.is_ok or self.error_code in NO_VERDICT
 
 
 def failed(code: ErrorCode, why: str) -> Opinion:

@@ -350,6 +350,30 @@ class TestPanel:
         assert row.score == 0.5
         assert [body["model"] for body in asking.bodies] == ["five", "late", "late"]
 
+    async def test_nor_is_who_gave_no_verdict_until_it_is_asked_for_again(
+        self, world: World, wv: WorkerServices, asking: FakeAsking
+    ) -> None:
+        """Each try paid for the same nonsense, and only the last one's cost was written down."""
+        _, version = await world.judge(LlmSpec(model="garbage", panel=["late"]))
+        asking.models["late"] = AWAY
+        id = await world.answer()
+        await world.ask(version, id)
+        await world.work_off(wv)
+        [part] = await world.judged(parts=True)
+        assert (part.identifier, part.status, part.error_code, part.cost_nano) == ("garbage", "error", "parse", 1000)
+        asking.models["late"] = says(1)
+        await world.make_due()
+        await world.work_off(wv)
+        (row,) = await world.judged()
+        assert (row.status, part.id in (row.derived_from or [])) == ("error", True)
+        assert [body["model"] for body in asking.bodies] == ["garbage", "late", "late"]
+        asking.models["garbage"] = says(5)
+        assert await world.ask(version, id) == 1
+        await world.work_off(wv)
+        (row,) = await world.judged()
+        assert (row.status, row.score) == ("ok", 0.5)
+        assert [body["model"] for body in asking.bodies][3:] == ["garbage"]
+
 
 class TestDeath:
     async def test_what_a_dead_worker_had_begun_another_ends(
