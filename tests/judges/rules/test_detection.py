@@ -57,7 +57,7 @@ class TestInLanguage:
 
     def test_then_what_the_user_said_before_it_tells(self) -> None:
         said = [
-            {"role": "user", "content": "Wo finde ich hier bitte das Sekretariat?"},
+            {"role": "user", "content": "Wo liegt hier im Haus bitte das Sekretariat?"},
             {"role": "user", "content": "Why?"},
         ]
         for answer, passed in ((self.GERMAN, True), (self.ENGLISH, False)):
