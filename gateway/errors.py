@@ -27,6 +27,7 @@
     │   └── UpstreamTimeout            504
     ├── Unavailable                    503  a part of this service is away; try again
     │   ├── ModelLoading               503
+    │   ├── Unconfirmed                503  the answer to a COMMIT was lost: it may have been done
     │   └── SpoolFull                  503  the call could not be recorded, so nobody was asked
     ├── ModelUnservable                503  a model that the engine refuses; trying again does not help
     ├── ExportFailed                   500  weights that could not be merged
@@ -318,6 +319,10 @@ class Unavailable(Refusal):
 
     def __init__(self, message: str, *, retry_after: int = 1) -> None:
         super().__init__(message, headers={"retry-after": str(retry_after)})
+
+
+class Unconfirmed(Unavailable):
+    """The database went away in the middle of a COMMIT: what the transaction wrote is there, or is not."""
 
 
 class ModelLoading(Unavailable):

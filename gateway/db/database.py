@@ -68,6 +68,7 @@ class Database:
 
         Raises:
             Unavailable: the server cannot be reached, or no connection became free in time.
+            Unconfirmed: it went away after the body, and may have committed; what was not flushed in the body counts in.
             InvalidRequest: a value of the client's cannot be stored: NUL in a text, or a number out of range.
         """
         if self._loaded is None:

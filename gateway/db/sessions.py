@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 
 import gateway.db.tables  # noqa: F401  # pyright: ignore[reportUnusedImport] whoever loads this one does so in a thread
 from gateway.db.connection import refuses_a_value
-from gateway.errors import InvalidRequest, Unavailable
+from gateway.errors import InvalidRequest, Unavailable, Unconfirmed
 
 log = logging.getLogger(__name__)
 
@@ -56,15 +56,18 @@ class Sessions:
     @asynccontextmanager
     async def session(self) -> AsyncGenerator[AsyncSession]:
         """As `Database.session`."""
+        committing = False
         try:
             async with self._sessions() as session, session.begin():
                 yield session
+                committing = True
         except (*AWAY, DBAPIError) as error:
             if _refuses_a_value(error):
                 raise InvalidRequest("A text in the request holds NUL (\\u0000), or a number is too large.") from error
             if isinstance(error, AWAY) or error.connection_invalidated:
                 log.warning("database away: %s", error)
-                raise Unavailable("The database cannot be reached right now; please retry.") from error
+                away = Unconfirmed if committing else Unavailable
+                raise away("The database cannot be reached right now; please retry.") from error
             raise
 
 

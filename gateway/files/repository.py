@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from sqlalchemy import Select, delete, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.tables import FileRow, UploadPartRow, UploadRow
@@ -39,6 +40,15 @@ def expired(limit: int = 100) -> Select[FileRow]:
     """Files of any project that are past their time but whose content was not removed yet."""
     past = select(FileRow).where(FileRow.deleted_at.is_(None), FileRow.expires_at <= func.now())
     return past.order_by(FileRow.expires_at).limit(limit)
+
+
+async def is_there(session: AsyncSession, row: FileRow) -> bool:
+    """Whether this row was committed. Waits for a transaction that is still committing it, as reading it would not."""
+    values = {column.key: getattr(row, column.key) for column in FileRow.__table__.columns}
+    added = await session.scalar(insert(FileRow).values(values).on_conflict_do_nothing().returning(FileRow.id))
+    if added is not None:
+        await session.execute(delete(FileRow).where(FileRow.id == added))
+    return added is None
 
 
 async def hide(session: AsyncSession, file_id: str) -> None:

@@ -7,11 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.database import Database
 from gateway.db.tables import FileRow
-from gateway.errors import InvalidRequest, Unavailable
+from gateway.errors import InvalidRequest, Refusal, Unavailable, Unconfirmed
 from gateway.files import repository
 from gateway.files.store import FileStore, Stored
 from gateway.kit.clock import now
@@ -26,6 +27,9 @@ BATCH_EXPIRY_SECONDS = 30 * 24 * 3600
 FILENAME_LIMIT = 512
 LARGEST = 8 * 1024**3
 """Bytes; OpenAI's limit of one file that arrives in parts, and ours of any."""
+
+ASKED_SECONDS = 10.0
+"""The database has these to say whether a row was committed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +89,10 @@ async def store_arriving(
         check_name(description.filename, description.purpose)
         described.append(description)
 
-    async with _content(files, until_described(), max_bytes=max_bytes) as (file_id, stored):
-        row = _row(file_id, project_id, described[0], stored)
-        async with database.session() as session:
-            session.add(row)
+    file_id = new_id("file-")
+    stored = await files.put(file_id, until_described(), max_bytes=max_bytes)
+    row = _row(file_id, project_id, described[0], stored)
+    await _show(database, files, row)
     return row
 
 
@@ -113,11 +117,18 @@ async def store_internal(database: Database, files: FileStore, project_id: str, 
 
 @asynccontextmanager
 async def written(
-    files: FileStore, project_id: str, upload: Upload, *, max_bytes: int, file_id: str | None = None
+    database: Database,
+    files: FileStore,
+    project_id: str,
+    upload: Upload,
+    *,
+    max_bytes: int,
+    file_id: str | None = None,
 ) -> AsyncGenerator[FileRow]:
-    """Write a file's content; inside, its row is to be added in a transaction that is committed inside too.
+    """Write a file's content; inside, its row is to be added and flushed in a transaction that is committed inside too.
 
-    When the body fails, the content is removed again. The purpose and the name are the caller's to check.
+    When the body fails, the content is removed again, unless the row was committed: the answer to that may be what was lost.
+    The purpose and the name are the caller's to check.
 
     Args:
         file_id: one that no file has, of a caller who can tell it again and `discard` what a process leaves that dies in
@@ -127,8 +138,10 @@ async def written(
         ContentTooLarge: more than `max_bytes`.
         Unavailable: the storage is away.
     """
-    async with _content(files, upload.pieces, max_bytes=max_bytes, file_id=file_id) as (id, stored):
-        yield _row(id, project_id, upload, stored)
+    id = file_id or new_id("file-")
+    row = _row(id, project_id, upload, await files.put(id, upload.pieces, max_bytes=max_bytes))
+    async with _kept(database, files, row):
+        yield row
 
 
 async def one_piece(content: bytes) -> AsyncIterator[bytes]:
@@ -137,23 +150,38 @@ async def one_piece(content: bytes) -> AsyncIterator[bytes]:
 
 
 async def _store(database: Database, files: FileStore, project_id: str, upload: Upload, *, max_bytes: int) -> FileRow:
-    async with written(files, project_id, upload, max_bytes=max_bytes) as row, database.session() as session:
-        session.add(row)
+    row = _row(id := new_id("file-"), project_id, upload, await files.put(id, upload.pieces, max_bytes=max_bytes))
+    await _show(database, files, row)
     return row
 
 
+async def _show(database: Database, files: FileStore, row: FileRow) -> None:
+    async with _kept(database, files, row), database.session() as session:
+        session.add(row)
+        await session.flush()
+
+
 @asynccontextmanager
-async def _content(
-    files: FileStore, pieces: AsyncIterable[bytes], *, max_bytes: int, file_id: str | None = None
-) -> AsyncGenerator[tuple[str, Stored]]:
-    """The id and the measure of content that is written; removed when the body fails, because nobody could name it."""
-    file_id = file_id or new_id("file-")
-    stored = await files.put(file_id, pieces, max_bytes=max_bytes)
+async def _kept(database: Database, files: FileStore, row: FileRow) -> AsyncGenerator[None]:
+    """Content that is written stays if the body commits its row, and goes if not."""
     try:
-        yield file_id, stored
-    except BaseException:
-        await asyncio.shield(discard(files, file_id))
+        yield
+    except BaseException as error:
+        await asyncio.shield(_discard_unnamed(database, files, row, error))
         raise
+
+
+async def _discard_unnamed(database: Database, files: FileStore, row: FileRow, error: BaseException) -> None:
+    """Remove content after `error`, unless a committed row names it, or may: only a COMMIT that was cut off leaves that open."""
+    try:
+        async with asyncio.timeout(ASKED_SECONDS), database.session() as session:
+            is_there = await repository.is_there(session, row)
+    except (Refusal, SQLAlchemyError, TimeoutError) as unanswered:
+        is_there = isinstance(error, Unconfirmed) or not isinstance(error, Exception)
+        if is_there:
+            log.error("whether %s was committed is not known: its content stays (%s)", row.id, unanswered)
+    if not is_there:
+        await discard(files, row.id)
 
 
 def _row(file_id: str, project_id: str, description: Description, stored: Stored) -> FileRow:

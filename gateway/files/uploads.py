@@ -126,7 +126,7 @@ async def complete(
     arriving = _arriving(files, upload, wanted)
     try:
         async with (
-            service.written(files, project_id, arriving, max_bytes=upload.bytes) as file,
+            service.written(database, files, project_id, arriving, max_bytes=upload.bytes) as file,
             database.session() as session,
         ):
             upload = await repository.lock_upload(session, upload_id)

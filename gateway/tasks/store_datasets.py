@@ -24,6 +24,7 @@ from gateway.db.driver import driver_of
 from gateway.db.tables import DatasetItemRow, DatasetRow, DatasetVersionRow, ExchangeDeletionRow, FileRow
 from gateway.exchanges.deletions import LOCK, USER
 from gateway.files import service as files
+from gateway.fine_tuning.lease import to_its_end
 from gateway.protocol.dataset_versions import Progress
 from gateway.services import WorkerServices
 
@@ -93,10 +94,18 @@ async def store_dataset(wv: WorkerServices, held: Held, built: Built) -> None:
             if file.lines or split == "training":
                 writing = _writing(wv, held, file, split, name)
                 stored[split] = await stack.enter_async_context(writing)
-        async with wv.database.session() as session:
-            await _show(session, held, built, stored, sha256)
-            await _mark_erased(session, held)
-    log.info("version %s of dataset %s has %s rows", row.number, row.dataset_id, built.report.rows)
+        showing = _shown(wv, held, built, stored, sha256, stack.pop_all())
+        await to_its_end(showing, seconds=None)  # what is committed is not to be cut off before it is known to be
+
+
+async def _shown(
+    wv: WorkerServices, held: Held, built: Built, stored: dict[str, FileRow], sha256: str, writing: AsyncExitStack
+) -> None:
+    """The one transaction, inside of what removes the contents if it fails."""
+    async with writing, wv.database.session() as session:
+        await _show(session, held, built, stored, sha256)
+        await _mark_erased(session, held)
+    log.info("version %s of dataset %s has %s rows", held.row.number, held.row.dataset_id, built.report.rows)
 
 
 async def _mark_erased(session: AsyncSession, held: Held) -> None:
@@ -114,7 +123,7 @@ def _writing(
     filename = _filename(name, held.row.number, split)
     upload = files.Upload(filename=filename, purpose="fine-tune", pieces=_pieces(file), expires_after=None)
     file_id = versions.file_id(held.row.id, held.tries, split)
-    return files.written(wv.files, held.row.project_id, upload, max_bytes=files.LARGEST, file_id=file_id)
+    return files.written(wv.database, wv.files, held.row.project_id, upload, max_bytes=files.LARGEST, file_id=file_id)
 
 
 async def discard_left(wv: WorkerServices, held: Held) -> None:

@@ -11,7 +11,7 @@ from gateway.app import build_app
 from gateway.db.connection import Connection
 from gateway.db.database import Database
 from gateway.db.tables import ProjectRow
-from gateway.errors import InvalidRequest, Unavailable
+from gateway.errors import InvalidRequest, Unavailable, Unconfirmed
 from gateway.kit.clock import now
 from gateway.services import Services
 from gateway.settings import DatabaseSettings, Settings
@@ -70,6 +70,17 @@ class TestSession:
         with pytest.raises(Unavailable):
             async with database.session() as session:
                 await session.execute(kill)
+        assert await count(database) == 0
+
+    async def test_one_that_is_lost_while_it_commits_may_be_committed(self, database: Database) -> None:
+        async def loses_its_connection() -> None:
+            async with database.session() as session:
+                session.add(project())
+                await session.flush()
+                await database.fetch(KILL_OTHERS)
+
+        with pytest.raises(Unconfirmed):
+            await loses_its_connection()
         assert await count(database) == 0
 
 

@@ -1,14 +1,16 @@
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError
 
 from gateway.db.database import Database
 from gateway.db.tables import FileRow
-from gateway.errors import InvalidRequest, NotFound, Unavailable
+from gateway.errors import InvalidRequest, NotFound, Unavailable, Unconfirmed
 from gateway.files import repository, service
 from gateway.files.service import BATCH_EXPIRY_SECONDS, FILENAME_LIMIT, Upload, one_piece
 from gateway.files.store import FileStore
@@ -45,6 +47,48 @@ class DatabaseAway:
         yield
 
 
+class AnswerLost:
+    """A database that commits, and whose answer to that is lost."""
+
+    def __init__(self, database: Database, error: BaseException, *, then_away: bool = False) -> None:
+        self._database, self._error, self._then_away = database, error, then_away
+        self._was_lost = False
+
+    @asynccontextmanager
+    async def session(self) -> Any:
+        if self._was_lost and self._then_away:
+            raise Unavailable("away")
+        async with self._database.session() as session:
+            yield session
+        if not self._was_lost:
+            self._was_lost = True
+            raise self._error
+
+
+class CutOff:
+    """A database whose COMMIT goes on after its caller was cut off."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._committing: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def session(self) -> Any:
+        context = self._database.session()
+        session = await context.__aenter__()
+        if self._committing is not None:
+            yield session
+            await context.__aexit__(None, None, None)
+            return
+        yield session
+        self._committing = asyncio.ensure_future(self._end(context))
+        raise asyncio.CancelledError
+
+    async def _end(self, context: Any) -> None:
+        await asyncio.sleep(0.3)
+        await context.__aexit__(None, None, None)
+
+
 class TestStore:
     async def test_expiry_is_only_batches_own(self, database: Database, files: FileStore, project: str) -> None:
         assert (await store(database, files)).expires_at is None
@@ -78,6 +122,55 @@ class TestStore:
             await store(DatabaseAway(), files)
         assert list((tmp_path / "blobs").iterdir()) == []
 
+    @pytest.mark.parametrize("then_away", [False, True])
+    @pytest.mark.parametrize("error", [Unconfirmed("lost"), asyncio.CancelledError()], ids=["lost", "cancelled"])
+    async def test_row_that_may_have_been_committed_keeps_its_content(
+        self, database: Database, files: FileStore, project: str, error: BaseException, then_away: bool
+    ) -> None:
+        """Whether or not the database can be asked afterwards."""
+        with pytest.raises(type(error)):
+            await store(AnswerLost(database, error, then_away=then_away), files)
+        async with database.session() as session:
+            [row] = await session.scalars(select(FileRow))
+        assert b"".join([piece async for piece in files.get(row.id)]) == b"{}\n"
+
+    async def test_row_that_is_committed_a_little_later_keeps_its_content(
+        self, database: Database, files: FileStore, project: str
+    ) -> None:
+        with pytest.raises(asyncio.CancelledError):
+            await store(CutOff(database), files)
+        async with database.session() as session:
+            [row] = await session.scalars(select(FileRow))
+        assert b"".join([piece async for piece in files.get(row.id)]) == b"{}\n"
+
+    async def test_row_that_was_rolled_back_leaves_no_content(
+        self, database: Database, files: FileStore, tmp_path: Path
+    ) -> None:
+        """Its project is not there, so nobody has to be asked."""
+        with pytest.raises(IntegrityError):
+            await store(database, files)
+        assert list((tmp_path / "blobs").iterdir()) == []
+
+    async def test_one_that_is_cancelled_before_its_commit_leaves_no_content(
+        self, database: Database, files: FileStore, project: str, tmp_path: Path
+    ) -> None:
+        upload = Upload(filename="a.csv", purpose="batch_output", pieces=one_piece(b"1"), expires_after=None)
+
+        async def cancelled() -> None:
+            async with (
+                service.written(database, files, project, upload, max_bytes=5) as row,
+                database.session() as session,
+            ):
+                session.add(row)
+                await session.flush()
+                raise asyncio.CancelledError
+
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled()
+        assert list((tmp_path / "blobs").iterdir()) == []
+        async with database.session() as session:
+            assert list(await session.scalars(select(FileRow))) == []
+
 
 class TestStoreInternal:
     @pytest.mark.parametrize("purpose", INTERNAL_PURPOSES)
@@ -104,7 +197,7 @@ class TestWritten:
     async def test_body_that_fails_leaves_no_content(self, files: FileStore, tmp_path: Path) -> None:
         upload = Upload(filename="a.csv", purpose="batch_output", pieces=one_piece(b"1"), expires_after=None)
         with pytest.raises(RuntimeError):
-            async with service.written(files, "proj_1", upload, max_bytes=5):
+            async with service.written(DatabaseAway(), files, "proj_1", upload, max_bytes=5):
                 raise RuntimeError("the transaction failed")
         assert list((tmp_path / "blobs").iterdir()) == []
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -25,6 +26,7 @@ from gateway.db.tables import (
     JudgmentRow,
 )
 from gateway.exchanges.deletions import USER
+from gateway.files import service as files
 from gateway.kit.clock import now
 from gateway.services import Services, WorkerServices, worker_services
 from gateway.settings import Settings, WorkerSettings
@@ -242,6 +244,37 @@ class TestWorkers:
         version = await built(wv, client, dataset)
         assert (version["status"], version["training_file"]) == ("cancelled", None)
         assert (await client.get("/v1/files")).json()["data"] == []
+
+    @pytest.mark.parametrize("stopped", [False, True])
+    async def test_what_is_committed_keeps_its_files(
+        self, client: Client, wv: WorkerServices, monkeypatch: pytest.MonkeyPatch, stopped: bool
+    ) -> None:
+        """The answer to the COMMIT is on its way when the lease is not extended any more, or when the worker is told to stop."""
+        await asked(client, 3)
+        dataset = await created(client)
+        committed = asyncio.Event()
+        written = files.written
+
+        @asynccontextmanager
+        async def slow(*arguments: Any, **named: Any) -> AsyncIterator[FileRow]:
+            async with written(*arguments, **named) as row:
+                try:
+                    yield row
+                finally:
+                    committed.set()
+                await asyncio.sleep(0.3)
+
+        monkeypatch.setattr(files, "written", slow)
+        monkeypatch.setattr(task, "POLL_SECONDS", 0.01)
+        working = asyncio.ensure_future(built(wv, client, dataset))
+        await committed.wait()
+        if stopped:
+            working.cancel()
+        await asyncio.wait({working})
+        version = await version_of(client, dataset)
+        assert version["status"] == "completed"
+        content = await client.get(f"/v1/files/{version['training_file']}/content")
+        assert hashlib.sha256(content.content).hexdigest() == version["content_sha256"]
 
     async def test_an_exchange_that_is_deleted_meanwhile_is_not_in_it(
         self, client: Client, wv: WorkerServices, database: Database, monkeypatch: pytest.MonkeyPatch
