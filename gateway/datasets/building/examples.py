@@ -12,6 +12,7 @@ from gateway.datasets.building.messages import (
 )
 from gateway.datasets.building.reading import Snapshot, examples
 from gateway.datasets.building.selection import Ground
+from gateway.datasets.building.unusable import UNUSABLE
 from gateway.db.database import Database
 from gateway.db.tables import TrainingExampleRow
 
@@ -25,8 +26,10 @@ async def select_examples(database: Database, snapshot: Snapshot, ground: Ground
         candidates: list[Candidate] = []
         for row in page:
             try:
-                candidates.append(_candidate(row, ground))
-            except (NotText, KeyError, TypeError, IndexError):
+                candidate = _candidate(row, ground)
+                ground.work.check(candidate)
+                candidates.append(candidate)
+            except (NotText, KeyError, IndexError, *UNUSABLE):
                 ground.tally.drop("unusable", example_id=row.id)
         ground.work.add(candidates)
 

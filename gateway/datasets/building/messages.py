@@ -1,7 +1,7 @@
 """Logged messages as lines of training files: what the trainer takes, and nothing else."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -112,6 +112,16 @@ def conversation_of(messages: Sequence[Json], metadata: Mapping[str, Any] | None
 def key_of(value: Any) -> str:
     """32 hex digits, the same for equal values."""
     return hashlib.sha256(_encode(value)).hexdigest()[:32]
+
+
+def keys_so_far(values: Iterable[Any]) -> Iterator[str]:
+    """`key_of` of the first value as a list, of the first two, and so on; each value is encoded once."""
+    running = hashlib.sha256(b"[")
+    for place, value in enumerate(values):
+        running.update((b"," if place else b"") + _encode(value))
+        so_far = running.copy()
+        so_far.update(b"]")
+        yield so_far.hexdigest()[:32]
 
 
 def line_of(value: Any) -> bytes:

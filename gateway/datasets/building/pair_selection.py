@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import msgspec
@@ -14,6 +14,7 @@ from gateway.datasets.building.pair_checks import fault_of
 from gateway.datasets.building.reading import Sized, batches
 from gateway.datasets.building.selection import Ground, Progress, by_choice
 from gateway.datasets.building.threads import in_thread
+from gateway.datasets.building.unusable import counted
 from gateway.datasets.building.verdicts import Verdict, is_believed, newest_edit
 
 AT_ONCE = 500
@@ -103,6 +104,15 @@ class _Spoken:
     sized: Sized
     verdicts: dict[int, list[Verdict]]
     depth: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """In a batch."""
+
+    candidates: list[Candidate] = field(default_factory=list[Candidate])
+    answers: list[tuple[str, str, int, bytes]] = field(default_factory=list[tuple[str, str, int, bytes]])
+    """Rows of the table: prompt, exchange, choice and the `Answer`."""
 
 
 async def _read_page(making: "_Making", page: Sequence[Sized], verdicts: dict[str, list[Verdict]]) -> None:
@@ -202,25 +212,31 @@ class _Making:
 
     def read_batch(self, batch: Sequence[_Spoken], bodies: dict[str, Bodies]) -> None:
         """Pairs of edits, and scored answers by their prompt."""
-        ground, sources = self.ground, self.ground.recipe.pairs.sources
-        candidates: list[Candidate] = []
-        answers: list[tuple[str, str, int, bytes]] = []
+        ground, found = self.ground, _Found()
         for spoken in batch:
             for choice, said in spoken.verdicts.items():
-                edit = newest_edit(said) if "edits" in sources else None
-                scores = scores_of(ground, said) if {"regenerated", "choices"} & set(sources) else {}
-                if edit is None and not scores:
-                    continue
-                logged = ground.read(spoken.sized, bodies.get(spoken.sized.call.id), choice)
-                if logged is None:
-                    continue
-                if edit is not None and (candidate := self._of_edit(logged, edit, spoken.depth)) is not None:
-                    candidates.append(candidate)
-                if scores:
-                    answers.append(_answer(logged, scores, said))
-        ground.work.add(candidates)
+                with counted(ground.tally, exchange_id=spoken.sized.call.id):
+                    self._read_one(spoken, choice, said, bodies.get(spoken.sized.call.id), found)
+        ground.work.add(found.candidates)
         with ground.work.writing():
-            ground.work.db.executemany("INSERT INTO answers VALUES (?, ?, ?, ?)", answers)
+            ground.work.db.executemany("INSERT INTO answers VALUES (?, ?, ?, ?)", found.answers)
+
+    def _read_one(
+        self, spoken: _Spoken, choice: int, said: Sequence[Verdict], bodies: Bodies | None, found: _Found
+    ) -> None:
+        """Raises UNUSABLE."""
+        sources = self.ground.recipe.pairs.sources
+        edit = newest_edit(said) if "edits" in sources else None
+        scores = scores_of(self.ground, said) if {"regenerated", "choices"} & set(sources) else {}
+        if edit is None and not scores:
+            return
+        logged = self.ground.read(spoken.sized, bodies, choice)
+        if logged is None:
+            return
+        if scores:
+            found.answers.append(_answer(logged, scores, said))
+        if edit is not None and (candidate := self._of_edit(logged, edit, spoken.depth)) is not None:
+            found.candidates.append(candidate)
 
     def _of_edit(self, logged: Logged, edit: Verdict, depth: int) -> Candidate | None:
         self.ground.tally.considered += 1
@@ -263,15 +279,16 @@ class _Making:
     ) -> None:
         candidates: list[Candidate] = []
         for pair, depth in zip(batch, depths, strict=True):
-            chosen, rejected = (
-                self.ground.read(sized[exchange], bodies.get(exchange), choice)
-                for exchange, choice in (pair.chosen, pair.rejected)
-            )
-            if chosen is None or rejected is None:
-                continue
-            candidate = self._checked(chosen, rejected, pair, depth)
-            if candidate is not None:
-                candidates.append(candidate)
+            with counted(self.ground.tally, exchange_id=pair.chosen[0], other_exchange_id=pair.rejected[0]):
+                chosen, rejected = (
+                    self.ground.read(sized[exchange], bodies.get(exchange), choice)
+                    for exchange, choice in (pair.chosen, pair.rejected)
+                )
+                if chosen is None or rejected is None:
+                    continue
+                candidate = self._checked(chosen, rejected, pair, depth)
+                if candidate is not None:
+                    candidates.append(candidate)
         self.ground.work.add(candidates)
 
     def _checked(self, chosen: Logged, rejected: Logged, pair: _Pair, depth: int) -> Candidate | None:
@@ -288,7 +305,9 @@ class _Making:
         if fault is not None:
             self.ground.tally.drop(fault, exchange_id=pair.chosen[0], other_exchange_id=pair.rejected[0])
             return None
-        return rows.preference(chosen, rejected, pair.signal, pair.judgment_ids, depth=depth, votes=pair.votes)
+        made = rows.preference(chosen, rejected, pair.signal, pair.judgment_ids, depth=depth, votes=pair.votes)
+        self.ground.work.check(made)
+        return made
 
 
 def _answer(logged: Logged, scores: dict[str, float], said: Sequence[Verdict]) -> tuple[str, str, int, bytes]:

@@ -76,6 +76,24 @@ class Log:
             yield page
             behind = page[-1].call.id
 
+    def unfiltered(self) -> "Log":
+        """All that could be learnt, whatever the recipe leaves out."""
+        return Log(self._database, self._snapshot, Exchanges())
+
+    async def disliked_pages(self) -> AsyncIterator[list[Sized]]:
+        """Those of which a person said that an answer is not good, or how it should be; a page may be empty."""
+        said = self._judgments().with_only_columns(JudgmentRow.exchange_id).order_by(None).distinct()
+        said = said.where(JudgmentRow.source == "human", ~JudgmentRow.passed | (JudgmentRow.kind == "edit"))
+        behind = ""
+        while True:
+            page = said.where(JudgmentRow.exchange_id > behind).order_by(JudgmentRow.exchange_id).limit(PAGE)
+            async with self._database.session() as session:
+                ids = list(await session.scalars(page))
+            if not ids:
+                return
+            yield list((await self.calls(ids)).values())
+            behind = ids[-1]
+
     async def count(self, most: int | None = None) -> int:
         """Args: most: counted no further."""
         matching = self._matching().limit(most).subquery()

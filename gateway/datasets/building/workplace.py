@@ -85,6 +85,11 @@ class Workplace:
             )
         return first
 
+    @staticmethod
+    def check(candidate: Candidate) -> None:
+        """Raises what `unusable.UNUSABLE` has: it cannot be written down."""
+        _row(0, candidate)
+
     def replace(self, number: int, candidate: Candidate) -> None:
         self.db.execute("UPDATE candidates SET content = ? WHERE number = ?", (encode(candidate), number))
 

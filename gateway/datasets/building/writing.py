@@ -12,6 +12,7 @@ from gateway.datasets.building.candidate import Candidate
 from gateway.datasets.building.caps import leave_out
 from gateway.datasets.building.messages import line_of
 from gateway.datasets.building.selection import Ground
+from gateway.datasets.building.unusable import UNUSABLE
 from gateway.datasets.building.workplace import decode
 from gateway.datasets.checking import check
 from gateway.datasets.found import Found
@@ -97,9 +98,9 @@ def _write(ground: Ground, redact: Redact, written: Written, stop: threading.Eve
     while page := list(itertools.islice(in_order, PAGE)):
         noted: list[tuple[int, str, int]] = []
         for number, split, candidate in page:
-            raw = line_of(redact(candidate.line))
+            raw = _line(redact, candidate)
             file = written.files[split]
-            if not file.write(raw):
+            if raw is None or not file.write(raw):
                 bad.append(number)
                 continue
             noted.append((file.lines, hashlib.sha256(raw).hexdigest(), number))
@@ -112,6 +113,13 @@ def _write(ground: Ground, redact: Redact, written: Written, stop: threading.Eve
     leave_out(ground, bad, "unusable")
     written.characters = chosen, rejected
     return written
+
+
+def _line(redact: Redact, candidate: Candidate) -> bytes | None:
+    try:
+        return line_of(redact(candidate.line))
+    except UNUSABLE:
+        return None
 
 
 def _in_order(ground: Ground) -> Iterator[tuple[int, str, Candidate]]:

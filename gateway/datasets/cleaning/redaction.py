@@ -86,7 +86,7 @@ class Redactor:
             return self.text(value)
         before = self.counts.total()
         redacted = self._leaf(parsed)
-        return json.dumps(redacted, ensure_ascii=False) if self.counts.total() > before else value
+        return _json(redacted) if self.counts.total() > before else value
 
     def _leaf(self, value: Any) -> Any:
         if isinstance(value, dict):
@@ -103,3 +103,13 @@ class Redactor:
         digest = blake2b(f"{each.kind}:{each.value}".encode(errors="surrogatepass"), key=self._key, digest_size=8)
         letters = base64.b32encode(digest.digest()).decode()[:LETTERS]
         return f"{each.kind.upper()}_{letters}"
+
+
+def _json(value: Any) -> str:
+    """In letters, unless one of them is half a character, which only its escape can say."""
+    said = json.dumps(value, ensure_ascii=False)
+    try:
+        said.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value)
+    return said

@@ -6,6 +6,14 @@ from typing import Any
 
 import pytest
 
+from gateway.datasets.building import messages
+from gateway.datasets.building.ancestry import Ancestry
+from gateway.datasets.building.reading import Log, Snapshot
+from gateway.datasets.building.selection import Ground, select_answers
+from gateway.datasets.building.tally import Tally
+from gateway.datasets.building.workplace import Workplace
+from gateway.exchanges.subjects import subject
+from gateway.protocol.recipes import Exchanges
 from tests.gateway.datasets.building.world import BEGIN, SNAPSHOT, World, built, recipe, sentence
 
 pytestmark = pytest.mark.anyio
@@ -308,6 +316,65 @@ class TestTurns:
         lines = (await built(world, tmp_path, recipe(turns={"learn": "every"}))).lines
         assert [line["messages"][2].get("weight") for line in lines] == [None, 0]
         assert lines[0]["messages"][2]["content"] == "Better."
+
+    async def test_nor_one_that_somebody_disliked_in_a_call_that_is_left_out(
+        self, world: World, tmp_path: Path
+    ) -> None:
+        first, second = self.conversation(world, (sentence(1), "One."), (sentence(2), "Two."))
+        world.exchanges[0]["request_metadata"] = {"team": "b"}
+        world.exchanges[1]["request_metadata"] = {"team": "a"}
+        await world.thumb(first, up=False)
+        await world.thumb(second)
+        await world.store()
+        wanted = recipe(turns={"learn": "every"}, sources={"exchanges": {"metadata": {"team": "a"}}})
+        version = await built(world, tmp_path, wanted)
+        assert [message.get("weight") for message in version.lines[0]["messages"]] == [None, None, 0, None, None]
+        assert version.dropped == {}
+
+    async def test_of_a_conversation_each_message_is_read_once(
+        self, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """However many answers are in it."""
+        said = [(sentence(seed), "Yes.") for seed in range(1, 101)]
+        call = self.conversation(world, *said)[-1]
+        world.exchanges = world.exchanges[-1:]
+        await world.thumb(call)
+        await world.store()
+        encoded: list[int] = []
+        encode = messages._encode
+
+        def counting(value: Any) -> bytes:
+            encoded.append(len(value) if isinstance(value, list) else 1)
+            return encode(value)
+
+        monkeypatch.setattr(messages, "_encode", counting)
+        [line] = (await built(world, tmp_path, recipe(turns={"learn": "every"}))).lines
+        assert len(line["messages"]) == 201
+        assert sum(encoded) < 3 * 201
+
+    def test_the_key_of_every_beginning(self) -> None:
+        values = [{"b": 1, "a": "ü"}, [], {"c": None}]
+        expected = [messages.key_of(values[:count]) for count in (1, 2, 3)]
+        assert list(messages.keys_so_far(values)) == expected
+        assert list(messages.keys_so_far([])) == []
+
+    async def test_one_batch_ends_soon_when_nobody_wants_it(self, world: World, tmp_path: Path) -> None:
+        call = world.call(sentence(1), sentence(2))
+        await world.thumb(call)
+        await world.store()
+        reads: list[int] = []
+
+        def stops(*arguments: Any) -> Any:
+            reads.append(1)
+            return subject(*arguments)
+
+        work = Workplace(tmp_path, "dsver_1")
+        log = Log(world.database, Snapshot(world.project_id, SNAPSHOT), Exchanges())
+        ground = Ground(log, recipe(), work, Tally(), Ancestry(world.database), stops)
+        ground.stop.set()
+        await select_answers(ground, lambda _: None)
+        assert (reads, work.count()) == ([], 0)
+        work.close()
 
     async def test_conversations_that_are_too_long(self, world: World, tmp_path: Path) -> None:
         for call in self.conversation(world, (sentence(1), "One."), (sentence(2), "Two.")):

@@ -77,6 +77,13 @@ class TestLine:
         redacted = redactor().line({"messages": [{"role": "assistant", "tool_calls": [call]}]})
         assert redacted["messages"][0]["tool_calls"][0]["function"]["arguments"] == '{"a":1,   "b":2}'
 
+    def test_arguments_with_half_a_character_can_be_written(self) -> None:
+        call = {"function": {"name": "f", "arguments": json.dumps({"to": EMAIL, "text": "\ud83d"})}}
+        redacted = redactor().line({"messages": [{"role": "assistant", "tool_calls": [call]}]})
+        arguments = redacted["messages"][0]["tool_calls"][0]["function"]["arguments"]
+        assert EMAIL not in arguments
+        assert json.loads(arguments.encode())["text"] == "\ud83d"
+
     def test_only_the_kinds_that_are_wanted(self) -> None:
         wanted = Redactor(("email",), KEY)
         assert wanted.text(f"{EMAIL} {ADDRESS}").endswith(ADDRESS)
