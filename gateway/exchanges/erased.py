@@ -5,7 +5,7 @@ from collections.abc import Collection
 from sqlalchemy import literal, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway.db.tables import ExchangeDeletionRow, ExchangeRow
+from gateway.db.tables import ExchangeDeletionRow, ExchangeRow, JudgmentRow
 from gateway.exchanges.deletions import LOCK, USER
 
 
@@ -21,3 +21,9 @@ async def hold_off(session: AsyncSession, ids: Collection[str]) -> frozenset[str
     of_user = (told.exchange_id == literal(USER) + ExchangeRow.end_user) & (told.project_id == ExchangeRow.project_id)
     with_user = select(ExchangeRow.id).join(told, of_user & (ExchangeRow.created_at <= told.deleted_at))
     return frozenset(await session.scalars(one_by_one.union(with_user.where(ExchangeRow.id.in_(ids)))))
+
+
+async def without_words(session: AsyncSession, judgment_ids: Collection[str]) -> frozenset[str]:
+    """Those of these corrections whose words were erased. After `hold_off`: none is until the end of the transaction."""
+    silent = select(JudgmentRow.id).where(JudgmentRow.id.in_(judgment_ids), JudgmentRow.edited_message.is_(None))
+    return frozenset(await session.scalars(silent))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Text, and_, case, delete, func, literal, null, or_, select, text, update
+from sqlalchemy import ColumnElement, Text, and_, case, delete, func, literal, null, or_, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -198,13 +198,20 @@ async def take_words(session: AsyncSession, project_id: str, since: str, end: st
 
 
 async def erase_words_of(session: AsyncSession, project_id: str, end_user: str) -> None:
-    """What an end user said of answers; lines of datasets with an answer as they wrote that it should be are marked."""
+    """What an end user said of answers. Examples made of a correction of theirs go, and lines of datasets with one are marked.
+
+    No copy of a correction is written meanwhile: whoever writes one holds the lock, too, and looks whether the words are still there.
+    """
+    await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
     theirs = (JudgmentRow.project_id == project_id, JudgmentRow.end_user == end_user)
     wrote = (DatasetItemRow.exchange_id == JudgmentRow.exchange_id, DatasetItemRow.judgment_ids.op("?")(JudgmentRow.id))
     learnt = update(DatasetItemRow).where(
         *wrote, *theirs, JudgmentRow.kind == "edit", DatasetItemRow.erased_at.is_(None)
     )
     await session.execute(learnt.values(erased_at=now()).execution_options(synchronize_session=False))
+    corrected = select(JudgmentRow.exchange_id).where(*theirs, JudgmentRow.kind == "edit")
+    made = (TrainingExampleRow.source == "edit", TrainingExampleRow.exchange_id.in_(corrected))
+    await _erase_examples(session, project_id, *made)
     await session.execute(update(JudgmentRow).where(*theirs).values(**_NO_WORDS))
 
 
@@ -241,21 +248,26 @@ async def _empty(session: AsyncSession, project_id: str, ids: Sequence[str]) -> 
 
 async def _mark(session: AsyncSession, project_id: str, ids: Sequence[str]) -> None:
     moment = now()
-    example = (TrainingExampleRow.project_id == project_id, TrainingExampleRow.exchange_id.in_(ids))
-    examples = select(TrainingExampleRow.id).where(*example)
-    copies = or_(
-        DatasetItemRow.exchange_id.in_(ids),
-        DatasetItemRow.other_exchange_id.in_(ids),
-        DatasetItemRow.example_id.in_(examples),
-    )
+    copies = or_(DatasetItemRow.exchange_id.in_(ids), DatasetItemRow.other_exchange_id.in_(ids))
     for statement in (
         update(StoredCompletionRow)
         .where(StoredCompletionRow.project_id == project_id, StoredCompletionRow.exchange_id.in_(ids))
         .values(deleted_at=func.coalesce(StoredCompletionRow.deleted_at, moment), completion_metadata=null()),
         update(DatasetItemRow).where(copies, DatasetItemRow.erased_at.is_(None)).values(erased_at=moment),
-        update(TrainingExampleRow)
-        .where(*example)
-        .values(line={}, note="", deleted_at=func.coalesce(TrainingExampleRow.deleted_at, moment)),
+    ):
+        await session.execute(statement.execution_options(synchronize_session=False))
+    await _erase_examples(session, project_id, TrainingExampleRow.exchange_id.in_(ids))
+
+
+async def _erase_examples(session: AsyncSession, project_id: str, *which: ColumnElement[bool]) -> None:
+    """With the lines of datasets that were made of them, and from what is shown to models."""
+    here, moment = (TrainingExampleRow.project_id == project_id, *which), now()
+    examples = select(TrainingExampleRow.id).where(*here)
+    lines = update(DatasetItemRow).where(DatasetItemRow.example_id.in_(examples), DatasetItemRow.erased_at.is_(None))
+    gone = func.coalesce(TrainingExampleRow.deleted_at, moment)
+    for statement in (
+        lines.values(erased_at=moment),
+        update(TrainingExampleRow).where(*here).values(line={}, note="", deleted_at=gone),
     ):
         await session.execute(statement.execution_options(synchronize_session=False))
     if await session.scalar(examples.limit(1)):

@@ -8,11 +8,13 @@ from typing import IO
 import msgspec
 from litestar import post
 from litestar.params import RawBody
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.datasets.building import rows
 from gateway.datasets.building.logged import Bodies, edited, read
 from gateway.datasets.building.reading import Log, Sized, Snapshot, batches
 from gateway.datasets.building.selection import by_choice
+from gateway.datasets.building.unusable import UNUSABLE
 from gateway.datasets.building.verdicts import Verdict, newest_edit
 from gateway.datasets.isolated import fill, temporary
 from gateway.datasets.written_lines import KINDS, problem_of
@@ -22,7 +24,7 @@ from gateway.examples import repository
 from gateway.examples.liked import liked
 from gateway.examples.lines import NewExample
 from gateway.examples.repository import Marks
-from gateway.exchanges.erased import hold_off
+from gateway.exchanges.erased import hold_off, without_words
 from gateway.exchanges.subjects import subject
 from gateway.files import repository as files
 from gateway.files.store import too_large
@@ -67,6 +69,8 @@ async def import_examples(sv: Sv, caller: Caller, body: RawBody) -> ExampleImpor
 @dataclass
 class _Found:
     examples: list[NewExample] = field(default_factory=list[NewExample])
+    edits: dict[str, NewExample] = field(default_factory=dict[str, NewExample])
+    """By the id of the correction that one was made of."""
     skipped: dict[str, Skipped] = field(default_factory=dict[str, Skipped])
     has_more: bool = False
 
@@ -81,8 +85,7 @@ async def _write(sv: Services, caller: ApiKey, wanted: ImportCreate, found: _Fou
     tags = list(dict.fromkeys(wanted.tags))
     marks = Marks(by=caller.id, tags=tags, validated=wanted.validated, score=wanted.score)
     async with sv.database.session() as session:
-        erased = await hold_off(session, {each.exchange_id for each in found.examples if each.exchange_id})
-        kept = [each for each in found.examples if each.exchange_id not in erased]
+        kept = await _not_erased(session, found)
         created = await repository.add(session, caller.project_id, kept, marks)
     return ExampleImport(
         created=created,
@@ -90,6 +93,14 @@ async def _write(sv: Services, caller: ApiKey, wanted: ImportCreate, found: _Fou
         skipped=list(found.skipped.values()),
         has_more=found.has_more,
     )
+
+
+async def _not_erased(session: AsyncSession, found: _Found) -> list[NewExample]:
+    """What nobody has erased while it was read, nor erases until the end of the transaction."""
+    erased = await hold_off(session, {each.exchange_id for each in found.examples if each.exchange_id})
+    silent = await without_words(session, found.edits)
+    taken_back = {id(found.edits[each]) for each in silent}
+    return [each for each in found.examples if each.exchange_id not in erased and id(each) not in taken_back]
 
 
 async def _from_file(sv: Services, caller: ApiKey, file_id: str, found: _Found) -> None:
@@ -184,8 +195,11 @@ def _read_batch(
                 continue
             if there is None:
                 found.skip("deleted", sized.call.id)
-            else:
+                continue
+            try:
                 _take(sized, there, choice, edit, found)
+            except UNUSABLE:
+                found.skip("unusable", sized.call.id)
 
 
 def _is_liked(said: Sequence[Verdict], min_score: float | None) -> bool:
@@ -210,5 +224,8 @@ def _take(sized: Sized, bodies: Bodies, choice: int, edit: Verdict | None, found
     if problem is not None:
         return found.skip("invalid_line", f"{sized.call.id}: {problem.path} {problem.message}. {problem.fix}")
     source = "edit" if edit else "exchange"
-    found.examples.append(NewExample(line=line, kind="sft", source=source, exchange_id=sized.call.id))
+    example = NewExample(line=line, kind="sft", source=source, exchange_id=sized.call.id)
+    found.examples.append(example)
+    if edit is not None:
+        found.edits[edit.id] = example
     return None

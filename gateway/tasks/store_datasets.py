@@ -55,6 +55,13 @@ WHERE item.version_id = :version AND item.erased_at IS NULL AND item.judgment_id
 """)
 """Corrections that lost their words while the version was built."""
 
+MARK_EXAMPLES = text("""
+UPDATE dataset_items AS item SET erased_at = example.deleted_at FROM training_examples AS example
+WHERE item.version_id = :version AND item.erased_at IS NULL AND example.id = item.example_id AND example.line = '{}'
+    AND example.deleted_at IS NOT NULL
+""")
+"""Examples that were erased."""
+
 
 class Anew(Exception):
     """What was built holds an exchange that was deleted meanwhile."""
@@ -114,6 +121,7 @@ async def _mark_erased(session: AsyncSession, held: Held) -> None:
     where = {"version": held.row.id}
     await session.execute(MARK_ERASED, where)
     await session.execute(MARK_USERS, where | {"since": held.begun_at - LONGEST_ERASING})
+    await session.execute(MARK_EXAMPLES, where)
     await session.execute(MARK_WORDS, where | {"project": held.row.project_id})
 
 

@@ -189,6 +189,19 @@ class Everything:
         await self.sv.drain.drain()
         await read_exchanges(self.wv)
 
+    async def corrected(self, *ids: str) -> None:
+        """Examples of calls that are not the person's, as that one, or somebody else, wrote that they should be answered."""
+        body = {"exchanges": {"ids": ids}, "validated": True, "score": 1.0, "tags": ["corrected"]}
+        imported = await self.client.post("/v1/training_examples/import", json=body)
+        assert imported.json()["created"] == len(ids), imported.text
+        recipe = {
+            "kind": "sft",
+            "split": {"validation": 0},
+            "sources": {"exchanges": None, "examples": {"tags": ["corrected"]}},
+        }
+        version = await built(self.wv, self.client, await created(self.client, recipe=recipe))
+        assert version["training_rows"] == len(ids), version
+
     async def judge(self, ids: list[str]) -> None:
         world = World(self.wv.database, project_id=self.key["project_id"])
         _, version = await world.judge(LlmSpec(model="echo"))
@@ -258,6 +271,7 @@ class TestForgotten:
             await say(client, id, ANN, WORD)
         await say(client, of_bob[0], ANN, WORD)
         await say(client, of_bob[1], BOB, OTHER)
+        await everything.corrected(of_bob[0], of_bob[1])
         await everything.copy(ids)
         late = await call(client, ANN, WORD, "still in the spool")
         before = await places(database, settings, WORD)

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from gateway.exchanges import erasure
+from gateway.exchanges.subjects import subject
 from gateway.keys.ring import ApiKey
 from gateway.routes import example_imports
 from gateway.services import Services
@@ -206,3 +207,43 @@ class TestFromTheLog:
         assert questions(await rows(client)) == ["kept"]
         assert (await client.delete(f"/v1/exchanges/{kept}")).status_code == 200
         assert await rows(client) == []
+
+    @pytest.mark.parametrize("when", ["before", "meanwhile", "after"])
+    async def test_no_correction_that_its_person_had_erased(
+        self, client: httpx.AsyncClient, sv: Services, monkeypatch: pytest.MonkeyPatch, when: str
+    ) -> None:
+        """The call is not theirs: it stays, with what others wrote of it."""
+        id, other = await asked(client, sv, "q", "r")
+        await judged(client, id, correction="Ann's.", user="ann")
+        await judged(client, other, correction="Bob's.", user="bob")
+        write = example_imports._write  # type: ignore[reportPrivateUsage]
+
+        async def erased() -> None:
+            assert (await client.delete("/v1/exchanges", params={"user": "ann"})).status_code == 200
+
+        async def meanwhile(*arguments: Any) -> Any:
+            if when == "meanwhile":
+                await erased()
+            return await write(*arguments)
+
+        monkeypatch.setattr(example_imports, "_write", meanwhile)
+        if when == "before":
+            await erased()
+        await imported(client, exchanges={})
+        if when == "after":
+            await erased()
+        assert questions(await rows(client)) == ["r"]
+
+    async def test_one_that_cannot_be_read_is_told(
+        self, client: httpx.AsyncClient, sv: Services, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        good, bad = await asked(client, sv, "good", "bad")
+
+        def breaks(request: bytes, *rest: Any) -> Any:
+            if b"bad" in request:
+                raise OverflowError
+            return subject(request, *rest)
+
+        monkeypatch.setattr(example_imports, "subject", breaks)
+        found = await imported(client, exchanges={"ids": [good, bad]})
+        assert (found["created"], found["skipped"]) == (1, [{"reason": "unusable", "count": 1, "first": [bad]}])

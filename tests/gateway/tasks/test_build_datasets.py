@@ -334,6 +334,29 @@ class TestWorkers:
             erased = select(DatasetItemRow.exchange_id).where(DatasetItemRow.erased_at.is_not(None))
             assert list(await session.scalars(erased)) == [id]
 
+    async def test_an_example_that_is_erased_while_it_is_built_is_marked(
+        self, client: Client, wv: WorkerServices, sv: Services, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Made of a correction by somebody whose call it was not."""
+        await sv.drain.drain()
+        id, _ = await asked(client, 2)
+        await client.post("/v1/feedback", json={"completion_id": id, "correction": "Seven.", "user": "ann"})
+        body = {"exchanges": {}, "validated": True, "score": 1.0}
+        assert (await client.post("/v1/training_examples/import", json=body)).json()["created"] == 2
+        recipe = {"kind": "sft", "split": {"validation": 0}, "sources": {"exchanges": None, "examples": {}}}
+        dataset = await created(client, recipe=recipe)
+        store = task.store_dataset
+
+        async def erased_before(*arguments: Any) -> None:
+            assert (await client.delete("/v1/exchanges", params={"user": "ann"})).status_code == 200
+            await store(*arguments)
+
+        monkeypatch.setattr(task, "store_dataset", erased_before)
+        version = await built(wv, client, dataset)
+        assert (version["status"], version["training_rows"]) == ("completed", 2)
+        items = (await client.get(f"/v1/datasets/{dataset['id']}/versions/1/items")).json()["data"]
+        assert [each["exchange_id"] for each in items if each["erased_at"]] == [id]
+
     async def test_a_bug_is_told_and_the_next_version_is_built(
         self, client: Client, wv: WorkerServices, monkeypatch: pytest.MonkeyPatch
     ) -> None:
