@@ -174,9 +174,13 @@ def _bits(text: str) -> float:
     return -sum(count / len(text) * math.log2(count / len(text)) for count in counts)
 
 
+_LETTERS = r"A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u0300-\u03ff\u0400-\u052f\u1e00-\u1fff"
+"""Of addresses (RFC 6531, RFC 5890): scripts that put spaces between words, accents by themselves among them. In others nothing
+tells where an address begins."""
+_DIGITS = _LETTERS + "0-9"
 _email = re.compile(
-    r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9_%+](?:[A-Za-z0-9._%+'-]{0,62}[A-Za-z0-9_%+-])?"
-    r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24}(?![A-Za-z0-9-])"
+    rf"(?<![{_DIGITS}._%+-])[{_DIGITS}_%+](?:[{_DIGITS}._%+'-]{{0,62}}[{_DIGITS}_%+-])?"
+    rf"@(?:[{_DIGITS}](?:[{_DIGITS}-]{{0,61}}[{_DIGITS}])?\.){{1,8}}(?:xn--[A-Za-z0-9-]{{2,59}}|[{_LETTERS}]{{2,24}})(?![{_DIGITS}-])"
 )
 
 
@@ -268,7 +272,7 @@ def _addresses(text: str) -> Iterator[tuple[int, int, str]]:
             yield match.start(), match.end(), address.compressed
 
 
-_phone = re.compile(r"(?<![\w.,+#/:=-])(?:\+|00)?\(?\d(?:[ ()./-]{0,2}\d){6,16}(?!\w|[.,-]\d)", re.ASCII)
+_phone = re.compile(r"(?<![\w.,+/-])(?<!\d[:=#])(?:\+|00)?\(?\d(?:[ ()./-]{0,2}\d){6,16}(?!\w|[.,-]\d)", re.ASCII)
 _date = re.compile(r"(?:\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{4})(?:\D.*)?")
 
 

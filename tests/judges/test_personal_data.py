@@ -21,6 +21,12 @@ def found(text: str, **options: object) -> list[tuple[str, str]]:
 PLANTED = [
     ("email", "ann.lee+news@mail.example.co.uk"),
     ("email", "o'brien_7@example.org"),
+    ("email", "ann@müller.de"),
+    ("email", "josé@example.com"),
+    ("email", "jürgen.müller@example.de"),
+    ("email", "jose\u0301@example.com"),
+    ("email", "иван@пример.рф"),
+    ("email", "ann@example.xn--p1ai"),
     ("phone", "+49 30 901820"),
     ("phone", "+44 (20) 7946 0958"),
     ("phone", "(212) 555-2368"),
@@ -66,6 +72,9 @@ DECOYS = [
     "sha256 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "The secret: it rains, and the api key: see the docs",
     "Time 12:30:45 and ratio 3:2:1",
+    "At 12:00 1234567 of them, and 10:00 4930901820 of those",
+    "It was:2024-11-21 or date=12.05.1999",
+    "http://host:8080/v1/files/4155552671",
 ]
 
 
@@ -107,6 +116,20 @@ class TestFind:
         phones = {each.value for each in find("+1 212 555 2368 or (212) 555-2368 or 001 212-555-2368")}
         assert phones == {"+12125552368"}
 
+    @pytest.mark.parametrize(
+        ("text", "number"),
+        [
+            ("Call:+14155552671", "+14155552671"),
+            ("phone:415-555-2671", "415-555-2671"),
+            ("tel:+14155552671", "+14155552671"),
+            ("?to=+14155552671&n=3", "+14155552671"),
+            ("phone=(415) 555-2671", "(415) 555-2671"),
+            ("#415-555-2671", "415-555-2671"),
+        ],
+    )
+    def test_a_number_right_behind_what_it_is_of(self, text: str, number: str) -> None:
+        assert found(text) == [("phone", number)]
+
     def test_places_are_those_of_the_text(self) -> None:
         text = "Ärger mit ann@example.com und 203.0.113.7"
         assert find(text) == [
@@ -134,6 +157,14 @@ class TestHostileTexts:
             "a" * 64,
             "a.",
             "a@",
+            "é",
+            "é.",
+            "é@",
+            "é@é.",
+            "e\u0301'",
+            ":1-",
+            "=+1 (",
+            "a@xn--",
             "1 ",
             "1-",
             "+1 (",
