@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from gateway.datasets.recipe_rules import check_suites
 from gateway.db.tables import EvalOutputItemRow, EvalRunRow
+from gateway.errors import InvalidRequest
 from gateway.protocol.recipes import Contamination
 from gateway.services import WorkerServices
 
@@ -16,7 +17,7 @@ ITEMS = 1000
 
 
 async def bring_suites(wv: WorkerServices, project_id: str, wanted: Contamination, directory: Path) -> list[Path]:
-    """A file for each, a JSON object a line. Raises InvalidRequest: one is gone, which must not pass for clean."""
+    """A file for each, a JSON object a line. Raises InvalidRequest: one is gone or has no items, which must not pass for clean."""
     async with wv.database.session() as session:
         await check_suites(session, project_id, wanted)
     paths: list[Path] = []
@@ -32,7 +33,7 @@ async def bring_suites(wv: WorkerServices, project_id: str, wanted: Contaminatio
 
 
 async def _bring_items(wv: WorkerServices, eval_id: str, path: Path) -> None:
-    """The items of all its runs, each once a run."""
+    """The items of all its runs, each once a run. Raises InvalidRequest: there are none."""
     query = (
         select(EvalOutputItemRow.id, EvalOutputItemRow.item)
         .join(EvalRunRow, EvalRunRow.id == EvalOutputItemRow.run_id)
@@ -45,6 +46,9 @@ async def _bring_items(wv: WorkerServices, eval_id: str, path: Path) -> None:
             async with wv.database.session() as session:
                 page = list(await session.execute(query.where(place > behind).order_by(place).limit(ITEMS)))
             if not page:
-                return
+                break
             file.write(b"".join(msgspec.json.encode(row.item) + b"\n" for row in page))
             behind = page[-1].id
+    if not behind:
+        message = f"The eval '{eval_id}' has no items yet, so nobody can say what it holds. Run it once, or name its items as a file."
+        raise InvalidRequest(message, param="recipe.contamination.evals")

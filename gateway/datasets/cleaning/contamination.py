@@ -35,15 +35,21 @@ class Suites:
 
     def __init__(self) -> None:
         self._texts: set[bytes] = set()
+        self._seen: set[bytes] = set()
         self._waiting: list[np.ndarray] = []
         self._size = self._items = 0
         self._runs = np.empty(0, np.uint64)
         self._counts = np.empty(0, np.int64)
 
     def add(self, texts: Sequence[str]) -> None:
-        """The texts of one item."""
+        """The texts of one item. One that was added before, as by every run of an eval, is the same item."""
+        keys = [_key(text) for text in texts]
+        item = blake2b(b"".join(sorted(keys)), digest_size=16).digest()
+        if item in self._seen:
+            return
+        self._seen.add(item)
         self._items += 1
-        self._texts.update(_key(text) for text in texts)
+        self._texts.update(keys)
         found = [runs(text) for text in texts]
         self._waiting.append(np.unique(np.concatenate(found)) if found else np.empty(0, np.uint64))
         self._size += len(self._waiting[-1])

@@ -34,6 +34,7 @@ from gateway.tasks import build_datasets as task
 from gateway.tasks.build_datasets import build_datasets
 from tests.conftest import chat
 from tests.fakes.engine import BASE
+from tests.fakes.evals import SAME, create_eval
 from tests.polling import until
 
 pytestmark = pytest.mark.anyio
@@ -161,6 +162,16 @@ class TestFromFeedbackToATrainingFile:
         report = (await client.get(f"/v1/datasets/{dataset['id']}/versions/1/report")).json()
         assert report["dropped"][0]["reason"] == "unjudged"
         assert (await client.get("/v1/files")).json()["data"] == []
+
+
+class TestTestSuites:
+    async def test_an_eval_without_items_does_not_pass_for_clean(self, client: Client, wv: WorkerServices) -> None:
+        await asked(client, 3)
+        suite = await create_eval(client, SAME)
+        recipe = {"kind": "sft", "contamination": {"evals": [suite["id"]]}}
+        version = await built(wv, client, await created(client, recipe=recipe))
+        assert (version["status"], version["error"]["code"]) == ("failed", "invalid_value")
+        assert "has no items yet" in version["error"]["message"]
 
 
 class TestWorkers:

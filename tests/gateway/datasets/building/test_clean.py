@@ -270,6 +270,13 @@ class TestContamination:
     def test_short_texts_of_a_suite_are_labels(self, tmp_path: Path, suite: Path) -> None:
         assert self.kept(tmp_path, suite, row("Lisbon"), row("Lisbon?", "Lisbon")) == [0, 1]
 
+    def test_items_that_are_there_once_a_run_are_no_template(self, tmp_path: Path) -> None:
+        items = [{"text": question(seed)} for seed in range(600, 610)]
+        (tmp_path / "suite.jsonl").write_bytes(jsonl(*items, *items, *reversed(items)))
+        twelve = " ".join(question(604).split()[5:17])
+        candidate = row(question(1), f"{question(7)} {twelve} {question(8)}")
+        assert self.kept(tmp_path, tmp_path / "suite.jsonl", candidate, row(question(2))) == [1]
+
     def test_the_template_of_a_suite_says_nothing(self, tmp_path: Path) -> None:
         template = "You are given a text of a customer, and you say in one word how the customer feels about it: "
         items = [{"text": template + question(seed, 40)} for seed in range(600, 640)]
