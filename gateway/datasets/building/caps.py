@@ -22,11 +22,16 @@ def settle_caps(ground: Ground) -> None:
     ):
         if most is not None:
             leave_out(ground, _beyond(ground, column, most), reason)
-    if ground.recipe.pairs.balance_length:
-        _balance_length(ground)
+    _keep_shares(ground)
     if caps.total is not None:
-        leave_out(ground, _behind(ground, "1", caps.total), "total_cap")
-    _bound_self_training(ground)
+        leave_out(ground, _beyond_total(ground, caps.total), "total_cap")
+        _keep_shares(ground)
+
+
+def _keep_shares(ground: Ground) -> None:
+    """Until both hold: what one leaves out may be what the other counted on."""
+    while _bound_self_training(ground) + _balance_length(ground):
+        pass
 
 
 def leave_out(ground: Ground, numbers: Iterable[int], reason: str) -> None:
@@ -54,16 +59,37 @@ def _behind(ground: Ground, condition: str, most: int) -> list[int]:
     return [number for (number,) in ground.work.db.execute(query, (most,))]
 
 
-def _balance_length(ground: Ground) -> None:
-    longer = "longer > 0"
-    others = ground.work.count(f"NOT {longer}")
-    most = floor(others * LONGER_SHARE / (1 - LONGER_SHARE) + 1e-9)
-    leave_out(ground, _behind(ground, longer, most), "length_balance")
+def _beyond_total(ground: Ground, total: int) -> list[int]:
+    """All but the best that are within the shares of so many; few enough of one kind make room for the other's next best."""
+    rest = [floor(total * share + 1e-9) for share in (ground.recipe.self_training.max_share, _longer_share(ground))]
+    left, dropped = total, list[int]()
+    query = f"SELECT number, depth > 0, longer > 0 FROM kept ORDER BY {BEST_FIRST}"  # noqa: S608
+    for number, *is_bounded in ground.work.db.execute(query):
+        if left and all(more >= each for more, each in zip(rest, is_bounded, strict=True)):
+            left -= 1
+            rest = [more - each for more, each in zip(rest, is_bounded, strict=True)]
+        else:
+            dropped.append(number)
+    return dropped
 
 
-def _bound_self_training(ground: Ground) -> None:
-    share = ground.recipe.self_training.max_share
+def _longer_share(ground: Ground) -> float:
+    return LONGER_SHARE if ground.recipe.pairs.balance_length else 1
+
+
+def _balance_length(ground: Ground) -> int:
+    return _bound(ground, "longer > 0", _longer_share(ground), "length_balance")
+
+
+def _bound_self_training(ground: Ground) -> int:
+    return _bound(ground, "depth > 0", ground.recipe.self_training.max_share, "self_training_share")
+
+
+def _bound(ground: Ground, condition: str, share: float, reason: str) -> int:
+    """Leave out what goes beyond a share of all; how many."""
     if share >= 1:
-        return
-    others = ground.work.count("depth = 0")
-    leave_out(ground, _behind(ground, "depth > 0", floor(others * share / (1 - share) + 1e-9)), "self_training_share")
+        return 0
+    others = ground.work.count(f"NOT ({condition})")
+    beyond = _behind(ground, condition, floor(others * share / (1 - share) + 1e-9))
+    leave_out(ground, beyond, reason)
+    return len(beyond)

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Literal
 
 import msgspec
 
@@ -21,6 +22,8 @@ AT_ONCE = 500
 """Pairs whose exchanges are looked up together."""
 MOST_ANSWERS = 16
 """Of one prompt that are compared with each other: the first ones."""
+SAME = 1e-9
+"""Scores that differ by less are the same."""
 PREFERS = {"a": 1, "b": -1}
 
 Refuses = Callable[[str], bool]
@@ -37,6 +40,10 @@ class Answer(msgspec.Struct, kw_only=True):
     scores: dict[str, float]
     """By version of a criterion, the mean of what was said."""
     judgment_ids: list[str]
+    fault: str | None = None
+    """Why it may not be chosen."""
+    is_liked: bool = False
+    """By a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,28 +187,46 @@ def _of_answers(ground: Ground) -> Iterator[_Pair]:
 def furthest(answers: Sequence[Answer], sources: Sequence[str], min_margin: float) -> _Pair | str:
     """The two whose scores by the criteria that both were judged by differ most, or why there are none."""
     best: tuple[float, Answer, Answer] | None = None
+    barred = ""
     comparable = False
     for a, b in itertools.combinations(answers, 2):
-        if ("choices" if a.exchange_id == b.exchange_id else "regenerated") not in sources:
+        if _source(a, b) not in sources:
             continue
         comparable = True
-        common = a.scores.keys() & b.scores.keys()
-        if common:
-            margin = sum(a.scores[name] - b.scores[name] for name in sorted(common)) / len(common)
-            if best is None or abs(margin) > abs(best[0]):
-                best = margin, a, b
+        margin = _margin(a, b)
+        if margin is None:
+            continue
+        better, worse = (a, b) if margin > 0 else (b, a)
+        if abs(margin) >= SAME and (fault := _fault(better, worse)):
+            barred = barred or fault
+        elif best is None or abs(margin) > best[0]:
+            best = abs(margin), better, worse
     if best is None:
-        return "no_common_criterion" if comparable else "single_candidate"
-    margin, a, b = best
-    if abs(margin) < max(min_margin, 1e-9):
-        return "tie" if abs(margin) < 1e-9 else "margin"
-    chosen, rejected = (a, b) if margin > 0 else (b, a)
+        return barred or ("no_common_criterion" if comparable else "single_candidate")
+    if best[0] < max(min_margin, SAME):
+        return barred or ("tie" if best[0] < SAME else "margin")
+    _, chosen, rejected = best
     return _Pair(
         (chosen.exchange_id, chosen.choice_index),
         (rejected.exchange_id, rejected.choice_index),
-        "choices" if a.exchange_id == b.exchange_id else "regenerated",
+        _source(chosen, rejected),
         [*chosen.judgment_ids, *rejected.judgment_ids],
     )
+
+
+def _source(a: Answer, b: Answer) -> Literal["choices", "regenerated"]:
+    return "choices" if a.exchange_id == b.exchange_id else "regenerated"
+
+
+def _margin(a: Answer, b: Answer) -> float | None:
+    """None: no criterion is common to both."""
+    common = sorted(a.scores.keys() & b.scores.keys())
+    return sum(a.scores[name] - b.scores[name] for name in common) / len(common) if common else None
+
+
+def _fault(better: Answer, worse: Answer) -> str | None:
+    """Why the one with the higher scores is not to be preferred."""
+    return better.fault or ("liked" if worse.is_liked and not better.is_liked else None)
 
 
 class _Making:
@@ -234,7 +259,7 @@ class _Making:
         if logged is None:
             return
         if scores:
-            found.answers.append(_answer(logged, scores, said))
+            found.answers.append(_row(self.ground, logged, scores, said))
         if edit is not None and (candidate := self._of_edit(logged, edit, spoken.depth)) is not None:
             found.candidates.append(candidate)
 
@@ -265,11 +290,7 @@ class _Making:
         if pair.chosen[0] not in sized or pair.rejected[0] not in sized:
             fault = "not_taken"
         said = by_choice(verdicts.get(pair.chosen[0], [])).get(pair.chosen[1], [])
-        if any(each.source == "human" and each.passed is False for each in said):
-            fault = fault or "vetoed"
-        believed = [each for each in said if is_believed(each, self.ground.recipe.positive, self.ground.trusted)]
-        if not all(condition.holds(believed) for condition in self.ground.required):
-            fault = fault or "condition_not_met"
+        fault = fault or _fault_of(self.ground, said)
         if fault is not None:
             self.ground.tally.drop(fault, exchange_id=pair.chosen[0], other_exchange_id=pair.rejected[0])
         return fault is None
@@ -310,11 +331,24 @@ class _Making:
         return made
 
 
-def _answer(logged: Logged, scores: dict[str, float], said: Sequence[Verdict]) -> tuple[str, str, int, bytes]:
+def _fault_of(ground: Ground, said: Sequence[Verdict]) -> str | None:
+    """Why an answer may not be chosen."""
+    if any(each.source == "human" and each.passed is False for each in said):
+        return "vetoed"
+    believed = [each for each in said if is_believed(each, ground.recipe.positive, ground.trusted)]
+    return None if all(condition.holds(believed) for condition in ground.required) else "condition_not_met"
+
+
+def _row(
+    ground: Ground, logged: Logged, scores: dict[str, float], said: Sequence[Verdict]
+) -> tuple[str, str, int, bytes]:
+    fault = _fault_of(ground, said)
     answer = Answer(
         exchange_id=logged.call.id,
         choice_index=logged.choice_index,
         scores=scores,
         judgment_ids=[each.id for each in said if each.criterion_id in scores],
+        fault=fault,
+        is_liked=fault != "vetoed" and any(each.source == "human" and each.passed for each in said),
     )
     return logged.prompt, logged.call.id, logged.choice_index, msgspec.msgpack.encode(answer)

@@ -279,7 +279,7 @@ def _verdict(row: JudgmentRow, criterion: str) -> Verdict:
         other_exchange_id=row.other_exchange_id,
         other_choice_index=row.other_choice_index,
         source=row.source,
-        judge=row.judge_version_id or row.annotator_id or row.end_user or "",
+        judge=row.judge_version_id or f"{row.annotator_id or ''} {row.end_user or ''}",
         criterion_id=row.criterion_id,
         criterion=criterion,
         kind=row.kind,

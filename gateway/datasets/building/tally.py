@@ -26,6 +26,7 @@ REASONS: dict[str, str] = {
     "circular": "Preferences go round in a circle (A over B, B over C, C over A), and this one is of the weakest in it.",
     "single_candidate": "There is one answer of the prompt with a score, so nothing to compare it with.",
     "no_common_criterion": "The answers were not judged by the same version of any criterion.",
+    "liked": "A person liked the answer with the lower scores, and not the other one.",
     "margin": "Their scores are closer than pairs.min_margin.",
     "different_prompts": "The two answers answer different prompts.",
     "one_order_only": "The judge saw the answers in one order only.",

@@ -23,7 +23,7 @@ class Verdict:
     other_choice_index: int | None
     source: str
     judge: str
-    """Its version's id, or the person's."""
+    """Its version's id, or the person's: of a product's users, who all speak through its key, the key and the user together."""
     criterion_id: str
     criterion: str
     kind: str

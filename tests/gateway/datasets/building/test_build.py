@@ -187,6 +187,24 @@ class TestSelfTraining:
         assert version.report.own_share == 0.2
         assert [(each.model, each.depth) for each in version.report.origins] == [("echo", 0), ("ft:base:1", 1)]
 
+    @pytest.mark.parametrize(("own", "base", "checked"), [(15, 0, 15), (9, 2, 20)])
+    async def test_with_a_cap_the_total_is_filled_within_the_share(
+        self, world: World, database: Database, tmp_path: Path, own: int, base: int, checked: int
+    ) -> None:
+        """Own answers that people liked come before others that were checked, and leave them their part."""
+        await add_model(database, "ft:base:1", "base", "file-1", ["base"])
+        judge = await world.judge_version()
+        await liked(world, own, served_model="ft:base:1")
+        await liked(world, base)
+        for number in range(checked):
+            call = world.call(sentence(number + 100), sentence(number + 6000))
+            await world.judge(call, criterion="accurate", source="rule", passed=True)
+            await world.judge(call, criterion="helpful", source="llm", judge_version_id=judge, passed=True)
+        await world.store()
+        version = await built(world, tmp_path, recipe(caps={"total": 10}), trusted=[judge])
+        assert (version.report.rows, version.report.own_share) == (10, 0.5)
+        assert version.report.by_signal == {"human": 5 + base, "checked": 5 - base}
+
     async def test_and_their_depth(self, world: World, database: Database, tmp_path: Path) -> None:
         await add_model(database, "ft:base:1", "base", "file-1", ["base"])
         await liked(world, 2)

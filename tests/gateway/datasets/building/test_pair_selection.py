@@ -139,6 +139,47 @@ class TestScoredAnswers:
         version = await built(world, tmp_path, pairs("regenerated"))
         assert (sides(version), version.report.by_signal) == ([(GOOD, BAD)], {"regenerated": 1})
 
+    async def test_an_answer_that_a_person_vetoed_leaves_the_others(self, world: World, tmp_path: Path) -> None:
+        middle = sentence(103)
+        for answer, score in ((BAD, 0.2), (middle, 0.5), (GOOD, 0.9)):
+            call = world.call("Where is it?", answer)
+            await world.judge(call, criterion="rating", score=score)
+        await world.thumb(call, up=False)
+        await world.store()
+        version = await built(world, tmp_path, pairs("regenerated"))
+        assert (sides(version), version.dropped) == ([(middle, BAD)], {})
+
+    async def test_so_does_one_that_misses_a_condition(self, world: World, tmp_path: Path) -> None:
+        middle = sentence(103)
+        for answer, score, label in ((BAD, 0.2, "a"), (middle, 0.5, "a"), (GOOD, 0.9, "b")):
+            call = world.call("Where is it?", answer)
+            await world.judge(call, criterion="rating", score=score, label=label)
+        await world.store()
+        wanted = pairs("regenerated", criteria=[{"criterion": "rating", "labels": ["a"]}])
+        assert sides(await built(world, tmp_path, wanted)) == [(middle, BAD)]
+
+    @pytest.mark.parametrize(("both", "expected"), [(False, [(GOOD, sentence(103))]), (True, [(GOOD, BAD)])])
+    async def test_an_answer_that_a_person_liked_is_not_rejected(
+        self, world: World, tmp_path: Path, both: bool, expected: list[tuple[str, str]]
+    ) -> None:
+        """Unless the chosen one was liked, too."""
+        for answer, score in ((BAD, 0.2), (sentence(103), 0.65), (GOOD, 0.9)):
+            call = world.call("Where is it?", answer)
+            await world.judge(call, criterion="rating", score=score)
+            if answer == BAD or (both and answer == GOOD):
+                await world.judge(call, criterion="helpful", passed=True)
+        await world.store()
+        assert sides(await built(world, tmp_path, pairs("regenerated"))) == expected
+
+    async def test_a_person_against_the_scores_makes_no_pair(self, world: World, tmp_path: Path) -> None:
+        first, second = await asked_twice(world)
+        await world.judge(first, criterion="rating", score=0.9)
+        await world.judge(second, criterion="rating", score=0.2)
+        await world.judge(second, criterion="helpful", passed=True)
+        await world.store()
+        version = await built(world, tmp_path, pairs("regenerated"))
+        assert (version.lines, version.dropped) == ([], {"liked": 1})
+
     async def test_of_one_call_with_several_choices(self, world: World, tmp_path: Path) -> None:
         call = world.call("Where is it?", BAD, GOOD)
         await world.thumb(call, up=False)
@@ -237,6 +278,15 @@ class TestLengths:
         await self.ten(world, longer=6)
         report = (await built(world, tmp_path, pairs("votes"))).report
         assert "length_bias" not in [each.code for each in report.warnings]
+
+    @pytest.mark.parametrize("total", [5, 8, 10])
+    async def test_also_within_a_total(self, world: World, tmp_path: Path, total: int) -> None:
+        await self.ten(world, longer=6)
+        wanted = pairs("votes", pairs={"balance_length": True}, caps={"total": total})
+        version = await built(world, tmp_path, wanted)
+        assert version.report.lengths is not None
+        assert version.report.lengths.chosen_longer <= 0.6
+        assert len(version.lines) == total
 
     async def test_it_is_balanced_when_asked_for(self, world: World, tmp_path: Path) -> None:
         await self.ten(world, longer=8)

@@ -256,6 +256,17 @@ class TestConditions:
         condition = {"criterion": "rating", "min_score": 0.75, "min_judges": 2}
         assert (await built(world, tmp_path, recipe(criteria=[condition]))).dropped == {"condition_not_met": 1}
 
+    async def test_users_of_one_product_are_judges_of_their_own(self, world: World, tmp_path: Path) -> None:
+        """They all speak through its key."""
+        for number, users in enumerate((["ann", "bob"], ["ann", "ann"])):
+            call = world.call(sentence(number), f"Answer {number}.")
+            for user in users:
+                await world.judge(call, criterion="rating", passed=True, score=0.9, annotator_id="key", end_user=user)
+        await world.store()
+        condition = {"criterion": "rating", "min_score": 0.75, "min_judges": 2}
+        version = await built(world, tmp_path, recipe(criteria=[condition]))
+        assert (version.answers, version.dropped) == (["Answer 0."], {"condition_not_met": 1})
+
     async def test_agreement(self, world: World, tmp_path: Path) -> None:
         call = world.call(sentence(1), "The answer.")
         for score in (0.9, 0.9, 0.5):
