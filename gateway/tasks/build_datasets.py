@@ -107,6 +107,24 @@ async def _fail(wv: WorkerServices, held: Held, failure: Failure, **values: Any)
 async def _attempt(wv: WorkerServices, held: Held) -> None:
     """Build and store it, or tell why not. Raises Unavailable."""
     await discard_left(wv, held)
+    try:
+        while not await _is_stored(wv, held):
+            held.anew += 1
+            held.begun_at = now()
+    except Interrupted:
+        await _give_back(wv, held)
+    except Unavailable:
+        raise
+    except Refusal as refused:
+        await _fail(wv, held, Failure(code=refused.code or "invalid_request", message=str(refused)))
+    except Exception:
+        log.exception("building %s broke", held.row.id)
+        message = "The dataset could not be built because of an internal error; create a new version."
+        await _fail(wv, held, Failure(code="server_error", message=message))
+
+
+async def _is_stored(wv: WorkerServices, held: Held) -> bool:
+    """Build it once, and store it or tell that nothing is left. False: something in it was deleted meanwhile."""
     work = await asyncio.to_thread(Workplace, wv.settings.data_dir / PLACE, held.row.id)
     try:
         built = await build(
@@ -120,18 +138,11 @@ async def _attempt(wv: WorkerServices, held: Held) -> None:
         else:
             message = "Nothing is left for the dataset: its report says what was left out and why."
             await _fail(wv, held, Failure(code="no_rows", message=message), report=msgspec.to_builtins(built.report))
-    except (Anew, Interrupted):
-        await _give_back(wv, held)
-    except Unavailable:
-        raise
-    except Refusal as refused:
-        await _fail(wv, held, Failure(code=refused.code or "invalid_request", message=str(refused)))
-    except Exception:
-        log.exception("building %s broke", held.row.id)
-        message = "The dataset could not be built because of an internal error; create a new version."
-        await _fail(wv, held, Failure(code="server_error", message=message))
+    except Anew:
+        return False
     finally:
         await asyncio.to_thread(work.close)
+    return True
 
 
 async def _order(wv: WorkerServices, held: Held, work: Workplace) -> Order:

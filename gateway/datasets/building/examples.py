@@ -1,6 +1,7 @@
 """From examples that people manage by hand to candidates."""
 
 from gateway.datasets.building.candidate import Candidate
+from gateway.datasets.building.logged import Call
 from gateway.datasets.building.messages import (
     Json,
     NotText,
@@ -10,7 +11,7 @@ from gateway.datasets.building.messages import (
     with_system,
     written,
 )
-from gateway.datasets.building.reading import Snapshot, examples
+from gateway.datasets.building.reading import Snapshot, calls_of, examples
 from gateway.datasets.building.selection import Ground
 from gateway.datasets.building.unusable import UNUSABLE
 from gateway.db.database import Database
@@ -23,10 +24,11 @@ async def select_examples(database: Database, snapshot: Snapshot, ground: Ground
     assert wanted is not None
     async for page in examples(database, snapshot, wanted, ground.recipe.kind):
         ground.tally.considered += len(page)
+        calls = await calls_of(database, snapshot, {row.exchange_id for row in page if row.exchange_id})
         candidates: list[Candidate] = []
         for row in page:
             try:
-                candidate = _candidate(row, ground)
+                candidate = _candidate(row, calls.get(row.exchange_id or ""), ground)
                 ground.work.check(candidate)
                 candidates.append(candidate)
             except (NotText, KeyError, IndexError, *UNUSABLE):
@@ -34,8 +36,8 @@ async def select_examples(database: Database, snapshot: Snapshot, ground: Ground
         ground.work.add(candidates)
 
 
-def _candidate(row: TrainingExampleRow, ground: Ground) -> Candidate:
-    """Raises NotText, and KeyError and the like where the line is none of a training file."""
+def _candidate(row: TrainingExampleRow, call: Call | None, ground: Ground) -> Candidate:
+    """Args: call: that it was made of. Raises NotText, and KeyError and the like where the line is none of a training file."""
     prompt: Json = row.line if row.kind == "sft" else row.line["input"]
     messages = with_system([_kept(message) for message in prompt["messages"]], ground.recipe.system)
     rest: Json = {"tools": prompt["tools"]} if prompt.get("tools") else {}
@@ -52,7 +54,8 @@ def _candidate(row: TrainingExampleRow, ground: Ground) -> Candidate:
         question=question_of(asked),
         answer=written(answer),
         rejected=rejected,
-        conversation=conversation_of(asked or messages, None),
+        conversation=conversation_of(asked or messages, call.metadata if call else None),
+        end_user=call.end_user if call else None,
         exchange_id=row.exchange_id,
         example_id=row.id,
         signal="example",

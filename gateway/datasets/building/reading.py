@@ -149,13 +149,7 @@ class Log:
 
     def _matching(self) -> Any:
         sizes = size_of("request") + size_of("reply")
-        columns = select(
-            ExchangeRow.id,
-            func.coalesce(ExchangeRow.served_model, ExchangeRow.requested_model).label("model"),
-            ExchangeRow.end_user,
-            ExchangeRow.request_metadata,
-            sizes.label("bytes"),
-        )
+        columns = select(*_CALL, sizes.label("bytes"))
         return columns.where(*self._learnable(), *self._asked_for())
 
     def _learnable(self) -> Iterator[ColumnElement[bool]]:
@@ -265,9 +259,28 @@ async def examples(
         behind = page[-1].id
 
 
-def _sized(row: Any) -> Sized:
+async def calls_of(database: Database, snapshot: Snapshot, ids: Collection[str]) -> dict[str, Call]:
+    """What the log still knows of these, whether or not a recipe takes them."""
+    query = select(*_CALL).where(ExchangeRow.project_id == snapshot.project_id, ExchangeRow.id.in_(ids))
+    async with database.session() as session:
+        return {row.id: _call(row) for row in await session.execute(query)} if ids else {}
+
+
+_CALL = (
+    ExchangeRow.id,
+    func.coalesce(ExchangeRow.served_model, ExchangeRow.requested_model).label("model"),
+    ExchangeRow.end_user,
+    ExchangeRow.request_metadata,
+)
+
+
+def _call(row: Any) -> Call:
     metadata: Mapping[str, Any] | None = row.request_metadata
-    return Sized(Call(row.id, row.model, row.end_user, metadata), row.bytes or 0)
+    return Call(row.id, row.model, row.end_user, metadata)
+
+
+def _sized(row: Any) -> Sized:
+    return Sized(_call(row), row.bytes or 0)
 
 
 def _verdict(row: JudgmentRow, criterion: str) -> Verdict:

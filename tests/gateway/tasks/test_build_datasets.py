@@ -314,6 +314,30 @@ class TestWorkers:
         items = (await client.get(f"/v1/datasets/{dataset['id']}/versions/1/items")).json()["data"]
         assert deleted[0] not in [each["exchange_id"] for each in items]
 
+    async def test_deletions_that_never_end_keep_no_version_from_ending(
+        self, client: Client, wv: WorkerServices, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is built anew twice; what is deleted once more is marked, so that its line is blanked."""
+        ids = await asked(client, 6)
+        dataset = await created(client)
+        store = task.store_dataset
+        deleted: list[str] = []
+
+        async def delete_first(*arguments: Any) -> None:
+            deleted.append(ids[len(deleted)])
+            async with database.session() as session:
+                project = arguments[1].row.project_id
+                session.add(
+                    ExchangeDeletionRow(exchange_id=deleted[-1], project_id=project, deleted_at=now(), deleted_by="")
+                )
+            await store(*arguments)
+
+        monkeypatch.setattr(task, "store_dataset", delete_first)
+        version = await built(wv, client, dataset)
+        assert (version["status"], version["training_rows"], len(deleted)) == ("completed", 4, 3)
+        items = (await client.get(f"/v1/datasets/{dataset['id']}/versions/1/items")).json()["data"]
+        assert [each["exchange_id"] for each in items if each["erased_at"]] == [deleted[2]]
+
     @pytest.mark.parametrize("what", ["all of its end user's", "the correction"])
     async def test_what_is_being_erased_while_it_is_built_is_marked(
         self, client: Client, wv: WorkerServices, database: Database, monkeypatch: pytest.MonkeyPatch, what: str

@@ -269,6 +269,31 @@ class TestExamples:
         wanted = recipe("preference", sources={"exchanges": None, "examples": {}})
         assert (await built(world, tmp_path, wanted)).lines == [line]
 
+    async def test_of_a_call_keep_its_conversation_and_its_user(
+        self, world: World, database: Database, tmp_path: Path
+    ) -> None:
+        """Its questions are as unlike each other as those of others."""
+        metadata = {"conversation_id": "one"}
+        calls = [
+            world.call(sentence(seed), sentence(seed + 50), request_metadata=metadata, end_user="ann")
+            for seed in range(1, 5)
+        ]
+        others = [world.call(sentence(seed), sentence(seed + 50)) for seed in range(11, 15)]
+        for call in [*calls[:2], *others]:
+            await world.thumb(call)
+        await world.store()
+        async with database.session() as session:
+            session.add_all(self.row(seed, exchange_id=calls[seed - 1]) for seed in (3, 4))
+        both = {"exchanges": {}, "examples": {}}
+        version = await built(world, tmp_path, recipe(sources=both, split={"validation": 0.4}))
+        sides = [
+            {line["messages"][0]["content"] for line in lines} & {sentence(seed) for seed in range(1, 5)}
+            for lines in (version.training, version.validation)
+        ]
+        assert sorted(map(len, sides)) == [0, 4]
+        capped = await built(world, tmp_path, recipe(sources=both, caps={"per_user": 1}))
+        assert capped.dropped["user_cap"] == 3
+
 
 class TestReport:
     async def test_too_few_rows_are_told(self, world: World, tmp_path: Path) -> None:
