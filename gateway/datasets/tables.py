@@ -48,14 +48,16 @@ def csv_rows(path: Path, encoding: str, dialect: type[csv.Dialect]) -> Generator
     """Cells by the names of the first row, or by numbers where it is no heading; a fault for a row of another width.
 
     Raises:
-        Unusable: a quote is never closed, or a cell is too long.
+        Unusable: a quote is never closed, a cell is too long, or there is nothing.
     """
     csv.field_size_limit(LONGEST_VALUE)
     with path.open(encoding=encoding, newline="") as file:
         reader = csv.reader(file, dialect)
         number = 0
         try:
-            first = next(reader)
+            first = next((cells for cells in reader if any(cell.strip() for cell in cells)), None)
+            if first is None:
+                raise Unusable("The CSV has no rows. Begin with a row of names.")
             names = _heading(first)
             if names is None:
                 names = [f"column_{place}" for place in range(1, len(first) + 1)]

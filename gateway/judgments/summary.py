@@ -6,7 +6,8 @@ from math import sqrt
 from statistics import NormalDist
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, func, literal, select
+from sqlalchemy import ColumnElement, Row, Select, Text, any_, cast, func, literal, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.db.tables import CriterionRow, ExchangeRow, JudgeVersionRow, JudgmentRow
@@ -17,7 +18,7 @@ MOST_ROWS = 1000
 MOST_VALUES = 20
 """Labels, preferences or tags of one group."""
 METADATA = "metadata."
-Counts = dict[tuple[Any, ...], dict[str, int]]
+Counts = dict[str, dict[str, int]]
 """By the key of a group: value -> how often."""
 Z = NormalDist().inv_cdf(0.975)
 
@@ -70,11 +71,11 @@ async def summary(
     """
     grouping = _grouping(group_by, _newest(project_id, latest) if latest else None)
     rows = list(await session.execute(_figures(project_id, filters, grouping)))
-    of_group = await _said(session, project_id, filters, grouping) if counts else [{}, {}, {}]
-    shown = [
-        _shown(row, grouping.names, *(each.get(_key(row, grouping.names), {}) for each in of_group)) for row in rows
-    ]
-    return Summary(data=shown[:MOST_ROWS], truncated=len(rows) > MOST_ROWS)
+    rows, truncated = rows[:MOST_ROWS], len(rows) > MOST_ROWS
+    counting = _Counting(session, project_id, filters, grouping, [row.group_key for row in rows])
+    of_group = await _said(counting) if counts and rows else [{}, {}, {}]
+    shown = [_shown(row, grouping.names, *(each.get(row.group_key, {}) for each in of_group)) for row in rows]
+    return Summary(data=shown, truncated=truncated)
 
 
 def _newest(project_id: str, latest: int) -> Select[str]:
@@ -149,42 +150,57 @@ def _figures(project_id: str, filters: JudgmentFilters, grouping: _Grouping) -> 
         func.count(JudgmentRow.exchange_id.distinct()).filter(judged).label("judged_exchanges"),
     )
     ordered = query.group_by(*_OF, *grouping.columns).order_by(func.count().desc(), *_OF, *grouping.columns)
-    return ordered.limit(MOST_ROWS + 1)
+    rows = ordered.limit(MOST_ROWS + 1).subquery()
+    order = (rows.c.judgments.desc(), rows.c.name, rows.c.criterion_id, rows.c.kind, rows.c.source)
+    groups = [rows.c[column.name] for column in grouping.columns]
+    return select(rows, _key(rows, grouping)).order_by(*order, *groups)
 
 
-async def _said(session: AsyncSession, project_id: str, filters: JudgmentFilters, grouping: _Grouping) -> list[Counts]:
+def _key(rows: Any, grouping: _Grouping) -> Any:
+    """Of a row's group, as text: also where a value is null."""
+    parts = (rows.c.criterion_id, rows.c.source, *(rows.c[column.name] for column in grouping.columns))
+    return cast(func.jsonb_build_array(*parts), Text).label("group_key")
+
+
+@dataclass(frozen=True)
+class _Counting:
+    """Whose values are counted."""
+
+    session: AsyncSession
+    project_id: str
+    filters: JudgmentFilters
+    grouping: _Grouping
+    keys: Sequence[str]
+    """Of the groups that are shown."""
+
+
+async def _said(counting: _Counting) -> list[Counts]:
     """Labels, preferences and tags."""
     tag = _tag_of("each_tag")
     return [
-        await _counts(session, project_id, filters, grouping, JudgmentRow.label),
-        await _counts(session, project_id, filters, grouping, JudgmentRow.preference),
-        await _counts(session, project_id, filters, grouping, tag.c.value, tag),
+        await _counts(counting, JudgmentRow.label),
+        await _counts(counting, JudgmentRow.preference),
+        await _counts(counting, tag.c.value, tag),
     ]
 
 
-async def _counts(
-    session: AsyncSession,
-    project_id: str,
-    filters: JudgmentFilters,
-    grouping: _Grouping,
-    column: Any,
-    source: Any = None,
-) -> Counts:
-    """How often each value of a column (of `source`, which is joined) is there in each group; the most frequent ones."""
-    query = _base(project_id, filters, grouping, *_OF, column.label("counted"), func.count().label("n"))
+async def _counts(of: _Counting, column: Any, source: Any = None) -> Counts:
+    """How often each value of a column (of `source`, which is joined) is there in each group; the most frequent ones, however many
+    there are."""
+    groups = (*_OF, *of.grouping.columns)
+    place = func.row_number().over(partition_by=groups, order_by=(func.count().desc(), column)).label("place")
+    query = _base(of.project_id, of.filters, of.grouping, *_OF, column.label("counted"), func.count().label("n"), place)
     if source is not None:
         query = query.join(source, literal(value=True))
-    query = query.where(column.is_not(None), JudgmentRow.status == "ok").group_by(*_OF, *grouping.columns, column)
+    values = query.where(column.is_not(None), JudgmentRow.status == "ok").group_by(*groups, column).subquery()
+    key = _key(values, of.grouping)
+    shown = select(key, values.c.counted, values.c.n).where(
+        values.c.place <= MOST_VALUES, key.element == any_(literal(list(of.keys), ARRAY(Text)))
+    )
     found: Counts = {}
-    for row in await session.execute(query.order_by(func.count().desc(), column)):
-        of_group = found.setdefault(_key(row, grouping.names), {})
-        if len(of_group) < MOST_VALUES:
-            of_group[row.counted] = row.n
+    for row in await of.session.execute(shown.order_by(values.c.place)):
+        found.setdefault(row.group_key, {})[row.counted] = row.n
     return found
-
-
-def _key(row: Row[Any], names: Sequence[str]) -> tuple[Any, ...]:
-    return (row.criterion_id, row.source, *_values(row, names))
 
 
 def _values(row: Row[Any], names: Sequence[str]) -> list[str | None]:

@@ -105,6 +105,6 @@ async def _items(session: AsyncSession, version_id: str, wanted: Cursor) -> tupl
 def _place_of(id: str, param: str) -> tuple[str, int]:
     """Raises InvalidRequest."""
     split, _, line = id.rpartition("-")
-    if split not in ("training", "validation") or not line.isdecimal():
+    if split not in versions.SPLITS or not versions.NUMBER.fullmatch(line):
         raise InvalidRequest(f"Invalid '{param}': no object with id '{id[:100]}' is in this list.", param=param)
     return split, int(line)

@@ -81,6 +81,16 @@ class TestCsv:
         source = opened(path, b"1,What is it?\n2,Where is it?\n")
         assert values(source)[0] == {"column_1": "1", "column_2": "What is it?"}
 
+    @pytest.mark.parametrize("lead", ["\n", "\n \n", ",,\n"])
+    def test_blank_lines_before_the_heading(self, path: Path, lead: str) -> None:
+        source = opened(path, (lead + "question,answer,x\n1,2,3\n").encode())
+        assert values(source) == [{"question": "1", "answer": "2", "x": "3"}]
+
+    @pytest.mark.parametrize("content", [b"\xef\xbb\xbf", b"\xef\xbb\xbf\n\n", b",,\n,,\n"])
+    def test_a_table_without_rows(self, path: Path, content: bytes) -> None:
+        with pytest.raises(Unusable, match="no rows"):
+            values(opened(path, content))
+
     def test_index_of_a_dataframe_has_no_name(self, path: Path) -> None:
         assert values(opened(path, b",question,answer\n0,a,b\n")) == [{"column_1": "0", "question": "a", "answer": "b"}]
 

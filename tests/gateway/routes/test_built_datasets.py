@@ -124,6 +124,7 @@ class TestLists:
         url = f"{URL}/{made['dataset_id']}/versions/1/items"
         assert [each["id"] for each in (await client.get(url)).json()["data"]] == ["training-1"]
         assert error_of(await client.get(f"{url}?after=7"))["param"] == "after"
+        assert error_of(await client.get(f"{url}?before=training-{'9' * 5000}"))["param"] == "before"
 
 
 class TestChanges:
