@@ -5,10 +5,11 @@ Words do not do: of two 30-word prompts with one word changed, word 3-grams at a
 """
 
 import re
-import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
+
+from judges.normal_form import nfkc
 
 SIZE = 5
 """Characters."""
@@ -20,7 +21,7 @@ _FACTORS = np.array([pow(0x100000001B3, power, 2**64) for power in range(SIZE)],
 
 def folded(text: str) -> str:
     """Without what makes no difference: capitals, white space, punctuation."""
-    lower = unicodedata.normalize("NFKC", text).casefold()
+    lower = nfkc(text).casefold()
     return _GAPS.sub(" ", lower).strip()
 
 

@@ -80,9 +80,11 @@ class TestChat:
         signed = {"extra_content": {"google": {"thought_signature": "x"}}}
         whole = body(
             chunk(
-                delta(tool_calls=[{"index": 0, "id": "a", "type": "custom", "custom": {"name": "sql", "input": "SEL"}}])
+                delta(
+                    tool_calls=[{"index": 0, "id": "a", "type": "custom", "custom": {"name": "sql", "input": "SELE"}}]
+                )
             ),
-            chunk(delta(tool_calls=[{"index": 0, "custom": {"input": "ECT 1"}}])),
+            chunk(delta(tool_calls=[{"index": 0, "custom": {"input": "CT 1"}}])),
             chunk(delta(tool_calls=[{"index": 1, "id": "b", "function": {"name": "f", "arguments": "{}"}, **signed}])),
         )
         assert whole["choices"][0]["message"]["tool_calls"] == [

@@ -9,6 +9,7 @@ import pytest
 from gateway.datasets.cleaning.near import HASHES, Bands, across, join, rows_of_a_band
 from gateway.datasets.cleaning.shingles import folded, shingles, similarity
 from gateway.datasets.cleaning.unions import Unions
+from tests.judges.ending import at_most
 
 SYLLABLES = "ba ce di fo gu ha je ki lo mu na pe qui ro su ta ve wi xo yu za".split()  # noqa: SIM905 readable so
 
@@ -111,6 +112,11 @@ class TestShingles:
 
     def test_a_lone_surrogate_is_a_character(self) -> None:
         assert len(shingles("abc\ud800def")) > 0
+
+    def test_a_hundred_thousand_marks_on_a_letter_are_read_soon(self) -> None:
+        """Two kinds in turns: to bring them into order took half a minute."""
+        with at_most(5):
+            assert len(shingles("a" + "\u0301\u0316" * 50_000)) > 0
 
 
 class TestUnions:
