@@ -48,7 +48,7 @@ def _generated(choices: list[dict[str, Any]]) -> str:
         message: Any = choice.get("message")
         for name, value in message.items() if _is_object(message) else ():
             if name == "tool_calls" and isinstance(value, list):
-                texts += [_text(text) for call in value for text in _arguments(call)]
+                texts += [text for call in value for text in _arguments(call)]
             elif name == "function_call":
                 texts += _arguments({"function": value})
             elif name != "role":
@@ -56,10 +56,10 @@ def _generated(choices: list[dict[str, Any]]) -> str:
     return "".join(texts)
 
 
-def _arguments(call: Any) -> list[Any]:
+def _arguments(call: Any) -> list[str]:
     """What a model wrote of a call of a tool, of whatever type."""
     said = [call[name] for name in KINDS_OF_CALL if _is_object(call) and _is_object(call.get(name))]
-    return [each.get(name) for each in said for name in ("arguments", "input")]
+    return [_text(each.get(name)) for each in said for name in ("arguments", "input")]
 
 
 def payloads(events: bytes) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ import pytest
 from gateway.db.database import Database
 from gateway.db.tables import ExchangeRow
 from gateway.keys.service import ensure_admin_key
+from gateway.kit.background import Background
 from tests.conftest import ADMIN_KEY, FAKE_MODELS, create_key, own_database
 from tests.fakes.upstream import Upstream
 from tests.gateway import logged
@@ -180,3 +181,10 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@pytest.fixture
+async def background() -> AsyncIterator[Background]:
+    background = Background()
+    yield background
+    await background.close()

@@ -40,13 +40,6 @@ def is_alive(process: str | None) -> bool:
 
 
 @pytest.fixture
-async def background() -> AsyncIterator[Background]:
-    background = Background()
-    yield background
-    await background.close()
-
-
-@pytest.fixture
 def rules(background: Background) -> InlineRules:
     return InlineRules(background, 1, FAKE, pause_seconds=0.01)
 

@@ -187,6 +187,12 @@ class TestReplyText:
         whole = {"id": "chatcmpl-" + "x" * 99, "choices": [choice, {"text": "c"}, None, {"message": 5}]}
         assert answer_text(json.dumps(whole).encode()) == "ab{}SQLc"
 
+    def test_of_a_function_call_of_old(self) -> None:
+        called = {"name": "f", "arguments": "{}"}
+        assert reply_text(stream(chunk(delta(function_call=called)))) == "{}"
+        whole = {"choices": [{"message": {"content": None, "function_call": called}}]}
+        assert answer_text(json.dumps(whole).encode()) == "{}"
+
     @pytest.mark.parametrize("raw", [b'{"choices": 5}', b'{"choices": [null]}', b"nonsense", b"[]", b"{}"])
     def test_odd_replies_break_nothing(self, raw: bytes) -> None:
         assert answer_text(raw) in ("", raw.decode())

@@ -40,6 +40,13 @@ async def store(database: Any, files: FileStore, **fields: Any) -> FileRow:
     return await service.store(database, files, "proj_1", Upload(**(wanted | fields)), max_bytes=100)
 
 
+async def stored_content(database: Database, files: FileStore) -> bytes:
+    """Of the only file."""
+    async with database.session() as session:
+        [row] = await session.scalars(select(FileRow))
+    return b"".join([piece async for piece in files.get(row.id)])
+
+
 class DatabaseAway:
     @asynccontextmanager
     async def session(self) -> Any:
@@ -130,18 +137,14 @@ class TestStore:
         """Whether or not the database can be asked afterwards."""
         with pytest.raises(type(error)):
             await store(AnswerLost(database, error, then_away=then_away), files)
-        async with database.session() as session:
-            [row] = await session.scalars(select(FileRow))
-        assert b"".join([piece async for piece in files.get(row.id)]) == b"{}\n"
+        assert await stored_content(database, files) == b"{}\n"
 
     async def test_row_that_is_committed_a_little_later_keeps_its_content(
         self, database: Database, files: FileStore, project: str
     ) -> None:
         with pytest.raises(asyncio.CancelledError):
             await store(CutOff(database), files)
-        async with database.session() as session:
-            [row] = await session.scalars(select(FileRow))
-        assert b"".join([piece async for piece in files.get(row.id)]) == b"{}\n"
+        assert await stored_content(database, files) == b"{}\n"
 
     async def test_row_that_was_rolled_back_leaves_no_content(
         self, database: Database, files: FileStore, tmp_path: Path

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -41,13 +40,6 @@ def reply(*texts: str, **more: Any) -> bytes:
 
 
 ASKED = {"messages": [{"role": "user", "content": "Where?"}]}
-
-
-@pytest.fixture
-async def background() -> AsyncIterator[Background]:
-    background = Background()
-    yield background
-    await background.close()
 
 
 @pytest.fixture

@@ -67,6 +67,14 @@ async def erased(database: Database) -> set[str]:
         return set(await session.scalars(select(ExchangeDeletionRow.exchange_id)))
 
 
+async def each_try_dies(world: World, database: Database) -> None:
+    """Whatever the only task does to its worker, as often as it may be tried."""
+    for number in range(work.MAX_TRIES):
+        async with database.session() as session:
+            assert len(await work.claim(session, f"dead {number}", 1)) == 1
+        await world.expire_leases()
+
+
 async def judge_one(world: World, wv: WorkerServices, spec: LlmSpec, **answer: Any) -> JudgmentRow:
     """The judgment of one answer."""
     _, version = await world.judge(spec)
@@ -428,10 +436,7 @@ class TestDeath:
     ) -> None:
         _, version = await world.judge()
         await world.ask(version, await world.answer())
-        for number in range(work.MAX_TRIES):
-            async with database.session() as session:
-                assert len(await work.claim(session, f"dead {number}", 1)) == 1
-            await world.expire_leases()
+        await each_try_dies(world, database)
         await world.work_off(wv)
         (row,) = await world.judged()
         assert (row.status, row.error_code) == ("error", "timeout")
@@ -443,10 +448,7 @@ class TestDeath:
         monkeypatch.setattr(judging_cases, "subject", lambda *_: 1 // 0)
         _, version = await world.judge()
         await world.ask(version, await world.answer())
-        for number in range(work.MAX_TRIES):
-            async with database.session() as session:
-                assert len(await work.claim(session, f"dead {number}", 1)) == 1
-            await world.expire_leases()
+        await each_try_dies(world, database)
         await world.work_off(wv)
         (row,) = await world.judged()
         assert (row.status, row.error_code) == ("error", "timeout")
