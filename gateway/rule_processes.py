@@ -26,6 +26,8 @@ START_SECONDS = 15.0
 """That whoever asks waits for processes that are only being started."""
 KILL_SECONDS = 10.0
 """After which a process that still works at one answer is ended."""
+END_SECONDS = 2.0
+"""That the kernel has to end a process whose output has ended."""
 PAUSE_SECONDS = 1.0
 """Before a process that ended is started again."""
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
@@ -124,11 +126,19 @@ class RuleProcesses:
             said = [TOO_LONG]
             raise
         except EOFError:
-            said = [TOO_LONG if await _end(process) == -signal.SIGPROF else ENDED]
+            said = [TOO_LONG if await _ended(process) == -signal.SIGPROF else ENDED]
             raise
         finally:
             if not job.answer.done():
                 job.answer.set_result(said)
+
+
+async def _ended(process: Process) -> int:
+    """How a process ended that says nothing more. It is not killed at once: `Popen.kill` asks for its status, which asyncio then misses."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(END_SECONDS):
+            return await process.wait()
+    return await _end(process)
 
 
 async def _end(process: Process) -> int:
